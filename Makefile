@@ -1,0 +1,71 @@
+# Everything a developer types. Needs Python 3.11 to 3.13 and make, nothing else; every target can be repeated.
+
+PYTHON ?= python3
+DATASET ?=
+LOCAL_AWS_PORT ?= 4566
+AIRFLOW_PORT ?= 8080
+# How long an AWS minute lasts in the local AWS: metrics, alarms and cool-downs follow it.
+AWS_MINUTE ?= 2s
+# Which of MWAA's Airflows `make package` packs for; the newest without it.
+AIRFLOW ?=
+
+OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requirements/airflow.in),$(AIRFLOW)))
+
+export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
+
+.DEFAULT_GOAL := help
+.PHONY: help environments demo test test-airflow up down status lint docs package bench prices lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables: PYTHON=$(PYTHON) DATASET=$(DATASET) LOCAL_AWS_PORT=$(LOCAL_AWS_PORT) AIRFLOW_PORT=$(AIRFLOW_PORT) AWS_MINUTE=$(AWS_MINUTE)"
+
+environments:
+	@$(PYTHON) tools/environments.py
+
+demo: environments ## run the whole chain, on DATASET=<folder, .zip, .tgz, http(s) or s3:// address> or on drawn pictures
+	@.venv/bin/python -m tools.demo "$(DATASET)"
+
+test: environments ## lint, and pass all tests
+	@$(PYTHON) tools/run_tests.py
+
+up: environments ## start the local AWS and Airflow with its UI; does nothing when they are up
+	@.venv/bin/python -m tools.stack up
+
+down: ## stop both, and everything they started
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m tools.stack down; else echo "Nothing is up."; fi
+
+status: ## say what is up, and where
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m tools.stack status; else echo "Nothing is up."; fi
+
+lint: ## check style and formatting
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+
+docs: ## write the pages of docs/ anew that are made from the code
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m tools.reference_docs
+
+package: ## pack what is committed as Amazon MWAA takes it, into build/mwaa; AIRFLOW=3.2.1 for its older line
+	@$(PYTHON) tools/environments.py airflow$(OLDER)
+	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.package
+
+test-airflow: environments ## parse the DAGs and the package, and test the operators, on MWAA's older line: AIRFLOW=3.2.1
+	@$(PYTHON) tools/environments.py airflow-$(or $(AIRFLOW),3.2.1)
+	@.venv-airflow-$(or $(AIRFLOW),3.2.1)/bin/python -m pytest -q -p no:cacheprovider tests/dags tests/plugins \
+		tests/tools/test_package.py tests/tools/test_local_executor.py tests/chain/test_training_jobs.py
+
+bench: environments ## print the measured comparisons
+	@.venv/bin/python tools/run_benchmarks.py
+
+prices: ## refresh the price table from AWS's own prices; needs AWS credentials
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m tools.refresh_prices
+
+lock: ## resolve requirements/*.in anew into the pins
+	@$(PYTHON) tools/environments.py --lock
+
+clean: down ## remove the environments and everything that runs have left in this folder
+	rm -rf .venv .venv-airflow-* .venv-ml .venv-uv .airflow .local_aws build .pytest_cache .ruff_cache

@@ -1,0 +1,69 @@
+"""# Train the image classifier
+
+Syncs the pictures to the bucket, finds good hyperparameters, trains with them on one instance and on several,
+evaluates both, and registers the better model: as *Approved* if it passes the quality gate, else as *Rejected* with
+the reason, which ends the run green but deploys nothing. An approved model starts `deploy_image_classifier`.
+
+**Runs** every Monday at 04:00 UTC on what is in the bucket, whenever the asset `image_data_set` is updated, and by
+hand. **Costs** are projected by the first task, which ends the run when they are above `max_cost_usd`, and stand on
+the report of the run (`runs/<run>/report.html` in the bucket). **Safe to retry**: a task attaches to the job that an
+earlier try started; marking a task failed stops its job.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
+from musher.config import TrainingConfig
+from musher.operators.acceptance import EvaluateCandidatesOperator, RegisterModelOperator, ReleaseModelOperator
+from musher.operators.costs import CheckProjectedCostOperator
+from musher.operators.data import StageInputsOperator, SyncDatasetOperator
+from musher.operators.report import WriteReportOperator
+from musher.operators.training_jobs import (
+    EvaluateInServiceOperator,
+    StopJobsOperator,
+    TrainOperator,
+    TuneOperator,
+)
+
+WEEKLY = CronTriggerTimetable("0 4 * * MON", timezone="UTC")
+DATA_SET = Asset("image_data_set")
+REGISTERED_MODEL = Asset("registered_model")
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[DATA_SET]),
+    params=TrainingConfig.params(),
+    max_active_runs=1,
+    catchup=False,
+    default_args={"owner": "musher", "retries": 2, "retry_delay": 10},
+    doc_md=__doc__,
+    tags=["musher", "training"],
+)
+def train_image_classifier():
+    check = CheckProjectedCostOperator(task_id="check_projected_cost", what="training")
+    dataset = SyncDatasetOperator(task_id="sync_dataset")
+    staged = StageInputsOperator(task_id="stage_inputs")
+    inputs = {
+        "dataset": dataset.output["uri"],
+        "code": staged.output["code"],
+        "pretrained": staged.output["pretrained"],
+    }
+
+    tune = TuneOperator(task_id="tune", inputs=inputs)
+    one = TrainOperator(task_id="train_on_one_instance", inputs=inputs, tuning=tune.output, several=False)
+    several = TrainOperator(task_id="train_on_several_instances", inputs=inputs, tuning=tune.output, several=True)
+
+    candidate = EvaluateCandidatesOperator(task_id="evaluate_candidates", candidates=[one.output, several.output])
+    in_service = EvaluateInServiceOperator(task_id="evaluate_model_in_service", inputs=inputs, dataset=dataset.output)
+    register = RegisterModelOperator(
+        task_id="register_model", candidate=candidate.output, in_service=in_service.output, dataset=dataset.output
+    )
+    report = WriteReportOperator(task_id="report")
+    release = ReleaseModelOperator(task_id="release_model", registered=register.output, outlets=[REGISTERED_MODEL])
+
+    # One after the other, so that the two wall times can be compared wherever instances share a machine.
+    chain(check, tune, one, several, [candidate, in_service])
+    chain(register, report, release, StopJobsOperator(task_id="stop_jobs").as_teardown())
+
+
+train_image_classifier()

@@ -1,0 +1,132 @@
+"""`python -m local_aws`: an AWS on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from local_aws.clock import parse_duration
+
+COMMANDS = {
+    "serve": "run it, until Ctrl-C or SIGTERM; what it does when no command is named",
+    "support": "print which operations it supports",
+    "interrupt": "take the Spot capacity of an instance or of a managed Spot training job back",
+    "capacity": "say how many more Spot instances of a type can be had",
+}
+
+
+def main() -> int:
+    words = sys.argv[1:]
+    if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help"}):
+        words = ["serve", *words]
+    arguments = _parser().parse_args(words)
+    return {"serve": _serve, "support": _support, "interrupt": _interrupt, "capacity": _capacity}[arguments.command](
+        arguments
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_aws", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
+    serve = command["serve"]
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
+                       help="where to listen; 0.0.0.0 in a container for others (default: 127.0.0.1)")  # fmt: skip
+    serve.add_argument("--port", type=int, default=4566, help="where to listen (default: 4566)")
+    serve.add_argument(
+        "--state", type=Path, default=Path(".local_aws"), help="folder for all it keeps (default: .local_aws)"
+    )
+    serve.add_argument("--minute", type=_duration, default=60.0, metavar="SECONDS",
+                       help="how long an AWS minute lasts, e.g. 5s (default: 60s)")  # fmt: skip
+    serve.add_argument("--jobs-python", type=Path, default=Path(".venv-ml/bin/python"),
+                       help="Python of the environment that stands in for AWS's PyTorch containers")  # fmt: skip
+    serve.add_argument("--ssh-port", type=int, default=0, metavar="PORT",
+                       help="where EC2 instances answer SSH (default: 22 if usable, else 2222)")  # fmt: skip
+    serve.add_argument("--verbose", action="store_true", help="log every call")
+    command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
+    command["interrupt"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
+    command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
+    command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
+    command["capacity"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for noisy in ("botocore", "boto3", "urllib3", "werkzeug", "waitress.queue"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    from local_aws.aws import Settings
+    from local_aws.server import StartError, serve
+
+    try:
+        serve(
+            Settings(
+                host=arguments.host,
+                port=arguments.port,
+                state=arguments.state.absolute(),
+                minute_seconds=arguments.minute,
+                jobs_python=arguments.jobs_python.absolute(),
+                ssh_port=arguments.ssh_port,
+            )
+        )
+    except StartError as error:
+        print(f"local_aws: {error}", file=sys.stderr)
+        return 1
+    # All is stopped. To collect moto's thousands of records one by one would take the interpreter seconds.
+    logging.shutdown()
+    os._exit(0)
+
+
+def _support(arguments: argparse.Namespace) -> int:
+    from local_aws.services import SERVICES
+    from local_aws.support import table
+
+    print(table(SERVICES))
+    return 0
+
+
+def _interrupt(arguments: argparse.Namespace) -> int:
+    return _tell(arguments.port, "interrupt", {"name": arguments.name})
+
+
+def _capacity(arguments: argparse.Namespace) -> int:
+    return _tell(arguments.port, "capacity", {"instance_type": arguments.instance_type, "spot": arguments.spot})
+
+
+def _tell(port: int, path: str, order: dict[str, object]) -> int:
+    from local_aws.control import Refused, tell
+
+    try:
+        print(tell(port, path, order))
+    except Refused as error:
+        print(f"local_aws: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _count(text: str) -> int | None:
+    if text == "unlimited":
+        return None
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"a number from 0 or unlimited, not {text}")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0.5 <= seconds <= 60:
+        raise argparse.ArgumentTypeError(f"an AWS minute must last between 0.5s and 60s, not {text}")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What the services share: one object with the clock, the storage, the logs, the instances and the services."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from local_aws.clock import Clock
+from local_aws.instances import Instances
+from local_aws.logs import Logs
+from local_aws.storage import Storage
+
+if TYPE_CHECKING:
+    from local_aws.services.base import Service
+    from local_aws.services.cloudwatch import CloudWatch
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+# The access key of the local AWS's own calls to itself, told apart from every client's.
+OWN_ACCESS_KEY = "LOCALAWSINTERNAL0000"
+
+AnyService = TypeVar("AnyService", bound="Service")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the daemon was started with."""
+
+    port: int
+    state: Path
+    minute_seconds: float
+    jobs_python: Path
+    """The Python of the environment that stands in for AWS's PyTorch containers."""
+    host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 for every one of this machine."""
+    ssh_port: int = 0
+    """Where EC2 instances answer SSH, each on its own address; the server puts the best for 0."""
+    account: str = ACCOUNT
+    region: str = REGION
+
+
+class LocalAws:
+    """One account in one region."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.account, self.region = settings.account, settings.region
+        self.clock = Clock(settings.minute_seconds)
+        self.instances = Instances(settings.state / "instances")
+        self.s3 = Storage(self.account)
+        self.logs = Logs(self.account, self.region)
+        self.services: list[Service] = []
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers this machine: the daemon itself, and what it starts."""
+        host = "127.0.0.1" if self.settings.host == "0.0.0.0" else self.settings.host
+        return f"http://{host}:{self.settings.port}"
+
+    def url_for(self, headers: Mapping[str, str]) -> str:
+        """Where the gateway answers a caller, by the name that the request called it by."""
+        return f"http://{headers['host']}" if headers.get("host") else self.url
+
+    @property
+    def metrics(self) -> CloudWatch:
+        """CloudWatch's metrics: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
+        from local_aws.services.cloudwatch import CloudWatch
+
+        return self.service(CloudWatch)
+
+    def service(self, kind: type[AnyService]) -> AnyService:
+        """The one service of a class."""
+        return next(each for each in self.services if isinstance(each, kind))
+
+    def client(self, name: str) -> Any:
+        """A boto3 client of this AWS for its own use, e.g. to read what moto keeps."""
+        import boto3
+
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = boto3.client(
+                    name,
+                    endpoint_url=self.url,
+                    region_name=self.region,
+                    aws_access_key_id=OWN_ACCESS_KEY,
+                    aws_secret_access_key="none",
+                )
+            return self._clients[name]

@@ -1,0 +1,80 @@
+"""What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it.
+
+Server side: the paths below /_local_aws/ of the gateway. Client side: `tell`, behind the commands of `__main__.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from local_aws.errors import AwsError
+
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+
+PREFIX = "/_local_aws/"
+
+
+class Refused(Exception):
+    """What was told can't be done, as one sentence."""
+
+
+def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and the JSON answer of a request below PREFIX."""
+    if path == "/_local_aws/health":
+        return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port}
+    orders = {"/_local_aws/interrupt": interrupt, "/_local_aws/capacity": capacity}
+    if path not in orders or method != "POST":
+        return 404, {"message": f"There is no {method} {path}."}
+    try:
+        order = json.loads(body)
+        if not isinstance(order, dict):
+            raise ValueError
+    except ValueError:
+        return 400, {"message": "The body must be a JSON object."}
+    try:
+        return orders[path](aws, order)
+    except AwsError as error:
+        return 400, {"message": error.message}
+
+
+def interrupt(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {"name": ...}: take the Spot capacity of one thing back. Raises AwsError for what can't be interrupted."""
+    name = str(order.get("name") or "")
+    for service in aws.services:
+        sentence = service.interrupt(name)
+        if sentence is not None:
+            return 200, {"message": sentence}
+    return 404, {"message": f"Nothing that runs here is called {name!r}: name a Spot instance or a training job."}
+
+
+def capacity(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {"instance_type": ..., "spot": N or null}: N more Spot instances of a type can be had, or any number."""
+    from local_aws.services.ec2 import Ec2, check_instance_type
+
+    instance_type, spot = str(order.get("instance_type") or ""), order.get("spot")
+    if spot is not None and (not isinstance(spot, int) or spot < 0):
+        return 400, {"message": f"spot must be a number from 0 or null, not {spot!r}."}
+    check_instance_type(instance_type)
+    aws.service(Ec2).capacity.limit(instance_type, spot)
+    many = "any number of" if spot is None else "no" if spot == 0 else str(spot)
+    return 200, {"message": f"From now on there is capacity for {many} more Spot instances of {instance_type}."}
+
+
+def tell(port: int, path: str, order: dict[str, Any]) -> str:
+    """Tell the local AWS on a port something; its answer as a sentence. Raises Refused."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{PREFIX}{path}", data=json.dumps(order).encode())
+    # Never through a proxy that the shell's environment names.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as response:
+            return json.load(response)["message"]
+    except urllib.error.HTTPError as error:
+        raise Refused(json.load(error)["message"]) from error
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason
+        raise Refused(f"no local AWS answers on port {port} ({reason}); name its port with --port") from error

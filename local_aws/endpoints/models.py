@@ -1,0 +1,93 @@
+"""From a model's record (kept by moto) to a folder that an instance can serve."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from local_aws import images, instance_types
+from local_aws.endpoints.instance import DEFAULT_STARTUP_SECONDS, Container, StartFailed
+from local_aws.storage import parse_s3_uri
+
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+
+
+def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
+    """Make one production variant's container: image checked, model archive fetched and unpacked below `folder`.
+
+    The instances of the variant share the folder: it is read by them, and a copy each would fill the disk.
+    Raises StartFailed with the sentence that becomes the endpoint's FailureReason.
+    """
+    definition = definition_of(aws, variant)
+    refused = images.refusal(definition["Image"], "inference")
+    if refused:
+        raise StartFailed(refused)
+    model_dir = folder / "model"
+    model_dir.mkdir(parents=True)
+    if definition.get("ModelDataUrl"):
+        fetch(aws, definition["ModelDataUrl"], folder / "model.tar.gz", model_dir)
+    return Container(
+        model_dir=model_dir,
+        environment=environment_of(aws, definition.get("Environment") or {}, folder, model_dir),
+        threads=instance_types.threads(variant["InstanceType"]),
+        startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or DEFAULT_STARTUP_SECONDS,
+    )
+
+
+def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
+    """The container definition (Image, ModelDataUrl, Environment) of a variant's model or model package."""
+    sagemaker = aws.client("sagemaker")
+    try:
+        model = sagemaker.describe_model(ModelName=variant["ModelName"])
+        definition = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
+        if package := definition.get("ModelPackageName"):
+            described = sagemaker.describe_model_package(ModelPackageName=package)
+            inner = described["InferenceSpecification"]["Containers"][0]
+            environment = (inner.get("Environment") or {}) | (definition.get("Environment") or {})
+            definition = {**inner, "Environment": environment}
+    except ClientError as error:
+        raise StartFailed(error.response["Error"].get("Message") or str(error)) from error
+    if not definition.get("Image"):
+        raise StartFailed(f"The model {variant['ModelName']!r} names no container image.")
+    return definition
+
+
+def environment_of(aws: LocalAws, given: dict[str, str], folder: Path, model_dir: Path) -> dict[str, str]:
+    """What the inference toolkit reads, with the model's own variables over it."""
+    code = str(model_dir / "code")
+    own = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_REGION": aws.region, "AWS_REGION": aws.region}
+    # Requests for other places would point outside this instance's folder.
+    fixed = {"SAGEMAKER_BASE_DIR": str(folder), "SAGEMAKER_SUBMIT_DIRECTORY": code, "PYTHONPATH": code}
+    return own | given | fixed | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def fetch(aws: LocalAws, uri: str, archive: Path, model_dir: Path) -> None:
+    """Download and unpack a model archive. Raises StartFailed: missing, unreadable, or with members outside of it."""
+    try:
+        bucket, key = parse_s3_uri(uri)
+        aws.s3.download(bucket, key, archive)
+    except ValueError as error:
+        raise StartFailed(f"The model data cannot be used: {error}") from error
+    except FileNotFoundError as error:
+        raise StartFailed(
+            f"Could not find model data at {uri}. Please ensure that the role exists and that its trust relationship "
+            "policy allows the action; the object must exist."
+        ) from error
+    try:
+        with tarfile.open(archive) as tar:
+            # The "data" filter of PEP 706 refuses absolute paths, "..", links to outside and devices.
+            tar.extractall(model_dir, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise StartFailed(f"The model data at {uri} cannot be unpacked: {error}") from error
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def remove(folder: Path) -> None:
+    """Delete what `prepare` made."""
+    shutil.rmtree(folder, ignore_errors=True)

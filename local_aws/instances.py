@@ -1,0 +1,294 @@
+"""Instances: a process tree with its own folder, its own loopback address and a fixed share of this machine.
+
+Training hosts, endpoint instances, Lambda's execution environments and EC2 hosts are all instances. None of them
+outlives the daemon, however it ends: see supervisor.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# What a process on this machine needs to run at all; the daemon's own environment (credentials, proxies, PYTHONPATH)
+# is not an instance's business.
+INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+
+# Of instances that compute. On AWS nothing else runs on them; here Airflow and the local AWS itself take their share of
+# the same cores, which the seconds of two instances would show more than those of one.
+NICENESS = -15
+
+
+class Instance:
+    """One running (or ended) instance. Made by `Instances.start`."""
+
+    def __init__(self, identifier: str, kind: str, address: str, folder: Path, threads: int) -> None:
+        self.id = identifier
+        self.kind = kind
+        self.address = address
+        self.folder = folder
+        self.threads = threads
+        self.niceness = 0
+        self.pinned_to: frozenset[int] = frozenset()
+        self.started_at = time.time()
+        self.ended_at: float | None = None
+        self.returncode: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.is_set()
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The pid of the supervisor; the instance's own processes are its descendants."""
+        assert self._process is not None
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """SIGTERM to every process of the instance."""
+        self._order(b"T")
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the instance."""
+        self._order(b"K")
+
+    def stop(self, grace_seconds: float) -> int | None:
+        """SIGTERM, then SIGKILL after the grace; waits for the end and returns the exit status."""
+        self.terminate()
+        if not self._ended.wait(grace_seconds):
+            self.kill()
+            self._ended.wait(10)
+        return self.returncode
+
+    def renice(self, niceness: int) -> None:
+        """Change the niceness it was started with, in every process and thread that it has; for root only."""
+        if os.geteuid() != 0 or niceness == self.niceness:
+            return
+        self.niceness = niceness
+        for process in psutil.Process(self.supervisor_pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                for thread in process.threads():
+                    os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit status (128 + N after signal N), or None when it still runs after `timeout` seconds."""
+        self._ended.wait(timeout)
+        return self.returncode
+
+    def _order(self, order: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(order)
+            self._process.stdin.flush()
+
+
+class Instances:
+    """Starts instances and stops them all at the end.
+
+    Parameters
+    ----------
+    folder
+        Where instances get their folders: `<folder>/<kind>/<id>/`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cores = os.cpu_count() or 1
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._running: dict[str, Instance] = {}
+        self._closed = False
+
+    def start(
+        self,
+        kind: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        cwd: Path | None = None,
+        address: str | None = None,
+        threads: int = 0,
+        on_line: Callable[[str], None] | None = None,
+        on_exit: Callable[[Instance], None] | None = None,
+        niceness: int = 0,
+    ) -> Instance:
+        """Start a command as an instance.
+
+        Parameters
+        ----------
+        kind
+            "training", "endpoint", "lambda", "ec2": for names, folders and accounting.
+        environment
+            Added to the few variables that a process needs (`INHERITED`) and to the thread limits.
+        folder
+            Its folder; a new one under `<state>/instances/<kind>/` by default.
+        address
+            Its loopback address; a fresh one by default.
+        threads
+            Its share of this machine in cores, 0 for one that mostly waits (a Lambda environment).
+        on_line
+            Called with every line of standard output and standard error, in order, from a thread of its own.
+        on_exit
+            Called once, after the last line, when all of its processes are gone.
+        niceness
+            Whether it goes before (below 0) or behind the other processes of this machine, until `Instance.renice`.
+            Only root may set a niceness below 0 or take one back, so without root every instance has 0.
+
+        Raises OSError when it cannot be started (a full disk, too many processes).
+        """
+        with self._lock:
+            if self._closed:
+                raise OSError("the local AWS is shutting down")
+            number = next(self._numbers)
+        identifier = f"i-{number:017x}"
+        folder = folder or self.folder / kind / identifier
+        folder.mkdir(parents=True, exist_ok=True)
+        instance = Instance(identifier, kind, address or self.address(number), folder, threads)
+        if os.geteuid() == 0:
+            instance.niceness = niceness
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd or folder,
+            env=self._environment(threads, environment or {}),
+            start_new_session=True,
+        )
+        instance._process = process
+        self._give_cores(instance)
+        with self._lock:
+            self._running[identifier] = instance
+            promised = sum(each.threads for each in self._running.values())
+        if threads and promised > self.cores:
+            log.warning(
+                "%s cores are promised to instances, this machine has %s: timings will suffer", promised, self.cores
+            )
+        threading.Thread(
+            target=self._follow, args=(instance, process, on_line, on_exit), name=f"follow-{identifier}", daemon=True
+        ).start()
+        return instance
+
+    def reserve(self) -> int:
+        """A number for `address`, for instances whose addresses must be known before they start."""
+        with self._lock:
+            return next(self._numbers)
+
+    def _give_cores(self, instance: Instance) -> None:
+        """Pin an instance to its share of the cores, those with the fewest instances on them.
+
+        A limit of threads alone is none: a script's second thread would use the core of the next instance. Only Linux
+        can pin a process; elsewhere the limit of threads has to do.
+        """
+        if not 0 < instance.threads < self.cores or not hasattr(os, "sched_setaffinity"):
+            return
+        with self._lock:
+            taken = [core for each in self._running.values() for core in each.pinned_to]
+            cores = sorted(os.sched_getaffinity(0), key=lambda core: (taken.count(core), core))
+            instance.pinned_to = frozenset(cores[: instance.threads])
+        # What the supervisor starts inherits this; it has not started anything yet.
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(instance.supervisor_pid, instance.pinned_to)
+
+    @property
+    def promised_threads(self) -> int:
+        """How many cores the running instances have been promised together."""
+        with self._lock:
+            return sum(each.threads for each in self._running.values())
+
+    def running(self, kind: str | None = None) -> list[Instance]:
+        """The running instances, of one kind or of all."""
+        with self._lock:
+            return [each for each in self._running.values() if kind in (None, each.kind)]
+
+    def stop_all(self, grace_seconds: float = 1.0) -> None:
+        """Stop everything; nothing can be started afterwards."""
+        with self._lock:
+            self._closed = True
+            instances = list(self._running.values())
+        for instance in instances:
+            instance.terminate()
+        deadline = time.monotonic() + grace_seconds
+        for instance in instances:
+            if instance.wait(max(0.0, deadline - time.monotonic())) is None:
+                instance.kill()
+        for instance in instances:
+            instance.wait(5)
+
+    @staticmethod
+    def address(number: int) -> str:
+        """A loopback address of its own, 127.77.0.1 onwards; 127.0.0.1 where the system has no other (macOS)."""
+        if not sys.platform.startswith("linux"):
+            return "127.0.0.1"
+        return f"127.77.{number // 254 % 256}.{number % 254 + 1}"
+
+    @staticmethod
+    def _environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(max(1, threads)))
+        environment["PYTHONUNBUFFERED"] = "1"
+        return environment | dict(extra)
+
+    def _follow(self, instance: Instance, process: subprocess.Popen[bytes], on_line, on_exit) -> None:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            if on_line is not None:
+                try:
+                    on_line(raw.decode("utf-8", "replace").rstrip("\r\n"))
+                except Exception:
+                    log.exception("a line of %s could not be handled", instance.id)
+        process.wait()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        returncode = process.returncode
+        instance.returncode = returncode if returncode >= 0 else 128 - returncode
+        instance.ended_at = time.time()
+        with self._lock:
+            self._running.pop(instance.id, None)
+        instance._ended.set()
+        if on_exit is not None and not self._closed:
+            try:
+                on_exit(instance)
+            except Exception:
+                log.exception("the end of %s could not be handled", instance.id)
+
+
+def refused_port(address: str, port: int) -> str | None:
+    """Why nothing can listen on a port of an address; None when it can be used."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except (OSError, OverflowError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def describe_exit(returncode: int | None) -> str:
+    """An exit status in words: "exit status 1", "signal 9 (SIGKILL)"."""
+    if returncode is not None and returncode > 128:
+        number = returncode - 128
+        with contextlib.suppress(ValueError):
+            return f"signal {number} ({signal.Signals(number).name})"
+    return f"exit status {returncode}"

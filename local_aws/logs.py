@@ -1,0 +1,39 @@
+"""CloudWatch Logs as the local AWS's own services write it: moto keeps the groups and answers the queries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from moto.backends import get_backend
+
+
+class Logs:
+    """Writes lines into log groups and streams, which are made when they are missing."""
+
+    def __init__(self, account: str, region: str) -> None:
+        self.account, self.region = account, region
+        self._lock = threading.Lock()
+
+    def write(self, group: str, stream: str, lines: Iterable[str], *, at: float | None = None) -> None:
+        """Append lines to a stream; `at` is Unix seconds, now when left out."""
+        stamp = int((time.time() if at is None else at) * 1000)
+        # An empty message is refused by PutLogEvents, and a blank line is worth keeping for the reader.
+        events = [{"timestamp": stamp, "message": line or " "} for line in lines]
+        if not events:
+            return
+        backend = get_backend("logs")[self.account][self.region]
+        with self._lock:
+            backend.ensure_log_group(group)
+            if stream not in backend.groups[group].streams:
+                backend.create_log_stream(group, stream)
+            backend.groups[group].put_log_events(stream, events)
+
+    def read(self, group: str, stream: str) -> list[str]:
+        """Every line of a stream, oldest first; empty when there is none."""
+        backend = get_backend("logs")[self.account][self.region]
+        with self._lock:
+            if group not in backend.groups or stream not in backend.groups[group].streams:
+                return []
+            return [event.message for event in backend.groups[group].streams[stream].events]

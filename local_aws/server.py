@@ -1,0 +1,170 @@
+"""The daemon: builds the services, serves the gateway, ticks every AWS minute, stops everything at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import ipaddress
+import logging
+import os
+import resource
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import moto.settings
+import waitress.server
+
+from local_aws.aws import LocalAws, Settings
+from local_aws.gateway import Gateway
+from local_aws.instances import Instances, refused_port
+from local_aws.services import SERVICES
+
+log = logging.getLogger(__name__)
+
+# A synchronous Lambda invocation holds a thread while the function calls back into another: there must be more threads
+# than the concurrency that one machine can sensibly be asked for.
+THREADS = 192
+SSH_PORTS = (22, 2222)
+
+
+class StartError(Exception):
+    """Why the daemon cannot start, as one sentence for the person who started it."""
+
+
+def serve(settings: Settings, *, ready: threading.Event | None = None, stop: threading.Event | None = None) -> None:
+    """Run until SIGTERM or SIGINT (or `stop`). Raises StartError."""
+    stop = stop or threading.Event()
+    lock = _take_state(settings.state)
+    listener = _listen(settings)
+    settings = dataclasses.replace(settings, ssh_port=_ssh_port(settings.ssh_port))
+    # Moto keeps one open file for each object over 5 MB.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > soft else soft, hard))
+    if not _is_loopback(settings.host):
+        # Whatever name a client reaches this by, its first part is no bucket's name.
+        moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME = True
+        log.warning(
+            "listening on %s: whoever reaches port %s may do everything here, which includes running programs as this "
+            "user; EC2 instances answer SSH on loopback addresses, to those who share this network alone",
+            settings.host,
+            settings.port,
+        )  # fmt: skip
+    aws = LocalAws(settings)
+    aws.services.extend(kind(aws) for kind in SERVICES)
+    gateway = Gateway(aws)
+    server = waitress.server.create_server(
+        gateway,
+        sockets=[listener],
+        threads=THREADS,
+        ident=None,
+        connection_limit=2000,
+        channel_timeout=300,
+        max_request_body_size=6 * 1024**3,
+        clear_untrusted_proxy_headers=False,
+    )
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    accepting = threading.Thread(target=_accept, args=(server,), name="gateway", daemon=True)
+    accepting.start()
+    for service in aws.services:
+        service.start()
+    threading.Thread(target=_tick, args=(aws, stop), name="minutes", daemon=True).start()
+    log.info("ready on %s; an AWS minute lasts %g s; state in %s", aws.url, settings.minute_seconds, settings.state)
+    if ready is not None:
+        ready.set()
+    while not stop.wait(3600):
+        pass
+    log.info("stopping")
+    for service in aws.services:
+        service.stop()
+    aws.instances.stop_all()
+    # Closing waitress's dispatcher makes its loop end.
+    server.close()
+    accepting.join(2)
+    lock.close()
+
+
+def _accept(server) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        server.run()
+
+
+def _tick(aws: LocalAws, stop: threading.Event) -> None:
+    """Call every service at the start of each AWS minute."""
+    minute = aws.clock.minute
+    while True:
+        following = (time.time() // minute + 1) * minute
+        if stop.wait(max(0.0, following - time.time())):
+            return
+        for service in aws.services:
+            try:
+                service.every_minute(following)
+            except Exception:
+                log.exception("the minute of %s failed", type(service).__name__)
+
+
+def _take_state(folder: Path) -> IO[str]:
+    """Lock the state folder for this process and clear what a killed predecessor left of its instances."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+    except OSError as error:
+        raise StartError(f"the state folder {folder} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        raise StartError(
+            f"the state folder {folder} is in use by another local AWS (process {lock.read().strip() or 'unknown'}); "
+            "stop that one, or name another folder with --state"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    shutil.rmtree(folder / "instances", ignore_errors=True)
+    return lock
+
+
+def _listen(settings: Settings) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise StartError(
+            f"port {settings.port} on {settings.host} cannot be used ({error.strerror}); choose another with --port "
+            "or --host"
+        ) from error
+    listener.listen(1024)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _ssh_port(wanted: int) -> int:
+    """The port on which every EC2 instance answers SSH. Raises StartError for a wanted one that can't be used.
+
+    The system may keep ports below 1024 to root, and an sshd that listens on every address takes port 22 of all.
+    """
+    if wanted:
+        reason = refused_port(Instances.address(0), wanted)
+        if reason:
+            raise StartError(
+                f"EC2 instances cannot answer SSH on port {wanted} ({reason}); choose another with --ssh-port"
+            )
+        return wanted
+    usable = (port for port in SSH_PORTS if refused_port(Instances.address(0), port) is None)
+    return next(usable, SSH_PORTS[-1])

@@ -1,0 +1,34 @@
+"""The services that the local AWS answers itself; moto answers the rest.
+
+A service is a class derived from `services.base.Service`, listed here. See base.py for its shape.
+"""
+
+from __future__ import annotations
+
+from local_aws.services.application_autoscaling import ApplicationAutoScaling
+from local_aws.services.base import Service
+from local_aws.services.cloudwatch import CloudWatch
+from local_aws.services.ec2 import Ec2
+from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
+from local_aws.services.lambda_ import Lambda
+from local_aws.services.lambda_concurrency import LambdaConcurrency
+from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
+from local_aws.services.sagemaker_registry import SageMakerRegistry
+from local_aws.services.sagemaker_training import SageMakerTraining
+from local_aws.services.sagemaker_tuning import SageMakerTuning
+from local_aws.services.ssm import Ssm
+
+# Every minute is told in this order: who measures, the alarms, who acts on them.
+SERVICES: list[type[Service]] = [
+    SageMakerTraining,
+    SageMakerTuning,
+    SageMakerRegistry,
+    SageMakerEndpoints,
+    CloudWatch,
+    ApplicationAutoScaling,
+    Lambda,
+    LambdaConcurrency,
+    Ec2,
+    Ec2InstanceConnect,
+    Ssm,
+]

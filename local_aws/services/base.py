@@ -1,0 +1,129 @@
+"""What every service of the local AWS looks like.
+
+A service is a class with one method an operation, named as boto3 names it: `create_training_job(self, call)` takes the
+parsed parameters in `call.params` (in the API's own words) and returns the answer's members as a dict, or raises
+`AwsError`. Routing, parsing, validation, authorisation and serialising are done by the gateway from botocore's model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from botocore import xform_name
+
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+
+
+FORWARD: dict[str, Any] = {"forward": "moto"}
+"""What an operation returns for a resource that moto keeps: moto answers the call."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation, after parsing and validation."""
+
+    service: str
+    operation: str
+    params: dict[str, Any]
+    account: str
+    region: str
+    access_key: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def arn(self, resource: str, *, service: str | None = None) -> str:
+        """The ARN of a resource of this call's account and region: `call.arn("training-job/name")`."""
+        return f"arn:aws:{service or self.service}:{self.region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class RawRequest:
+    """A request on a service's fast path: what the hot data-plane operations need, and nothing parsed."""
+
+    path: tuple[str, ...]
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    access_key: str | None
+
+
+@dataclass(frozen=True)
+class RawResponse:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class FastPath:
+    """A route that skips botocore's parser: method and a pattern whose groups become `RawRequest.path`.
+
+    `operation` is named all the same, so that authorisation sees the call. The handler may raise AwsError.
+    """
+
+    method: str
+    pattern: re.Pattern[str]
+    service: str
+    operation: str
+    handler: Callable[[RawRequest], RawResponse]
+
+
+class Service:
+    """Base of the local AWS's own services.
+
+    Several classes may share one botocore service name: each brings its part of the operations.
+    """
+
+    name: ClassVar[str]
+    """botocore's service name."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self.aws = aws
+
+    def operations(self) -> dict[str, Callable[[Call], dict[str, Any] | None]]:
+        """The operations this class answers: API name -> method."""
+        from moto.core.utils import get_service_model
+
+        names = get_service_model(self.name).operation_names
+        return {name: getattr(self, xform_name(name)) for name in names if hasattr(self, xform_name(name))}
+
+    def fast_paths(self) -> Iterable[FastPath]:
+        """Routes of the hot data-plane operations, if there are any."""
+        return ()
+
+    def start(self) -> None:
+        """Called once, when all services exist and before the first request."""
+
+    def every_minute(self, now: float) -> None:
+        """Called at every AWS minute's start (Unix seconds): what makes a service live."""
+
+    def interrupt(self, name: str) -> str | None:
+        """Take the Spot capacity of what is called `name` back; a sentence of what happens now.
+
+        None when this service has nothing of that name. Raises AwsError with a sentence for something that it has and
+        that can't be interrupted, such as an on-demand instance.
+        """
+        return None
+
+    def stop(self) -> None:
+        """Called once at shutdown; the instances are stopped by their owner afterwards."""
+
+
+def page(items: list[Any], call: Call, *, key: str, default: int = 100) -> dict[str, Any]:
+    """One page of a list operation: `{key: [...], "NextToken": ...}` from MaxResults and NextToken.
+
+    Raises AwsError for a token that this did not give out.
+    """
+    from local_aws.errors import validation
+
+    token, size = call.params.get("NextToken"), call.params.get("MaxResults") or default
+    if token is not None and not token.isdigit():
+        raise validation(f"The token {token!r} is invalid.")
+    start = int(token or 0)
+    answer: dict[str, Any] = {key: items[start : start + size]}
+    if start + size < len(items):
+        answer["NextToken"] = str(start + size)
+    return answer

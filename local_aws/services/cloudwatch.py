@@ -1,0 +1,288 @@
+"""CloudWatch: metrics, their statistics, and alarms that change state.
+
+Periods and alarms' evaluation run in AWS minutes (`--minute`); time stamps are real. Metric maths (Expression) and
+actions on alarms (SNS, Lambda) are not supported; an expression is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from local_aws.alarms import Alarm
+from local_aws.errors import AwsError, validation
+from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
+from local_aws.services.base import Call, Service
+
+MOST_DATAPOINTS = 100_800
+# ListMetrics shows what had data within two weeks.
+LISTED_SECONDS = 14 * 24 * 3600
+ALARM_SETTINGS = (
+    "AlarmDescription", "ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions", "MetricName",
+    "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit", "EvaluationPeriods",
+    "DatapointsToAlarm", "Threshold",
+    "ComparisonOperator", "TreatMissingData", "EvaluateLowSampleCountPercentile",
+)  # fmt: skip
+
+
+class CloudWatch(Service):
+    """Metrics and alarms of the one account and region."""
+
+    name = "cloudwatch"
+
+    def __init__(self, aws) -> None:
+        super().__init__(aws)
+        self.data = Metrics(aws.clock)
+        self._alarms: dict[str, Alarm] = {}
+        self._lock = threading.Lock()
+
+    # --- what other services use
+
+    def put(self, namespace: str, metric: str, dimensions: Mapping[str, str], value: float, unit: str = "None",
+            at: float | None = None) -> None:  # fmt: skip
+        """Record one value; `at` is Unix seconds, now when left out."""
+        self.data.put(key_of(namespace, metric, dimensions), value, unit, at)
+
+    def statistic(self, namespace: str, metric: str, dimensions: Mapping[str, str], name: str, period: int,
+                  start: float, end: float) -> list[tuple[float, float]]:  # fmt: skip
+        """(period's start, statistic) for the periods within [start, end) that have data, oldest first."""
+        points = self.data.points(key_of(namespace, metric, dimensions), period, start, end)
+        return [(point.start, point.bucket.statistic(name)) for point in points]
+
+    def put_alarm(self, name: str, settings: dict[str, Any], scale: float = 1.0) -> Alarm:
+        """Create or replace an alarm; `scale` multiplies its datapoints before they are compared."""
+        arn = f"arn:aws:cloudwatch:{self.aws.region}:{self.aws.account}:alarm:{name}"
+        key = key_of(settings["Namespace"], settings["MetricName"], settings.get("Dimensions"))
+        with self._lock:
+            old = self._alarms.get(name)
+            alarm = Alarm(name, arn, settings, key, scale)
+            if old is not None:
+                # A changed configuration keeps the state until the next evaluation.
+                alarm.state, alarm.reason, alarm.history = old.state, old.reason, old.history
+            self._alarms[name] = alarm
+        alarm.record("ConfigurationUpdate", f'Alarm "{name}" {"updated" if old else "created"}', {})
+        return alarm
+
+    def remove_alarm(self, name: str) -> None:
+        """Delete an alarm if it is there."""
+        with self._lock:
+            self._alarms.pop(name, None)
+
+    def in_alarm(self, names: Iterable[str]) -> list[str]:
+        """Those of these alarms that are in the ALARM state."""
+        return [name for name in names if (found := self._alarms.get(name)) and found.state == "ALARM"]
+
+    def every_minute(self, now: float) -> None:
+        for alarm in list(self._alarms.values()):
+            alarm.evaluate(self.data, now)
+
+    # --- metrics
+
+    def put_metric_data(self, call: Call) -> None:
+        namespace, now = call.params["Namespace"], self.aws.clock.time()
+        for datum in call.params.get("MetricData") or []:
+            key = key_of(namespace, datum["MetricName"], datum.get("Dimensions"))
+            at = _aware(datum["Timestamp"]).timestamp() if datum.get("Timestamp") else now
+            unit = datum.get("Unit", "None")
+            if values := datum.get("Values"):
+                counts = datum.get("Counts") or [1.0] * len(values)
+                if len(counts) != len(values):
+                    raise AwsError(
+                        "InvalidParameterValue", "The parameters Values and Counts must have the same length."
+                    )
+                for value, count in zip(values, counts, strict=True):
+                    self.data.put(key, value, unit, at, count)
+            elif given := datum.get("StatisticValues"):
+                self.data.put_set(key, unit, at, given["SampleCount"], given["Sum"], given["Minimum"], given["Maximum"])
+            elif datum.get("Value") is not None:
+                self.data.put(key, datum["Value"], unit, at)
+            else:
+                raise AwsError(
+                    "MissingParameter",
+                    "At least one of the parameters Value, Values or StatisticValues must be specified.",
+                )
+
+    def get_metric_data(self, call: Call) -> dict[str, Any]:
+        start, end = _interval(call)
+        newest_first = call.params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
+        limit = min(call.params.get("MaxDatapoints") or MOST_DATAPOINTS, MOST_DATAPOINTS)
+        skip = _token(call)
+        results, found_more, left = [], False, limit
+        for query in call.params["MetricDataQueries"]:
+            stat = query.get("MetricStat")
+            if stat is None:
+                raise validation(
+                    f"The local AWS supports no metric maths: query {query['Id']!r} must have a MetricStat."
+                )
+            if query.get("ReturnData") is False:
+                continue
+            key = _key(stat["Metric"])
+            series = _statistics(self.data.points(key, stat["Period"], start, end, stat.get("Unit")), stat["Stat"])
+            if newest_first:
+                series.reverse()
+            # A page is a window over all series one after another: none is lost and none given twice.
+            dropped = min(skip, len(series))
+            skip -= dropped
+            shown = series[dropped : dropped + left]
+            left -= len(shown)
+            partial = dropped + len(shown) < len(series)
+            found_more = found_more or partial
+            results.append(
+                {
+                    "Id": query["Id"],
+                    "Label": query.get("Label") or stat["Metric"].get("MetricName", query["Id"]),
+                    "Timestamps": [dt.datetime.fromtimestamp(at, dt.UTC) for at, _ in shown],
+                    "Values": [value for _, value in shown],
+                    "StatusCode": "PartialData" if partial else "Complete",
+                }
+            )
+        answer: dict[str, Any] = {"MetricDataResults": results, "Messages": []}
+        if found_more:
+            answer["NextToken"] = str(_token(call) + limit)
+        return answer
+
+    def get_metric_statistics(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        start, end = _interval(call)
+        names = (params.get("Statistics") or []) + (params.get("ExtendedStatistics") or [])
+        if not names:
+            raise AwsError("MissingParameter", "Must specify either Statistics or ExtendedStatistics.")
+        for name in names:
+            _check_statistic(name)
+        key = key_of(params["Namespace"], params["MetricName"], params.get("Dimensions"))
+        points = self.data.points(key, params["Period"], start, end, params.get("Unit"))
+        if len(points) > 1440:
+            raise AwsError(
+                "InvalidParameterCombination",
+                f"You have requested up to {len(points)} datapoints, which exceeds the limit of 1,440.",
+            )
+        unit = self.data.unit(key)
+        datapoints = []
+        for point in points:
+            datapoint: dict[str, Any] = {"Timestamp": dt.datetime.fromtimestamp(point.start, dt.UTC), "Unit": unit}
+            datapoint |= {name: point.bucket.statistic(name) for name in names if name in SIMPLE}
+            extended = {name: point.bucket.statistic(name) for name in names if name not in SIMPLE}
+            datapoints.append(datapoint | ({"ExtendedStatistics": extended} if extended else {}))
+        return {"Label": params["MetricName"], "Datapoints": datapoints}
+
+    def list_metrics(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        wanted = [(each["Name"], each.get("Value")) for each in params.get("Dimensions") or []]
+        found = [
+            {
+                "Namespace": namespace,
+                "MetricName": metric,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions],
+            }
+            for namespace, metric, dimensions in sorted(self.data.keys(self.aws.clock.time() - LISTED_SECONDS))
+            if params.get("Namespace") in (None, namespace)
+            and params.get("MetricName") in (None, metric)
+            and all(any(name == n and value in (None, v) for n, v in dimensions) for name, value in wanted)
+        ]
+        return _page(found, call, "Metrics", 500)
+
+    # --- alarms
+
+    def put_metric_alarm(self, call: Call) -> None:
+        params = call.params
+        missing = [
+            name
+            for name in ("MetricName", "Namespace", "EvaluationPeriods", "Threshold", "ComparisonOperator", "Period")
+            if params.get(name) is None
+        ]  # fmt: skip
+        if missing:
+            raise validation(f"The parameter {missing[0]} is required: the local AWS supports alarms on one metric.")
+        if bool(params.get("Statistic")) == bool(params.get("ExtendedStatistic")):
+            raise validation("Exactly one of Statistic and ExtendedStatistic must be specified.")
+        _check_statistic(params.get("Statistic") or params["ExtendedStatistic"])
+        if (params.get("DatapointsToAlarm") or 1) > params["EvaluationPeriods"]:
+            raise validation("DatapointsToAlarm must not be greater than EvaluationPeriods.")
+        if "Than" not in params["ComparisonOperator"] or "Range" in params["ComparisonOperator"]:
+            raise validation(f"The local AWS supports no anomaly detection: {params['ComparisonOperator']}.")
+        settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
+        self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)
+
+    def describe_alarms(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        names = params.get("AlarmNames")
+        found = [
+            each.describe()
+            for each in sorted(self._alarms.values(), key=lambda each: each.name)
+            if (not names or each.name in names)
+            and each.name.startswith(params.get("AlarmNamePrefix") or "")
+            and params.get("StateValue") in (None, each.state)
+        ]
+        return _page(found, call, "MetricAlarms", params.get("MaxRecords") or 50) | {"CompositeAlarms": []}
+
+    def delete_alarms(self, call: Call) -> None:
+        unknown = [name for name in call.params["AlarmNames"] if name not in self._alarms]
+        if unknown:
+            raise AwsError("ResourceNotFound", f"Alarm {unknown[0]} does not exist.")
+        for name in call.params["AlarmNames"]:
+            self.remove_alarm(name)
+
+    def set_alarm_state(self, call: Call) -> None:
+        alarm = self._alarms.get(call.params["AlarmName"])
+        if alarm is None:
+            raise AwsError("ResourceNotFound", f"Alarm {call.params['AlarmName']} does not exist.")
+        alarm.become(call.params["StateValue"], call.params["StateReason"])
+
+    def describe_alarm_history(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        start, end = params.get("StartDate"), params.get("EndDate")
+        items = [
+            item
+            for alarm in list(self._alarms.values())
+            if params.get("AlarmName") in (None, alarm.name)
+            for item in alarm.history
+            if params.get("HistoryItemType") in (None, item["HistoryItemType"])
+            and (start is None or item["Timestamp"] >= _aware(start))
+            and (end is None or item["Timestamp"] <= _aware(end))
+        ]
+        newest_first = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
+        items.sort(key=lambda item: item["Timestamp"], reverse=newest_first)
+        return _page(items, call, "AlarmHistoryItems", params.get("MaxRecords") or 100)
+
+
+def _statistics(points: list[Point], name: str) -> list[tuple[float, float]]:
+    _check_statistic(name)
+    return [(point.start, point.bucket.statistic(name)) for point in points]
+
+
+def _check_statistic(name: str) -> None:
+    if name not in SIMPLE and not PERCENTILE.match(name):
+        raise validation(
+            f"The statistic {name!r} is not supported: it must be {', '.join(SIMPLE)} or a percentile such as p99."
+        )
+
+
+def _key(metric: dict[str, Any]) -> Key:
+    return key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions"))
+
+
+def _interval(call: Call) -> tuple[float, float]:
+    start, end = _aware(call.params["StartTime"]).timestamp(), _aware(call.params["EndTime"]).timestamp()
+    if start >= end:
+        raise validation("The parameter StartTime must be less than the parameter EndTime.")
+    return start, end
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _token(call: Call) -> int:
+    token = call.params.get("NextToken")
+    if token is not None and not token.isdigit():
+        raise AwsError("InvalidNextToken", f"The token {token!r} is invalid.")
+    return int(token or 0)
+
+
+def _page(items: list[Any], call: Call, key: str, size: int) -> dict[str, Any]:
+    start = _token(call)
+    answer: dict[str, Any] = {key: items[start : start + size]}
+    if start + size < len(items):
+        answer["NextToken"] = str(start + size)
+    return answer

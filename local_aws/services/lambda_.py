@@ -1,0 +1,449 @@
+"""Lambda: functions, versions, aliases, permissions, tags and Invoke.
+
+Concurrency's operations are in lambda_concurrency.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from moto.backends import get_backend
+
+from local_aws.errors import AwsError
+from local_aws.functions import records
+from local_aws.functions.code import Code, invalid, unpack
+from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Concurrency
+from local_aws.functions.invocations import Invocations
+from local_aws.functions.records import (
+    LATEST,
+    SETTLE_SECONDS,
+    Alias,
+    Function,
+    Version,
+    conflict,
+    not_found,
+    parse_reference,
+)
+from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service
+
+SETTINGS = {"Runtime": None, "Role": None, "Handler": None, "Description": "", "Timeout": 3, "MemorySize": 128,
+            "Environment": None, "Architectures": ["x86_64"], "EphemeralStorage": {"Size": 512},
+            "TracingConfig": {"Mode": "PassThrough"}, "LoggingConfig": None}  # fmt: skip
+# AWS: Lambda developer guide, "Defined runtime environment variables".
+RESERVED_VARIABLES = {
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}  # fmt: skip
+
+
+class Lambda(Service):
+    """Functions that really run, each call in a process of AWS's own runtime client."""
+
+    name = "lambda"
+
+    def __init__(self, aws) -> None:
+        super().__init__(aws)
+        self.functions: dict[str, Function] = {}
+        self.lock = threading.RLock()
+        self.concurrency = Concurrency(aws)
+        self.invocations = Invocations(aws, self.concurrency, self.find)
+        self._stopping = threading.Event()
+
+    def fast_paths(self) -> Iterable[FastPath]:
+        invoke = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+        yield FastPath("POST", invoke, "lambda", "Invoke", self.invocations.invoke)
+        yield FastPath(
+            "GET", re.compile(r"/_local_aws/functions/([^/]+)/([^/]+)/code.zip"), "lambda", "GetFunction", self._zip
+        )
+
+    def start(self) -> None:
+        threading.Thread(
+            target=self.invocations.flush_until, args=(self._stopping,), name="lambda-logs", daemon=True
+        ).start()
+
+    def every_minute(self, now: float) -> None:
+        self.concurrency.expire()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.concurrency.stop()
+        self.invocations.stop()
+
+    def find(self, name: str, qualifier: str | None = None) -> Function:
+        """A function by its name. Raises AwsError("ResourceNotFoundException")."""
+        function = self.functions.get(name)
+        if function is None:
+            suffix = f":{qualifier}" if qualifier else ""
+            raise not_found(f"arn:aws:lambda:{self.aws.region}:{self.aws.account}:function:{name}{suffix}")
+        return function
+
+    def resolve(self, call: Call) -> tuple[Function, str | None]:
+        """The function and the qualifier that a call names."""
+        name, qualifier = parse_reference(unquote(call.params["FunctionName"]), call.params.get("Qualifier"))
+        return self.find(name, qualifier), qualifier
+
+    # ---- functions
+
+    def create_function(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        name, _ = parse_reference(params["FunctionName"])
+        if params.get("PackageType", "Zip") != "Zip" or "ImageUri" in params["Code"]:
+            raise invalid(
+                "The local AWS runs functions from a zip only: PackageType must be Zip, and Code a ZipFile "
+                "or an S3 object."
+            )
+        for required in ("Runtime", "Handler"):
+            if not params.get(required):
+                raise invalid(f"{required} is mandatory for functions created with deployment packages.")
+        settings = {key: params.get(key, default) for key, default in SETTINGS.items()}
+        settings["LoggingConfig"] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
+        self._check_settings(settings)
+        with self.lock:
+            if name in self.functions:
+                raise conflict(f"Function already exist: {name}")
+            code = self._code(name, params["Code"])
+            function = Function(name, call.arn(f"function:{name}"), dict(params.get("Tags") or {}))
+            function.versions[LATEST] = Version(function, LATEST, code, settings)
+            self.functions[name] = function
+            self.concurrency.register(function)
+            version = self._publish(function, None) if params.get("Publish") else function.latest
+            return version.describe()
+
+    def get_function(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.resolve(call)
+        version = function.version(qualifier)
+        location = f"{self.aws.url_for(call.headers)}/_local_aws/functions/{function.name}/{version.number}/code.zip"
+        answer: dict[str, Any] = {
+            "Configuration": version.describe(),
+            "Code": {"RepositoryType": "S3", "Location": location},
+        }
+        if function.tags:
+            answer["Tags"] = function.tags
+        if function.reserved is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
+        return answer
+
+    def get_function_configuration(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.resolve(call)
+        return function.version(qualifier).describe()
+
+    def list_functions(self, call: Call) -> dict[str, Any]:
+        functions = sorted(self.functions.values(), key=lambda each: each.name)
+        if call.params.get("FunctionVersion") == "ALL":
+            return page([one.describe() for each in functions for one in each.versions.values()], call, "Functions")
+        return page([each.latest.describe() for each in functions], call, "Functions")
+
+    def update_function_code(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        if "ImageUri" in call.params:
+            raise invalid(
+                "The local AWS runs functions from a zip only: give ZipFile, or S3Bucket and S3Key, not ImageUri."
+            )
+        with self.lock:
+            self._check_update(function, call)
+            code = self._code(function.name, call.params)
+            if not call.params.get("DryRun"):
+                self._replace(function, code, function.latest.settings)
+            version = self._publish(function, None) if call.params.get("Publish") else function.latest
+            return version.describe()
+
+    def update_function_configuration(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        with self.lock:
+            self._check_update(function, call)
+            changed = {key: value for key, value in call.params.items() if key in SETTINGS and value is not None}
+            settings = function.latest.settings | changed
+            self._check_settings(settings)
+            self._replace(function, function.latest.code, settings)
+            return function.latest.describe()
+
+    def delete_function(self, call: Call) -> None:
+        function, qualifier = self.resolve(call)
+        if qualifier is None:
+            with self.lock:
+                self.functions.pop(function.name, None)
+            self.concurrency.forget(function)
+            return
+        if qualifier == LATEST:
+            raise invalid("$LATEST version cannot be deleted without deleting the function.")
+        with self.lock:
+            version = function.version(qualifier)
+            aliases = [
+                each.name for each in function.aliases.values() if version.number in (each.version, *each.weights)
+            ]
+            if aliases:
+                raise conflict(
+                    f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]"
+                )
+            self._refuse_provisioned(function, qualifier, "version")
+            del function.versions[qualifier]
+        self.concurrency.forget(function, version)
+
+    def _refuse_provisioned(self, function: Function, qualifier: str, what: str) -> None:
+        if any(each.qualifier == qualifier for each in self.concurrency.configurations(function)):
+            raise conflict(
+                f"The {what} {qualifier} of {function.name} has provisioned concurrency; delete its "
+                "provisioned concurrency configuration first."
+            )
+
+    def _check_update(self, function: Function, call: Call) -> None:
+        now = time.monotonic()
+        if now < function.active_at:
+            raise conflict(
+                "The operation cannot be performed at this time. The function is currently in the following "
+                "state: Pending"
+            )
+        if now < function.updated_at:
+            raise conflict(
+                f"The operation cannot be performed at this time. An update is in progress for resource: {function.arn}"
+            )
+        expected = call.params.get("RevisionId")
+        if expected and expected != function.latest.revision:
+            raise AwsError(
+                "PreconditionFailedException",
+                "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
+                "retrieve the latest Revision Id",
+                status=412,
+            )
+
+    def _replace(self, function: Function, code: Code, settings: dict[str, Any]) -> None:
+        old = function.latest
+        function.versions[LATEST] = Version(function, LATEST, code, settings)
+        function.updated_at = time.monotonic() + SETTLE_SECONDS
+        self.concurrency.forget(function, old)
+
+    def _code(self, name: str, source: dict[str, Any]) -> Code:
+        folder = self.aws.settings.state / "functions" / name
+        if source.get("ZipFile") is not None:
+            return unpack(source["ZipFile"], folder, direct=True)
+        bucket, key = source.get("S3Bucket"), source.get("S3Key")
+        if not bucket or not key:
+            raise invalid("Please provide a source for function code.")
+        try:
+            data = self.aws.s3.read(bucket, key)
+        except FileNotFoundError:
+            code, message = ("NoSuchKey", "The specified key does not exist.")
+            if not self.aws.s3.bucket_exists(bucket):
+                code, message = ("NoSuchBucket", "The specified bucket does not exist.")
+            raise invalid(
+                f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message} (s3://{bucket}/{key})"
+            ) from None
+        return unpack(data, folder, direct=False)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        if not settings["Runtime"].startswith("python3."):
+            raise invalid(
+                f"The local AWS runs Python functions only: Runtime must be python3.N, not {settings['Runtime']}."
+            )
+        variables = (settings["Environment"] or {}).get("Variables") or {}
+        settings["Environment"] = {"Variables": variables} if variables else {}
+        reserved = sorted(RESERVED_VARIABLES & set(variables))
+        if reserved:
+            raise invalid(
+                "Lambda was unable to configure your environment variables because the environment "
+                "variables you have provided "
+                "contains reserved keys that are currently not supported for modification. Reserved keys used in this "
+                f"request: {', '.join(reserved)}"
+            )
+        if len(json.dumps(variables)) > 4096:
+            raise invalid(
+                "Lambda was unable to configure your environment variables because the environment "
+                "variables you have provided "
+                "exceeded the 4KB limit."
+            )
+        self._check_role(settings["Role"])
+
+    def _check_role(self, arn: str) -> None:
+        roles = get_backend("iam")[self.aws.account]["aws"].roles.values()
+        role = next((each for each in roles if each.arn == arn), None)
+        if role is None or "lambda.amazonaws.com" not in json.dumps(role.assume_role_policy_document):
+            raise invalid(f"The role defined for the function cannot be assumed by Lambda. (Role: {arn})")
+
+    def _zip(self, request: RawRequest) -> RawResponse:
+        version = self.find(request.path[0]).version(request.path[1])
+        return RawResponse(200, [("Content-Type", "application/zip")], version.code.archive.read_bytes())
+
+    # ---- versions and aliases
+
+    def publish_version(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        with self.lock:
+            self._check_update(function, call)
+            expected = call.params.get("CodeSha256")
+            if expected and expected != function.latest.code.sha256:
+                raise invalid(
+                    f"CodeSHA256 ({expected}) is different from current CodeSHA256 in $LATEST "
+                    f"({function.latest.code.sha256})."
+                )
+            return self._publish(function, call.params.get("Description")).describe()
+
+    def _publish(self, function: Function, description: str | None) -> Version:
+        """AWS publishes nothing new when code and configuration are those of the version published last."""
+        latest = function.latest
+        last = function.versions.get(str(function.published))
+        if last is not None and last.code.sha256 == latest.code.sha256 and self._same(last.settings, latest.settings):
+            return last
+        function.published += 1
+        settings = latest.settings | ({"Description": description} if description else {})
+        version = Version(function, str(function.published), latest.code, settings)
+        function.versions[version.number] = version
+        return version
+
+    @staticmethod
+    def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return {**one, "Description": ""} == {**other, "Description": ""}
+
+    def list_versions_by_function(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        return page([each.describe() for each in function.versions.values()], call, "Versions")
+
+    def create_alias(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        params = call.params
+        if params["Name"].isdigit():
+            raise invalid(f"The alias name {params['Name']!r} must not be a number alone: that would name a version.")
+        with self.lock:
+            if params["Name"] in function.aliases:
+                raise conflict(f"Alias already exists: {function.arn}:{params['Name']}")
+            alias = Alias(function, params["Name"], params["FunctionVersion"], params.get("Description") or "")
+            self._point(alias, params["FunctionVersion"], params.get("RoutingConfig"))
+            function.aliases[alias.name] = alias
+        return alias.describe()
+
+    def get_alias(self, call: Call) -> dict[str, Any]:
+        return self._alias(call).describe()
+
+    def update_alias(self, call: Call) -> dict[str, Any]:
+        with self.lock:
+            alias, params = self._alias(call), call.params
+            self._point(alias, params.get("FunctionVersion") or alias.version, params.get("RoutingConfig"))
+            alias.description = params.get("Description", alias.description)
+            alias.revision = records.uuid.uuid4().hex
+        self.concurrency.move(alias.function, alias.name, alias.function.versions[alias.version])
+        return alias.describe()
+
+    def delete_alias(self, call: Call) -> None:
+        function, _ = self.resolve(call)
+        with self.lock:
+            self._refuse_provisioned(function, call.params["Name"], "alias")
+            function.aliases.pop(call.params["Name"], None)
+
+    def list_aliases(self, call: Call) -> dict[str, Any]:
+        function, _ = self.resolve(call)
+        version = call.params.get("FunctionVersion")
+        aliases = [each.describe() for each in function.aliases.values() if version in (None, each.version)]
+        return page(aliases, call, "Aliases")
+
+    def _alias(self, call: Call) -> Alias:
+        function, _ = self.resolve(call)
+        alias = function.aliases.get(call.params["Name"])
+        if alias is None:
+            arn = f"{function.arn}:{call.params['Name']}"
+            raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", status=404, Type="User")
+        return alias
+
+    def _point(self, alias: Alias, number: str, routing: dict[str, Any] | None) -> None:
+        weights = (routing or {}).get("AdditionalVersionWeights") or {} if routing is not None else alias.weights
+        for each in (number, *weights):
+            if each not in alias.function.versions:
+                raise not_found(f"{alias.function.arn}:{each}")
+        if weights and (len(weights) > 1 or LATEST in (number, *weights) or number in weights):
+            raise invalid(
+                "Invalid routing configuration: an alias may name one more published version, with its weight."
+            )
+        alias.version, alias.weights = number, dict(weights)
+
+    # ---- permissions, tags, account
+
+    def add_permission(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.resolve(call)
+        function.version(qualifier)
+        params = call.params
+        statements = function.policies.setdefault(qualifier or "", {})
+        if params["StatementId"] in statements:
+            raise conflict(
+                f"The statement id ({params['StatementId']}) provided already exists. Please provide a new "
+                f"statement id."
+            )
+        principal = params["Principal"]
+        statement: dict[str, Any] = {
+            "Sid": params["StatementId"],
+            "Effect": "Allow",
+            "Principal": {"Service": principal} if principal.endswith(".amazonaws.com") else principal,
+            "Action": params["Action"],
+            "Resource": f"{function.arn}:{qualifier}" if qualifier else function.arn,
+        }
+        condition = {}
+        if params.get("SourceArn"):
+            condition["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
+        if params.get("SourceAccount"):
+            condition["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
+        if condition:
+            statement["Condition"] = condition
+        statements[params["StatementId"]] = statement
+        return {"Statement": json.dumps(statement)}
+
+    def get_policy(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.resolve(call)
+        statements = function.policies.get(qualifier or "")
+        if not statements:
+            raise AwsError(
+                "ResourceNotFoundException", "The resource you requested does not exist.", status=404, Type="User"
+            )
+        policy = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
+        return {"Policy": json.dumps(policy), "RevisionId": function.latest.revision}
+
+    def remove_permission(self, call: Call) -> None:
+        function, qualifier = self.resolve(call)
+        if function.policies.get(qualifier or "", {}).pop(call.params["StatementId"], None) is None:
+            message = f"Statement {call.params['StatementId']} is not found in resource policy."
+            raise AwsError("ResourceNotFoundException", message, status=404, Type="User")
+
+    def tag_resource(self, call: Call) -> None:
+        self._tagged(call).tags.update(call.params["Tags"])
+
+    def untag_resource(self, call: Call) -> None:
+        for key in call.params["TagKeys"]:
+            self._tagged(call).tags.pop(key, None)
+
+    def list_tags(self, call: Call) -> dict[str, Any]:
+        return {"Tags": self._tagged(call).tags}
+
+    def _tagged(self, call: Call) -> Function:
+        return self.find(parse_reference(unquote(call.params["Resource"]))[0])
+
+    def get_account_settings(self, call: Call) -> dict[str, Any]:
+        return {
+            "AccountLimit": {
+                "TotalCodeSize": 80_530_636_800,
+                "CodeSizeUnzipped": 262_144_000,
+                "CodeSizeZipped": 52_428_800,
+                "ConcurrentExecutions": ACCOUNT_LIMIT,
+                "UnreservedConcurrentExecutions": max(MINIMUM_UNRESERVED, self.concurrency.unreserved()),
+            },
+            "AccountUsage": {
+                "TotalCodeSize": sum(
+                    one.code.size for each in self.functions.values() for one in each.versions.values()
+                ),
+                "FunctionCount": len(self.functions),
+            },
+        }
+
+
+def page(items: list[dict[str, Any]], call: Call, key: str) -> dict[str, Any]:
+    """One page in Lambda's words: Marker, MaxItems, NextMarker."""
+    start, size = call.params.get("Marker") or "0", call.params.get("MaxItems") or 50
+    if not start.isdigit():
+        raise invalid(f"The Marker {start!r} was not given out by this operation.")
+    answer: dict[str, Any] = {key: items[int(start) : int(start) + size]}
+    if int(start) + size < len(items):
+        answer["NextMarker"] = str(int(start) + size)
+    return answer

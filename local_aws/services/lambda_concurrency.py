@@ -1,0 +1,121 @@
+"""Lambda's operations on reserved and provisioned concurrency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_aws.errors import AwsError
+from local_aws.functions.code import invalid
+from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Provisioned
+from local_aws.functions.records import LATEST, Function
+from local_aws.services.base import Call, Service
+from local_aws.services.lambda_ import Lambda, page
+
+
+class LambdaConcurrency(Service):
+    """Reserved concurrency of functions, provisioned concurrency of versions and aliases."""
+
+    name = "lambda"
+
+    @property
+    def functions(self) -> Lambda:
+        return self.aws.service(Lambda)
+
+    def put_function_concurrency(self, call: Call) -> dict[str, Any]:
+        function, _ = self.functions.resolve(call)
+        reserved = call.params["ReservedConcurrentExecutions"]
+
+        def check(others: int, provisioned: int) -> None:
+            if ACCOUNT_LIMIT - others - reserved < MINIMUM_UNRESERVED:
+                raise invalid(
+                    "Specified ReservedConcurrentExecutions for function decreases account's "
+                    "UnreservedConcurrentExecution below "
+                    f"its minimum value of [{MINIMUM_UNRESERVED}]."
+                )
+            if reserved < provisioned:
+                raise invalid(
+                    "ReservedConcurrentExecutions  should not be lower than function's total provisioned concurrency "
+                    f"[{provisioned}]."
+                )
+
+        self.functions.concurrency.reserve(function, reserved, check)
+        return {"ReservedConcurrentExecutions": reserved}
+
+    def get_function_concurrency(self, call: Call) -> dict[str, Any]:
+        function, _ = self.functions.resolve(call)
+        return {} if function.reserved is None else {"ReservedConcurrentExecutions": function.reserved}
+
+    def delete_function_concurrency(self, call: Call) -> None:
+        function, _ = self.functions.resolve(call)
+        self.functions.concurrency.reserve(function, None, lambda *_: None)
+
+    def put_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.functions.resolve(call)
+        requested = call.params["ProvisionedConcurrentExecutions"]
+        if qualifier in (None, LATEST) or function.version(qualifier).number == LATEST:
+            raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+        version = function.version(qualifier)
+        for each in self.functions.concurrency.configurations(function):
+            if each.version is version and each.qualifier != qualifier:
+                raise invalid(
+                    f"Provisioned Concurrency is already configured on {each.qualifier!r}, which is the same version "
+                    f"{version.number}: configure it on one of them."
+                )
+
+        def check(others: int, reserved: int) -> None:
+            if function.reserved is not None and others + requested > function.reserved:
+                raise invalid(
+                    "Requested Provisioned Concurrency should not be greater than the "
+                    "reservedConcurrentExecution for function"
+                )
+            if function.reserved is None and others + requested > ACCOUNT_LIMIT - reserved - MINIMUM_UNRESERVED:
+                raise invalid(
+                    "Specified ConcurrentExecutions for function decreases account's "
+                    "UnreservedConcurrentExecution below its "
+                    f"minimum value of [{MINIMUM_UNRESERVED}]."
+                )
+
+        return describe(self.functions.concurrency.provision(function, qualifier, version, requested, check))
+
+    def get_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
+        function, qualifier = self.functions.resolve(call)
+        return describe(self._config(function, qualifier))
+
+    def delete_provisioned_concurrency_config(self, call: Call) -> None:
+        function, qualifier = self.functions.resolve(call)
+        function.version(qualifier)
+        self.functions.concurrency.unprovision((function.name, qualifier))
+
+    def list_provisioned_concurrency_configs(self, call: Call) -> dict[str, Any]:
+        function, _ = self.functions.resolve(call)
+        configs = [
+            {"FunctionArn": f"{function.arn}:{each.qualifier}", **describe(each)}
+            for each in self.functions.concurrency.configurations(function)
+        ]
+        return page(configs, call, "ProvisionedConcurrencyConfigs")
+
+    def _config(self, function: Function, qualifier: str | None) -> Provisioned:
+        function.version(qualifier)
+        for each in self.functions.concurrency.configurations(function):
+            if each.qualifier == qualifier:
+                return each
+        raise AwsError(
+            "ProvisionedConcurrencyConfigNotFoundException",
+            "No Provisioned Concurrency Config found for this function",
+            status=404,
+            Type="User",
+        )
+
+
+def describe(place: Provisioned) -> dict[str, Any]:
+    """A provisioned concurrency config as AWS describes it."""
+    answer: dict[str, Any] = {
+        "RequestedProvisionedConcurrentExecutions": place.requested,
+        "AllocatedProvisionedConcurrentExecutions": min(place.requested, len(place.environments)),
+        "AvailableProvisionedConcurrentExecutions": min(place.requested, len(place.environments)),
+        "Status": place.status,
+        "LastModified": place.modified,
+    }
+    if place.reason:
+        answer["StatusReason"] = place.reason
+    return answer

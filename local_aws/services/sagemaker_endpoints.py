@@ -1,0 +1,207 @@
+"""SageMaker's endpoints: real inference processes behind Create, Update and InvokeEndpoint.
+
+Models and endpoint configurations are moto's records. The endpoint's record exists in moto as well, so that tags and
+Search find it; its state is kept here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from botocore.exceptions import ClientError
+from moto.backends import get_backend
+
+from local_aws.endpoints import router
+from local_aws.endpoints.endpoint import Endpoint
+from local_aws.endpoints.fleet import Fleet
+from local_aws.errors import AwsError, validation
+from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service, page
+
+# AWS emits concurrency as a high-resolution metric, one datapoint in 10 s.
+CONCURRENCY_PERIOD = 10
+
+
+class SageMakerEndpoints(Service):
+    """Endpoints of the one account and region."""
+
+    name = "sagemaker"
+
+    def __init__(self, aws) -> None:
+        super().__init__(aws)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self.refuses_update: list[Callable[[Endpoint, dict[str, Any]], str | None]] = []
+        """Called with an endpoint and its new configuration: a sentence that refuses UpdateEndpoint, or None."""
+
+    def start(self) -> None:
+        # What a killed predecessor left: its endpoints are gone with it.
+        shutil.rmtree(self.aws.settings.state / "endpoints", ignore_errors=True)
+        threading.Thread(target=self._sample, name="concurrency", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for endpoint in list(self._endpoints.values()):
+            endpoint.abandon()
+
+    def every_minute(self, now: float) -> None:
+        """A zero for every variant that served nothing in the minute that has just ended.
+
+        AWS emits no datapoint then; its scale-in of an idle endpoint rests on how its own alarm treats missing data.
+        Here the zeros make "15 low datapoints" hold for an idle endpoint without a second rule. They are left out
+        where there is data, so no sum, count or average of real calls is changed.
+        """
+        middle = now - self.aws.clock.minute / 2
+        for endpoint in list(self._endpoints.values()):
+            fleet = endpoint.fleet
+            if fleet is None:
+                continue
+            for variant in fleet.variants:
+                dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
+                for metric in ("Invocations", "InvocationsPerInstance"):
+                    found = self.aws.metrics.statistic(
+                        router.NAMESPACE, metric, dimensions, "SampleCount", 60, now - self.aws.clock.minute, now
+                    )
+                    if not found:
+                        self.aws.metrics.put(router.NAMESPACE, metric, dimensions, 0.0, "None", middle)
+
+    # --- what other services use
+
+    def find(self, name: str) -> Endpoint | None:
+        """An endpoint by name."""
+        return self._endpoints.get(name)
+
+    def set_capacity(self, name: str, variant: str, count: int) -> None:
+        """Change one variant's instance count, for auto-scaling. Raises AwsError while another change is running."""
+        self._found(name).change({variant: (count, None)})
+
+    # --- operations
+
+    def create_endpoint(self, call: Call) -> dict[str, Any]:
+        name = call.params["EndpointName"]
+        config = self._config(call)
+        arn = call.arn(f"endpoint/{name.lower()}")
+        with self._lock:
+            if name in self._endpoints:
+                raise validation(f'Cannot create already existing endpoint "{arn}".')
+            endpoint = Endpoint(self.aws, name, arn, config, call.params.get("DeploymentConfig"))
+            self._endpoints[name] = endpoint
+        self._moto.create_endpoint(name, config["EndpointConfigName"], call.params.get("Tags") or [])
+        # Moto's ARN must be the one that was given out, or ListTags would not find it.
+        self._moto.endpoints[name].arn = arn
+        endpoint.deploy()
+        return {"EndpointArn": arn}
+
+    def describe_endpoint(self, call: Call) -> dict[str, Any]:
+        return self._found(call.params["EndpointName"]).describe()
+
+    def list_endpoints(self, call: Call) -> dict[str, Any]:
+        wanted = call.params
+        found = [
+            each
+            for each in list(self._endpoints.values())
+            if wanted.get("NameContains", "") in each.name
+            and wanted.get("StatusEquals") in (None, each.status)
+            and _between(each.created, wanted.get("CreationTimeAfter"), wanted.get("CreationTimeBefore"))
+            and _between(each.modified, wanted.get("LastModifiedTimeAfter"), wanted.get("LastModifiedTimeBefore"))
+        ]
+        keys: dict[str, Callable[[Endpoint], Any]] = {
+            "Name": lambda each: each.name,
+            "Status": lambda each: each.status,
+        }
+        key = keys.get(wanted.get("SortBy", "CreationTime"), lambda each: each.created)
+        found.sort(key=key, reverse=wanted.get("SortOrder", "Descending") == "Descending")
+        return page([each.summary() for each in found], call, key="Endpoints", default=10)
+
+    def update_endpoint(self, call: Call) -> dict[str, Any]:
+        endpoint = self._found(call.params["EndpointName"])
+        config = self._config(call)
+        for check in self.refuses_update:
+            refusal = check(endpoint, config)
+            if refusal:
+                raise validation(refusal)
+        endpoint.update(
+            config,
+            retain=bool(call.params.get("RetainAllVariantProperties")),
+            deployment=call.params.get("DeploymentConfig"),
+        )
+        return {"EndpointArn": endpoint.arn}
+
+    def update_endpoint_weights_and_capacities(self, call: Call) -> dict[str, Any]:
+        endpoint = self._found(call.params["EndpointName"])
+        wanted = {
+            each["VariantName"]: (each.get("DesiredInstanceCount"), each.get("DesiredWeight"))
+            for each in call.params["DesiredWeightsAndCapacities"]
+        }
+        endpoint.change(wanted)
+        return {"EndpointArn": endpoint.arn}
+
+    def delete_endpoint(self, call: Call) -> None:
+        endpoint = self._found(call.params["EndpointName"])
+        endpoint.delete(self._forget)
+
+    def fast_paths(self) -> Iterable[FastPath]:
+        pattern = re.compile(r"/endpoints/([^/]+)/invocations")
+        return [FastPath("POST", pattern, "sagemaker-runtime", "InvokeEndpoint", self.invoke)]
+
+    def invoke(self, request: RawRequest) -> RawResponse:
+        """InvokeEndpoint, on the gateway's fast path."""
+        began, tried = time.perf_counter(), None
+        while True:
+            endpoint = self._endpoints.get(request.path[0])
+            fleet: Fleet | None = endpoint.serving() if endpoint else None
+            if endpoint is None or fleet is None:
+                raise AwsError(
+                    "ValidationError", f"Endpoint {request.path[0]} of account {self.aws.account} not found."
+                )
+            if fleet is tried:
+                raise AwsError("ServiceUnavailable", "The service is currently unavailable.", status=503)
+            try:
+                return router.invoke(self.aws, endpoint.name, fleet, request, began)
+            except router.NoInstance:
+                # An update may have replaced the fleet since it was looked up: only the same one twice is an outage.
+                tried = fleet
+
+    # --- inside
+
+    @property
+    def _moto(self):
+        return get_backend("sagemaker")[self.aws.account][self.aws.region]
+
+    def _found(self, name: str) -> Endpoint:
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            arn = f"arn:aws:sagemaker:{self.aws.region}:{self.aws.account}:endpoint/{name.lower()}"
+            raise validation(f'Could not find endpoint "{arn}".')
+        return endpoint
+
+    def _config(self, call: Call) -> dict[str, Any]:
+        name = call.params["EndpointConfigName"]
+        try:
+            return self.aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=name)
+        except ClientError as error:
+            arn = call.arn(f"endpoint-config/{name.lower()}")
+            raise validation(f'Could not find endpoint configuration "{arn}".') from error
+
+    def _forget(self, endpoint: Endpoint) -> None:
+        with self._lock:
+            self._endpoints.pop(endpoint.name, None)
+        self._moto.endpoints.pop(endpoint.name, None)
+
+    def _sample(self) -> None:
+        while not self._stopping.wait(self.aws.clock.real(CONCURRENCY_PERIOD)):
+            for endpoint in list(self._endpoints.values()):
+                fleet = endpoint.fleet
+                for variant in fleet.variants if fleet else ():
+                    dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
+                    for peak in variant.peaks():
+                        self.aws.metrics.put(router.NAMESPACE, "ConcurrentRequestsPerModel", dimensions, peak, "Count")
+
+
+def _between(moment, after, before) -> bool:
+    return (after is None or moment >= after) and (before is None or moment <= before)

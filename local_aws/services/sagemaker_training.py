@@ -1,0 +1,214 @@
+"""SageMaker's training jobs."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from local_aws import images
+from local_aws.errors import AwsError, validation
+from local_aws.services.base import FORWARD, Call, Service, page
+from local_aws.storage import parse_s3_uri
+from local_aws.tags import Tags
+from local_aws.training.files import CONTAINER_BASE
+from local_aws.training.job import TrainingJob
+
+SORT = {"Name": lambda job: job.name, "CreationTime": lambda job: job.created, "Status": lambda job: job.status}
+
+
+class SageMakerTraining(Service):
+    """Training jobs that really run; see training/job.py for the life of one.
+
+    Source: SageMaker API reference, CreateTrainingJob, StopTrainingJob and DescribeTrainingJob.
+    """
+
+    name = "sagemaker"
+
+    def __init__(self, aws) -> None:
+        super().__init__(aws)
+        self.jobs: dict[str, TrainingJob] = {}
+        self.tags = Tags()
+        self._lock = threading.RLock()
+
+    def create_training_job(self, call: Call) -> dict[str, Any]:
+        job = self.create(call.params, call.arn(f"training-job/{call.params['TrainingJobName']}"))
+        return {"TrainingJobArn": job.arn}
+
+    def create(self, params: dict[str, Any], arn: str, **options: Any) -> TrainingJob:
+        """Check a request and start the job; tuning starts its trials here, too. Raises AwsError."""
+        with self._lock:
+            if params["TrainingJobName"] in self.jobs:
+                raise AwsError(
+                    "ResourceInUse",
+                    "Training job names must be unique within an AWS account and region, and a training job with "
+                    f"this name already exists ({arn})",
+                )
+            self.check(params)
+            job = TrainingJob(self.aws, params, arn, **options)
+            self.jobs[job.name] = job
+        self.tags.add(arn, params.get("Tags"))
+        job.start()
+        return job
+
+    def check(self, params: dict[str, Any]) -> None:
+        """What CreateTrainingJob refuses besides what the API's model says. Raises AwsError."""
+        specification = params["AlgorithmSpecification"]
+        image = specification.get("TrainingImage")
+        if image is None:
+            raise validation("The local AWS runs jobs with a TrainingImage; an AlgorithmName is not supported.")
+        refusal = images.refusal(image, "training")
+        if refusal:
+            raise validation(refusal)
+        if specification["TrainingInputMode"] != "File":
+            raise validation(f"The local AWS supports the input mode File, not {specification['TrainingInputMode']}.")
+        resources = params["ResourceConfig"]
+        if not resources.get("InstanceType") or not resources.get("InstanceCount"):
+            raise validation("The local AWS needs ResourceConfig.InstanceType and InstanceCount.")
+        self._check_role(params["RoleArn"])
+        self._check_places(params)
+        self._check_limits(params)
+        self._check_metrics(specification.get("MetricDefinitions") or [])
+
+    def _check_role(self, arn: str) -> None:
+        from moto.backends import get_backend
+
+        roles = get_backend("iam")[self.aws.account]["aws"].roles.values()
+        if not any(role.arn == arn for role in roles):
+            raise validation(f"Could not assume role {arn}. Please ensure that the role exists and can be assumed.")
+
+    def _check_places(self, params: dict[str, Any]) -> None:
+        places = [("OutputDataConfig.S3OutputPath", params["OutputDataConfig"]["S3OutputPath"])]
+        if params.get("CheckpointConfig"):
+            places.append(("CheckpointConfig.S3Uri", params["CheckpointConfig"]["S3Uri"]))
+            local = params["CheckpointConfig"].get("LocalPath", CONTAINER_BASE)
+            if local != CONTAINER_BASE and not local.startswith(CONTAINER_BASE + "/"):
+                raise validation(f"CheckpointConfig.LocalPath must be below {CONTAINER_BASE} here, not {local!r}.")
+        seen = set()
+        for channel in params.get("InputDataConfig") or ():
+            name = channel["ChannelName"]
+            if name in seen:
+                raise validation(f"Channel names must be unique, but {name!r} is there twice.")
+            seen.add(name)
+            source = channel["DataSource"].get("S3DataSource")
+            if source is None or source["S3DataType"] != "S3Prefix" or channel.get("InputMode", "File") != "File":
+                raise validation(
+                    f"The local AWS reads channels as files from S3 prefixes; channel {name!r} needs "
+                    "DataSource.S3DataSource with S3DataType S3Prefix, and InputMode File."
+                )
+            places.append((f"channel {name}", source["S3Uri"]))
+        for what, uri in places:
+            try:
+                bucket, _ = parse_s3_uri(uri)
+            except ValueError as error:
+                raise validation(f"{what}: {error}") from error
+            if not self.aws.s3.bucket_exists(bucket):
+                raise validation(f"{what}: the bucket {bucket!r} of {uri} does not exist or is in another region.")
+
+    @staticmethod
+    def _check_limits(params: dict[str, Any]) -> None:
+        stopping = params["StoppingCondition"]
+        longest, patience = stopping.get("MaxRuntimeInSeconds") or 86_400, stopping.get("MaxWaitTimeInSeconds")
+        if params.get("EnableManagedSpotTraining"):
+            if patience is None or patience < longest:
+                raise validation(
+                    f"Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+                    f"MaxRuntimeInSeconds ({longest}) for a managed Spot job; it is {patience}."
+                )
+        elif patience is not None:
+            raise validation("MaxWaitTimeInSeconds is for managed Spot jobs: set EnableManagedSpotTraining.")
+
+    @staticmethod
+    def _check_metrics(definitions: list[dict[str, Any]]) -> None:
+        if len(definitions) > 40:
+            raise validation(f"MetricDefinitions may have at most 40 entries, not {len(definitions)}.")
+        for each in definitions:
+            try:
+                re.compile(each["Regex"])
+            except re.error as error:
+                raise validation(
+                    f"The Regex {each['Regex']!r} of metric {each['Name']!r} is not a regular expression: {error}."
+                ) from None
+
+    def describe_training_job(self, call: Call) -> dict[str, Any]:
+        return self._job(call).describe()
+
+    def list_training_jobs(self, call: Call) -> dict[str, Any]:
+        asked = call.params
+        with self._lock:
+            jobs = list(self.jobs.values())
+        jobs = [
+            job
+            for job in jobs
+            if asked.get("NameContains", "").lower() in job.name.lower()
+            and asked.get("StatusEquals") in (None, job.status)
+            and (not asked.get("CreationTimeAfter") or job.created >= asked["CreationTimeAfter"])
+            and (not asked.get("CreationTimeBefore") or job.created <= asked["CreationTimeBefore"])
+        ]
+        jobs.sort(key=SORT[asked.get("SortBy") or "CreationTime"], reverse=asked.get("SortOrder") != "Ascending")
+        return page([summary(job) for job in jobs], call, key="TrainingJobSummaries")
+
+    def stop_training_job(self, call: Call) -> None:
+        job = self._job(call)
+        if not job.running:
+            raise validation("The request was rejected because the training job is in status " + job.status + ".")
+        job.stop()
+
+    def delete_training_job(self, call: Call) -> None:
+        job = self._job(call)
+        if job.running:
+            raise AwsError("ResourceInUse", f"The training job {job.name} is {job.status}: stop it first.")
+        with self._lock:
+            del self.jobs[job.name]
+        self.tags.forget(job.arn)
+
+    def add_tags(self, call: Call) -> dict[str, Any]:
+        arn = call.params["ResourceArn"]
+        if not self._ours(arn):
+            return FORWARD
+        self.tags.add(arn, call.params["Tags"])
+        return {"Tags": self.tags.of(arn)}
+
+    def list_tags(self, call: Call) -> dict[str, Any]:
+        arn = call.params["ResourceArn"]
+        return {"Tags": self.tags.of(arn)} if self._ours(arn) else FORWARD
+
+    def delete_tags(self, call: Call) -> dict[str, Any]:
+        arn = call.params["ResourceArn"]
+        if not self._ours(arn):
+            return FORWARD
+        self.tags.remove(arn, call.params["TagKeys"])
+        return {}
+
+    def interrupt(self, name: str) -> str | None:
+        """A managed Spot job's instances get two AWS minutes' notice; the job goes on when there is capacity again."""
+        job = self.jobs.get(name)
+        return job.interrupt() if job else None
+
+    def stop(self) -> None:
+        for job in list(self.jobs.values()):
+            for instance in job.instances:
+                instance.kill()
+
+    def _job(self, call: Call) -> TrainingJob:
+        job = self.jobs.get(call.params["TrainingJobName"])
+        if job is None:
+            raise validation("Requested resource not found.")
+        return job
+
+    @staticmethod
+    def _ours(arn: str) -> bool:
+        return ":training-job/" in arn or ":hyper-parameter-tuning-job/" in arn
+
+
+def summary(job: TrainingJob) -> dict[str, Any]:
+    """One TrainingJobSummary."""
+    found = {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "CreationTime": job.created,
+        "LastModifiedTime": job.modified,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary,
+    }
+    return found | ({"TrainingEndTime": job.ended} if job.ended else {})

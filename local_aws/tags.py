@@ -1,0 +1,32 @@
+"""Tags of the resources that the local AWS keeps itself; moto keeps those of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+
+class Tags:
+    """Tags by ARN."""
+
+    def __init__(self) -> None:
+        self._tags: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, arn: str, tags: Iterable[Mapping[str, str]] | None) -> None:
+        with self._lock:
+            self._tags.setdefault(arn, {}).update({tag["Key"]: tag["Value"] for tag in tags or ()})
+
+    def remove(self, arn: str, keys: Iterable[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._tags.get(arn, {}).pop(key, None)
+
+    def forget(self, arn: str) -> None:
+        with self._lock:
+            self._tags.pop(arn, None)
+
+    def of(self, arn: str) -> list[dict[str, str]]:
+        """The tags of one ARN as SageMaker lists them."""
+        with self._lock:
+            return [{"Key": key, "Value": value} for key, value in self._tags.get(arn, {}).items()]

@@ -1,0 +1,1 @@
+"""Tuning jobs: trials are real training jobs, their values come from optuna."""

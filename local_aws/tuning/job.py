@@ -1,0 +1,209 @@
+"""One tuning job: starts trials, learns from them, ends."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from local_aws.clock import Clock
+from local_aws.errors import AwsError
+from local_aws.training.job import TrainingJob
+from local_aws.tuning import search
+
+if TYPE_CHECKING:
+    from local_aws.services.sagemaker_training import SageMakerTraining
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PARALLEL = 10
+
+
+class TuningJob:
+    """A tuning job from Create to its end; `describe()` is DescribeHyperParameterTuningJob's answer."""
+
+    def __init__(self, training: SageMakerTraining, request: Mapping[str, Any], arn: str) -> None:
+        self.training = training
+        self.request = request
+        self.name: str = request["HyperParameterTuningJobName"]
+        self.arn = arn
+        self.config = request["HyperParameterTuningJobConfig"]
+        self.definition = request["TrainingJobDefinition"]
+        objective = self.config["HyperParameterTuningJobObjective"]
+        self.metric, self.minimise = objective["MetricName"], objective["Type"] == "Minimize"
+        self.status = "InProgress"
+        self.created = self.modified = Clock.now()
+        self.ended = None
+        self.failure_reason: str | None = None
+        self.trials: list[TrainingJob] = []
+        self.values: dict[str, dict[str, str]] = {}
+        self._learned: set[str] = set()
+        self._stopped_early: set[str] = set()
+        self._wake = threading.Condition()
+        ranges = self.config["ParameterRanges"]
+        limits = self.config.get("ResourceLimits") or {}
+        self.most = limits.get("MaxNumberOfTrainingJobs") or search.grid_size(ranges)
+        self.parallel = limits.get("MaxParallelTrainingJobs") or DEFAULT_PARALLEL
+        self._search = search.Search(self.config["Strategy"], ranges, objective["Type"], self.config.get("RandomSeed"))
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=f"tuning-{self.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """No further trials; those that run are stopped."""
+        with self._wake:
+            if self.status != "InProgress":
+                return
+            self.status, self.modified = "Stopping", Clock.now()
+            self._wake.notify_all()
+        for trial in list(self.trials):
+            trial.stop()
+
+    @property
+    def best(self) -> TrainingJob | None:
+        """The completed (or early stopped) trial with the best objective."""
+        found = [job for job in self.trials if job.status in {"Completed", "Stopped"} and self.metric in job.metrics]
+        key = lambda job: job.metrics[self.metric][0]  # noqa: E731
+        return (min if self.minimise else max)(found, key=key) if found else None
+
+    def _run(self) -> None:
+        try:
+            self._tune()
+        except Exception as error:
+            log.exception("tuning job %s", self.name)
+            for trial in self.trials:
+                trial.stop()
+            self._end("Failed", f"InternalServerError: {error}"[:1024])
+
+    def _tune(self) -> None:
+        while True:
+            running = [job for job in self.trials if job.running]
+            self._learn()
+            if self.status == "Stopping":
+                if not running:
+                    return self._end("Stopped")
+            elif len(self.trials) < self.most and len(running) < self.parallel:
+                self._start_trial()
+                continue
+            elif not running:
+                break
+            with self._wake:
+                self._wake.wait(0.2)
+        if self.best is None:
+            reasons = {job.failure_reason for job in self.trials if job.failure_reason}
+            self._end(
+                "Failed", f"All training jobs failed or had no objective metric. {' '.join(sorted(reasons))}"[:1024]
+            )
+        else:
+            self._end("Completed")
+
+    def _start_trial(self) -> None:
+        number = len(self.trials) + 1
+        digest = hashlib.sha256(f"{self.arn}{number}".encode()).hexdigest()[:8]
+        name = f"{self.name}-{number:03d}-{digest}"
+        values = self._search.suggest(name)
+        self.values[name] = values
+        definition = {key: value for key, value in self.definition.items() if key != "StaticHyperParameters"}
+        request = {
+            **{key: value for key, value in definition.items() if key not in {"TuningObjective", "DefinitionName"}},
+            "TrainingJobName": name,
+            "HyperParameters": {
+                **(self.definition.get("StaticHyperParameters") or {}),
+                **values,
+                "_tuning_objective_metric": self.metric,
+            },
+            "Tags": self.request.get("Tags") or [],
+        }
+        arn = self.arn.replace(f":hyper-parameter-tuning-job/{self.name}", f":training-job/{name}")
+        try:
+            job = self.training.create(request, arn, extra={"TuningJobArn": self.arn}, on_change=self._trial_changed)
+        except AwsError as error:
+            self._search.learn(name, None)
+            raise RuntimeError(f"the trial {name} was refused: {error.message}") from error
+        self.trials.append(job)
+        if self.status == "Stopping":  # since this trial was decided on
+            job.stop()
+
+    def _trial_changed(self, job: TrainingJob) -> None:
+        if self.config.get("TrainingJobEarlyStoppingType") == "Auto" and job.status == "InProgress":
+            finished = [each.series.get(self.metric, []) for each in self.trials if each.status == "Completed"]
+            series = job.series.get(self.metric, [])
+            if series and search.should_stop_early(series, finished, self.minimise):
+                self._stopped_early.add(job.name)
+                job.stop()
+        with self._wake:
+            self._wake.notify_all()
+
+    def _learn(self) -> None:
+        for job in self.trials:
+            if not job.running and job.name not in self._learned:
+                self._learned.add(job.name)
+                value = job.metrics.get(self.metric)
+                self._search.learn(job.name, value[0] if value and job.status != "Failed" else None)
+
+    def _end(self, status: str, reason: str | None = None) -> None:
+        with self._wake:
+            self.failure_reason = reason
+            self.ended = self.modified = Clock.now()
+            self.status = status
+
+    def describe(self) -> dict[str, Any]:
+        statuses = [job.status for job in self.trials]
+        best = self.best
+        with_value = sum(self.metric in job.metrics for job in self.trials if not job.running)
+        answer: dict[str, Any] = {
+            "HyperParameterTuningJobName": self.name,
+            "HyperParameterTuningJobArn": self.arn,
+            "HyperParameterTuningJobConfig": self.config,
+            "TrainingJobDefinition": {
+                **self.definition,
+                "StaticHyperParameters": {
+                    **(self.definition.get("StaticHyperParameters") or {}), "_tuning_objective_metric": self.metric,
+                },
+            },
+            "HyperParameterTuningJobStatus": self.status,
+            "CreationTime": self.created,
+            "LastModifiedTime": self.modified,
+            "TrainingJobStatusCounters": {
+                "Completed": statuses.count("Completed"),
+                "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),
+                "RetryableError": 0,
+                "NonRetryableError": statuses.count("Failed"),
+                "Stopped": statuses.count("Stopped"),
+            },
+            "ObjectiveStatusCounters": {
+                "Succeeded": with_value,
+                "Pending": sum(job.running for job in self.trials),
+                "Failed": sum(not job.running for job in self.trials) - with_value,
+            },
+        }  # fmt: skip
+        if best:
+            answer["BestTrainingJob"] = self.summary(best)
+        if self.ended:
+            answer["HyperParameterTuningEndTime"] = self.ended
+        if self.failure_reason:
+            answer["FailureReason"] = self.failure_reason
+        return answer
+
+    def summary(self, job: TrainingJob) -> dict[str, Any]:
+        """One HyperParameterTrainingJobSummary."""
+        value = job.metrics.get(self.metric)
+        found: dict[str, Any] = {
+            "TrainingJobName": job.name,
+            "TrainingJobArn": job.arn,
+            "TuningJobName": self.name,
+            "CreationTime": job.created,
+            "TrainingStartTime": job.started,
+            "TrainingEndTime": job.ended,
+            "TrainingJobStatus": job.status,
+            "TunedHyperParameters": self.values[job.name],
+            "FailureReason": job.failure_reason,
+            "ObjectiveStatus": "Pending" if job.running else "Succeeded" if value else "Failed",
+        }
+        if value:
+            found["FinalHyperParameterTuningJobObjectiveMetric"] = {
+                "Type": "Minimize" if self.minimise else "Maximize", "MetricName": self.metric, "Value": value[0],
+            }  # fmt: skip
+        return {name: each for name, each in found.items() if each is not None}

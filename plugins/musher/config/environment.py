@@ -1,0 +1,111 @@
+"""Facts of the environment a run happens in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from musher import names
+from musher.config.fields import Configuration
+from musher.errors import ConfigError
+
+_ROLE = r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$"
+_ROLE_EXAMPLE = "arn:aws:iam::111122223333:role/musher-training"
+_IMAGE = r"^\S+/\S+:\S+$"
+
+
+class Environment(Configuration):
+    """Facts of the environment, from the Airflow Variable `musher`: written by the infrastructure, never by a run."""
+
+    _origin: ClassVar[str] = "Airflow Variable musher: "
+
+    bucket: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        examples=["my-company-musher"],
+        description="Where everything lives.",
+    )
+    region: str = Field(
+        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["us-east-1"], description="The AWS region of all of it."
+    )
+    training_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What training jobs run as.")
+    endpoint_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What the endpoint runs as.")
+    lambda_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What the function runs as.")
+    training_image: str = Field(
+        pattern=_IMAGE,
+        examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312"],
+        description="AWS's PyTorch training image, written out (the SDK's list of versions ends earlier).",
+    )
+    inference_image: str = Field(
+        pattern=_IMAGE,
+        examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"],
+        description="AWS's PyTorch inference image, written out.",
+    )
+    kind: Literal["aws", "local"] = Field("aws", description="AWS itself, or the local AWS: the report says which.")
+    project: str = Field("musher", description="The beginning of every name, and the `project` tag.")
+    poll_seconds: float = Field(
+        30, gt=0, le=600, description="How long to wait between two looks at what AWS is doing."
+    )
+    model_package_group: str = Field("", description="Where models are registered; empty: <project>-image-classifier.")
+    pretrained_source: str = Field(
+        "",
+        description="A folder or http(s) address with the backbones' own weight files; empty: PyPI and PyTorch's site.",
+    )
+    ec2_instance_profile: str = Field(
+        "",
+        pattern=r"^[\w+=,.@-]{0,128}$",
+        examples=["musher-ec2"],
+        description="What EC2 instances run as, by its name.",
+    )
+    ec2_security_group: str = Field(
+        "",
+        pattern=r"^(sg-[0-9a-f]+)?$",
+        examples=["sg-0123456789abcdef0"],
+        description="Lets SSH from Airflow's workers in to EC2 instances.",
+    )
+    ec2_subnet: str = Field(
+        "",
+        pattern=r"^(subnet-[0-9a-f]+)?$",
+        examples=["subnet-0123456789abcdef0"],
+        description="Where EC2 instances start; empty: the default network's.",
+    )
+    ec2_user: str = Field(
+        "ubuntu",
+        pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
+        examples=["ubuntu"],
+        description="Who logs in to the image's instances.",
+    )
+    ec2_address: Literal["private", "public"] = Field(
+        "private", description="Which address of an EC2 instance Airflow's workers reach."
+    )
+    ssh_port: int = Field(22, ge=1, le=65_535, description="Where EC2 instances listen for SSH.")
+    ml_scripts: str = Field("", description="The folder ml_scripts; empty: it is searched beside the DAGs.")
+    lambda_folder: str = Field("", description="The folder lambda; empty: it is searched beside the DAGs.")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names.check_project(self.project)
+        if not self.model_package_group:
+            object.__setattr__(self, "model_package_group", names.model_package_group(self.project))
+        return self
+
+    @classmethod
+    def load(cls) -> Self:
+        """The environment of this Airflow. Call it while a task runs, never when a DAG file is parsed.
+
+        Raises ConfigError when the Variable is missing or wrong.
+        """
+        from airflow.sdk import Variable
+
+        values = Variable.get("musher", default=None, deserialize_json=True)
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                "The Airflow Variable musher is missing; it has to be a JSON object with "
+                f"{', '.join(name for name, field in cls.model_fields.items() if field.is_required())}."
+            )
+        return cls.from_params(values)
+
+    def uri(self, *parts: str) -> str:
+        """`s3://<bucket>/<parts joined by />`; end with an empty part for a folder."""
+        return f"s3://{self.bucket}/{'/'.join(parts)}"

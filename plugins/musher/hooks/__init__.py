@@ -1,0 +1,1 @@
+"""Hooks: what the Amazon provider lacks or gets wrong, see each module."""

@@ -1,0 +1,126 @@
+"""SageMaker jobs that a retry re-attaches to and a kill stops.
+
+The Amazon provider's operators start a second, paid job on a retry and leave the job of a killed task running; this
+hook is what ours do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.exceptions import ClientError
+
+from musher.names import attempt_names
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """How the API names one kind of job: operations in boto3's words, fields in the API's."""
+
+    noun: str
+    name_field: str
+    status_field: str
+    operation: str
+
+
+TRAINING = JobKind("training job", "TrainingJobName", "TrainingJobStatus", "training_job")
+TUNING = JobKind(
+    "tuning job", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "hyper_parameter_tuning_job"
+)
+KINDS = {kind.noun: kind for kind in (TRAINING, TUNING)}
+
+RUNNING = {"InProgress", "Stopping"}
+COMPLETED = "Completed"
+
+
+class SageMakerJobHook(AwsBaseHook):
+    """Starts, finds, describes and stops SageMaker jobs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["client_type"] = "sagemaker"
+        super().__init__(*args, **kwargs)
+
+    def describe(self, kind: JobKind, name: str) -> dict[str, Any] | None:
+        """The API's description of a job; None when there is no job of that name."""
+        try:
+            return getattr(self.conn, f"describe_{kind.operation}")(**{kind.name_field: name})
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def start_or_attach(
+        self, kind: JobKind, base: str, request: Callable[[str], Mapping[str, Any]]
+    ) -> tuple[str, dict[str, Any]]:
+        """The job of a step: the one that runs, else the one that completed, else a new one.
+
+        Parameters: `base` the step's name in this DAG run, `request` makes the Create request for a name. A name whose
+        job failed or was stopped is used up, since AWS keeps it for ever: the next attempt's name follows.
+        Returns the job's name and its description.
+        """
+        for name in attempt_names(base):
+            found = self.describe(kind, name)
+            if found is None:
+                try:
+                    getattr(self.conn, f"create_{kind.operation}")(**request(name))
+                    self.log.info("Started the %s %s", kind.noun, name)
+                except ClientError as error:
+                    if error.response["Error"]["Code"] != "ResourceInUse":
+                        raise
+                    self.log.info("Another try has just started the %s %s; attaching to it", kind.noun, name)
+                return name, self.describe(kind, name) or {}
+            status = found[kind.status_field]
+            if status in {"InProgress", COMPLETED}:
+                verb = "Attaching to" if status == "InProgress" else "Taking the result of"
+                self.log.info("%s the %s %s of an earlier try", verb, kind.noun, name)
+                return name, found
+            self.log.info("The %s %s of an earlier try is %s: starting anew", kind.noun, name, status)
+        raise RuntimeError(f"every attempt's name of the {kind.noun} {base} is used up")
+
+    def stop(self, kind: JobKind, name: str) -> bool:
+        """Stop a job if it runs; whether there was anything to stop."""
+        found = self.describe(kind, name)
+        if found is None or found[kind.status_field] != "InProgress":
+            return False
+        try:
+            getattr(self.conn, f"stop_{kind.operation}")(**{kind.name_field: name})
+        except ClientError as error:
+            # It ended between the two calls.
+            if error.response["Error"]["Code"] == "ValidationException":
+                return False
+            raise
+        self.log.info("Stopped the %s %s", kind.noun, name)
+        return True
+
+    def trials(self, tuning_job: str) -> list[dict[str, Any]]:
+        """The training jobs of a tuning job in the order they were created, as the run record lists them."""
+        pages = self.conn.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
+            HyperParameterTuningJobName=tuning_job, SortBy="CreationTime", SortOrder="Ascending"
+        )
+        return [trial(summary) for page in pages for summary in page["TrainingJobSummaries"]]
+
+
+def trial(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """One trial as the run record has it, from a HyperParameterTrainingJobSummary."""
+    objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
+    start, end = summary.get("TrainingStartTime"), summary.get("TrainingEndTime")
+    return {
+        "job": summary["TrainingJobName"],
+        "hyperparameters": dict(summary.get("TunedHyperParameters") or {}),
+        "objective": objective.get("Value"),
+        "status": summary["TrainingJobStatus"],
+        "seconds": round((end - start).total_seconds(), 1) if start and end else None,
+    }
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether SageMaker (or Application Auto Scaling, or Lambda) says that a thing does not exist."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code in {"ResourceNotFound", "NoSuchKey"} or code.endswith("NotFoundException"):
+        return True
+    # SageMaker's describe operations answer a missing name with a plain ValidationException.
+    lowered = message.lower()
+    return code == "ValidationException" and ("not found" in lowered or "could not find" in lowered)

@@ -1,0 +1,54 @@
+"""What became of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request, as the target classified it.
+
+    `kind` groups failures and throttles (`ReservedFunctionConcurrentInvocationLimitExceeded`, `HTTP 502`); `message`
+    is one example of them. The last four are what the function says about its own execution, where the target is one:
+    `initialization` (cold, provisioned or warm), `environment` (which execution environment), `started_at` (unix
+    seconds) and `duration_ms`.
+    """
+
+    status: Literal["succeeded", "throttled", "failed"]
+    kind: str = ""
+    message: str = ""
+    initialization: str = ""
+    environment: str = ""
+    started_at: float | None = None
+    duration_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request with its times, in seconds from the phase's start."""
+
+    due: float
+    sent: float
+    done: float
+    outcome: Outcome
+
+
+SendFunction = Callable[[bytes], Outcome]
+
+
+@runtime_checkable
+class PreparingTarget(Protocol):
+    """A target that can do work ahead of time.
+
+    `prepare` is called before the request is due (signing, connecting) and returns what sends it at the due time.
+    It has `ahead_seconds` before it makes its request late. Neither may raise because of the other side: a
+    connection refused is an `Outcome`. Both are called from many threads at once.
+    """
+
+    def prepare(self, payload: bytes, ahead_seconds: float) -> Callable[[], Outcome]: ...
+
+
+Target = SendFunction | PreparingTarget

@@ -1,0 +1,120 @@
+"""From trained candidates to a registered model: evaluation, quality gate, registry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowSkipException
+
+from musher import quality, requests
+from musher.hooks import registry
+from musher.job_output import EVALUATION, read, read_evaluation, summary
+from musher.operators.base import MusherOperator, plainly, run_of, training_config
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class EvaluateCandidatesOperator(MusherOperator):
+    """Compare the trained models on the test pictures; returns the better one's job, with its evaluation's address.
+
+    Parameters: `candidates` what the TrainOperators returned. Writes the parts `training` and `evaluation`.
+    """
+
+    template_fields = aws_template_fields("candidates")
+
+    def __init__(self, *, candidates: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.candidates = candidates
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        run, s3 = run_of(context), self.client("s3")
+        jobs = list(self.candidates)
+        evaluations = {job["job"]: read_evaluation(s3, job["output_data"]) for job in jobs}
+        chosen = quality.better(evaluations)
+        best, evaluation = next(job for job in jobs if job["job"] == chosen), evaluations[chosen]
+        self.write_part(run.key, "training", {"jobs": jobs, "chosen": best["job"]})
+        self.write_part(run.key, "evaluation", evaluation)
+        for job in jobs:
+            self.log.info("%s: test accuracy %.4f", job["job"], evaluations[job["job"]]["accuracy"])
+        return {**best, **summary(evaluation)}
+
+
+class RegisterModelOperator(MusherOperator):
+    """Pass the quality gate or not, and register the model as Approved or Rejected with the reason.
+
+    Parameters: `candidate` what EvaluateCandidatesOperator returned; `in_service` what EvaluateInServiceOperator
+    returned; `dataset` what SyncDatasetOperator returned. Returns `{package_arn, accepted, reason}`.
+    """
+
+    template_fields = aws_template_fields("candidate", "in_service", "dataset")
+
+    def __init__(self, *, candidate: Any, in_service: Any, dataset: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.candidate = candidate
+        self.in_service = in_service
+        self.dataset = dataset
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config, env, run = training_config(context), self.environment, run_of(context)
+        candidate: Mapping[str, Any] = self.candidate
+        decision = quality.quality_gate(candidate, self.in_service, config)
+        accepted, reason = decision["accepted"], decision["reason"]
+        s3 = self.client("s3")
+        digest = hashlib.sha256(read(s3, candidate["model_data"])).hexdigest()
+        request = requests.model_package(
+            env,
+            run,
+            model_data=candidate["model_data"],
+            accepted=accepted,
+            reason=reason,
+            properties={
+                "job": candidate["job"],
+                "dataset_version": self.dataset["version"],
+                "dataset_uri": self.dataset["uri"],
+                "test_accuracy": f"{candidate['accuracy']:.6f}",
+                "sha256": digest,
+            },
+            evaluation=env.uri("runs", run.key, EVALUATION),
+        )
+        sagemaker = self.client("sagemaker")
+        arn = registry.register(sagemaker, request, requests.model_package_group(env, run))
+        sagemaker.update_model_package(**requests.model_approval(arn, accepted=accepted, reason=reason))
+        part = {
+            "package_arn": arn,
+            "status": "Approved" if accepted else "Rejected",
+            "reason": reason,
+            "sha256": digest,
+            "job": candidate["job"],
+            "test_accuracy": candidate["accuracy"],
+            "labels": candidate["classes"],
+            "compared_with": self.in_service,
+        }
+        self.write_part(run.key, "model", part)
+        self.log.info("Registered %s as %s: %s", arn, part["status"], reason)
+        return {"package_arn": arn, "accepted": accepted, "reason": reason}
+
+
+class ReleaseModelOperator(MusherOperator):
+    """Announce an approved model, so that it is deployed; a rejected one is skipped, and the run stays green.
+
+    Parameters: `registered` what RegisterModelOperator returned. Its outlet is the asset of registered models.
+    """
+
+    template_fields = aws_template_fields("registered")
+
+    def __init__(self, *, registered: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.registered = registered
+
+    def execute(self, context: Context) -> str:
+        if not self.registered["accepted"]:
+            raise AirflowSkipException(f"Not deployed: {self.registered['reason']}")
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = {"model_package_arn": self.registered["package_arn"]}
+        return self.registered["package_arn"]

@@ -1,0 +1,81 @@
+"""What all our operators share: the run's facts, and errors meant for a person."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from musher.config import AWS_CONN_ID, Environment, TrainingConfig
+from musher.errors import UserError
+from musher.names import Run
+from musher.report import record
+
+
+def plainly(method: Callable) -> Callable:
+    """Turn an error that a person has to mend into a failed task without retries, whose message is that sentence."""
+
+    @functools.wraps(method)
+    def wrapped(self, context, *arguments, **keywords):
+        try:
+            return method(self, context, *arguments, **keywords)
+        except UserError as error:
+            raise AirflowFailException(str(error)) from None
+
+    return wrapped
+
+
+class MusherOperator(AwsBaseOperator):
+    """Base of the project's operators: connects through `aws_default`, reads the Variable `musher` when it runs."""
+
+    aws_hook_class = AwsBaseHook
+    ui_color = "#e8f1fb"
+
+    def __init__(self, *, aws_conn_id: str = AWS_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(aws_conn_id=aws_conn_id, **kwargs)
+
+    @functools.cached_property
+    def hook(self) -> Any:
+        """The operator's hook, in the environment's region."""
+        return self.aws_hook_class(aws_conn_id=self.aws_conn_id, region_name=self.environment.region)
+
+    @functools.cached_property
+    def environment(self) -> Environment:
+        """The facts of the environment. Raises ConfigError when the Variable is missing or wrong."""
+        return Environment.load()
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client through the Airflow connection; `config` are botocore Config settings."""
+        from botocore.config import Config
+
+        hook = AwsBaseHook(
+            aws_conn_id=self.aws_conn_id,
+            client_type=service,
+            region_name=self.environment.region,
+            config=Config(**config) if config else None,
+        )
+        return hook.get_conn()
+
+    def client_factory(self, service: str, config: Any) -> Any:
+        """The load generator's way to clients: with a botocore Config of its own."""
+        return AwsBaseHook(
+            aws_conn_id=self.aws_conn_id, client_type=service, region_name=self.environment.region, config=config
+        ).get_conn()
+
+    def write_part(self, run_key: str, part: str, content: Any) -> None:
+        """Write one part of the run record."""
+        uri = record.write_part(self.client("s3"), self.environment.bucket, run_key, part, content)
+        self.log.info("Wrote %s", uri)
+
+
+def training_config(context: Mapping[str, Any]) -> TrainingConfig:
+    """What this run was told, checked. Raises ConfigError."""
+    return TrainingConfig.from_params(dict(context["params"]))
+
+
+def run_of(context: Mapping[str, Any]) -> Run:
+    return Run.from_context(context)

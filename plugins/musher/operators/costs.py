@@ -1,0 +1,64 @@
+"""What a run will cost, checked before anything is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from musher import projected_costs
+from musher.config import DeploymentConfig, TrainingConfig
+from musher.operators.base import MusherOperator, plainly, run_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class CheckProjectedCostOperator(MusherOperator):
+    """Project the run's cost, and end the run without retries when it is above `max_cost_usd`.
+
+    Parameters: `what` "training" or "deployment". Writes the part `projected_costs`; returns the projection.
+    """
+
+    def __init__(self, *, what: Literal["training", "deployment"], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.what = what
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        params, s3, bucket = dict(context["params"]), self.client("s3"), self.environment.bucket
+        config, project = {
+            "training": (TrainingConfig, projected_costs.training),
+            "deployment": (DeploymentConfig, projected_costs.deployment),
+        }[self.what]
+        given = config.from_params(params)
+        earlier = projected_costs.earlier_run(s3, bucket, self.what, projected_costs.facts_of(given))
+        projection = project(given, earlier)
+        return check_projection(self, context, self.what, projection, given.max_cost_usd, self.what)
+
+
+def check_projection(
+    operator: MusherOperator,
+    context: Context,
+    what: str,
+    projection: Mapping[str, Any],
+    max_cost_usd: float,
+    words: str,
+) -> dict[str, Any]:
+    """Write and log the projection of `what`; returned with what is allowed. Raises CostError when it is dearer.
+
+    Parameters: `words` what a message calls it.
+    """
+    found = {**projection, "max_cost_usd": max_cost_usd}
+    operator.write_part(run_of(context).key, "projected_costs", {what: found})
+    operator.log.info(
+        "This %s is projected to cost %.4f USD, at worst %.4f (%s); %.2f are allowed",
+        words,
+        found["projected_usd"],
+        found["worst_case_usd"],
+        found["basis"],
+        max_cost_usd,
+    )
+    if "afterwards_per_month_usd" in found:
+        operator.log.info("What stands afterwards costs %.2f USD a month", found["afterwards_per_month_usd"])
+    projected_costs.check(found, max_cost_usd, f"this {words}")
+    return found

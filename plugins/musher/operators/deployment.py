@@ -1,0 +1,324 @@
+"""A registered model in service: endpoint, auto-scaling, function."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowException
+
+from musher import names, requests, staging
+from musher.config import DeploymentConfig
+from musher.errors import ConfigError
+from musher.hooks import registry
+from musher.hooks.serving import ServingHook, found, removed, wait_until
+from musher.load.capacity import scaling_target
+from musher.operators.base import MusherOperator, plainly, run_of
+from musher.requests.scaling import variant
+from musher.triggers.endpoint import EndpointTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ENDPOINT_LIMIT_SECONDS = 3600
+FUNCTION_LIMIT_SECONDS = 900
+
+
+def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
+    """What this run was told, checked. Raises ConfigError."""
+    return DeploymentConfig.from_params(dict(context["params"]))
+
+
+class ChooseModelOperator(MusherOperator):
+    """Which model to deploy: the one named, else the one just registered, else the newest approved one.
+
+    Returns `{package_arn, run_key, model_data, dataset_uri}`; `run_key` is the run record that deployment adds to.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config, env = deployment_config(context), self.environment
+        sagemaker = self.client("sagemaker")
+        arn = config.model_package_arn or _announced(context)
+        if arn:
+            package = found(lambda: sagemaker.describe_model_package(ModelPackageName=arn))
+            if package is None:
+                raise ConfigError(f"model_package_arn is {arn!r}; there is no such model package.")
+        else:
+            package = registry.newest_approved(sagemaker, env.model_package_group)
+            if package is None:
+                raise ConfigError(
+                    f"model_package_arn is empty, and the group {env.model_package_group} has no approved model: "
+                    "train one first, or name a model package."
+                )
+        if package["ModelApprovalStatus"] != "Approved":
+            why = package.get("ApprovalDescription") or "it has not been approved"
+            raise ConfigError(
+                f"model_package_arn is {package['ModelPackageArn']!r}, which is {package['ModelApprovalStatus']} "
+                f"({why}): only approved models are deployed."
+            )
+        known = package.get("CustomerMetadataProperties") or {}
+        return {
+            "package_arn": package["ModelPackageArn"],
+            "run_key": known.get("run_key") or run_of(context).key,
+            "model_data": package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
+            "dataset_uri": known.get("dataset_uri"),
+        }
+
+
+def _announced(context: Context) -> str | None:
+    """The model package that the newest asset event names, for a run that an asset started."""
+    events = [event for group in (context.get("triggering_asset_events") or {}).values() for event in group]
+    arns = [event.extra["model_package_arn"] for event in events if (event.extra or {}).get("model_package_arn")]
+    return arns[-1] if arns else None
+
+
+class DeployEndpointOperator(MusherOperator):
+    """Create the endpoint or update it without a gap in service; returns its name and configuration.
+
+    Parameters: `model` what ChooseModelOperator returned. An endpoint that could not be created is deleted again; a
+    failed update leaves the old model in service, and is noticed although the endpoint is InService.
+    """
+
+    aws_hook_class = ServingHook
+    template_fields = aws_template_fields("model")
+
+    def __init__(self, *, model: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+
+    @plainly
+    def execute(self, context: Context) -> Any:
+        config, env, run = deployment_config(context), self.environment, run_of(context)
+        sagemaker = self.hook.conn
+        endpoint = names.endpoint(env.project)
+        config_name = self._config_name(context)
+        self._create_once(
+            "model", requests.model(env, name=config_name, run=run, package_arn=self.model["package_arn"])
+        )
+        self._create_once(
+            "endpoint_config",
+            requests.endpoint_config(config, env, name=config_name, run=run, model_name=config_name),
+        )
+        now = self.hook.describe_endpoint(endpoint)
+        if now and now["EndpointStatus"] in {"Failed", "Deleting"}:
+            self.log.info("Removing the endpoint %s, which is %s", endpoint, now["EndpointStatus"])
+            self.hook.delete_endpoint(endpoint)
+            wait_until(
+                lambda: self.hook.describe_endpoint(endpoint),
+                lambda state: state is None,
+                what=f"the removal of the endpoint {endpoint}",
+                poll_seconds=env.poll_seconds,
+                limit_seconds=FUNCTION_LIMIT_SECONDS,
+            )
+            now = None
+        if now is None:
+            sagemaker.create_endpoint(**requests.create_endpoint(env, name=endpoint, config_name=config_name, run=run))
+        elif now["EndpointConfigName"] != config_name and now["EndpointStatus"] == "InService":
+            self._stop_scaling(endpoint, config)
+            sagemaker.update_endpoint(**requests.update_endpoint(name=endpoint, config_name=config_name))
+        self.defer(
+            trigger=EndpointTrigger(
+                name=endpoint,
+                previous=now["EndpointConfigName"] if now else None,
+                poll_seconds=env.poll_seconds,
+                deadline=time.time() + ENDPOINT_LIMIT_SECONDS,
+                aws_conn_id=self.aws_conn_id,
+                region_name=env.region,
+            ),
+            method_name="resume",
+        )
+
+    @plainly
+    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The endpoint has stopped changing: it must be in service, with the configuration of this run."""
+        endpoint, previous = names.endpoint(self.environment.project), event["previous"]
+        config_name = self._config_name(context)
+        if event["status"] != "InService":
+            if previous is None:
+                self.hook.delete_settled_endpoint(endpoint, self.environment.poll_seconds)
+            self.hook.delete_endpoint_config(config_name)
+            raise AirflowException(
+                f"The endpoint {endpoint} is {event['status']}: {event['reason'] or 'no reason given'}"
+            )
+        if event["config"] != config_name:
+            self.hook.delete_endpoint_config(config_name)
+            raise AirflowException(
+                f"The update of the endpoint {endpoint} was rolled back; {event['config']} still serves: "
+                f"{event['reason'] or 'no reason given'}"
+            )
+        if previous and previous != config_name:
+            for gone in self.hook.delete_endpoint_config(previous):
+                self.log.info("Deleted the %s, which nothing uses any more", gone)
+        config = deployment_config(context)
+        return {"name": endpoint, "config": config_name, "instance_type": config.instance_type}
+
+    def _config_name(self, context: Context) -> str:
+        """The name of this run's endpoint configuration and of its model."""
+        return run_of(context).name(self.environment.project, "endpoint", limit=names.ENDPOINT)
+
+    def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
+        name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]
+        describe = getattr(self.hook.conn, f"describe_{what}")
+        if found(lambda: describe(**{name_field: request[name_field]})) is None:
+            getattr(self.hook.conn, f"create_{what}")(**request)
+
+    def _stop_scaling(self, endpoint: str, config: DeploymentConfig) -> None:
+        """AWS refuses a change of the instance type while a scalable target is registered; capacity is measured on one
+        instance, so the target would be replaced in any case."""
+        client = self.hook.client("application-autoscaling")
+        if removed(lambda: client.deregister_scalable_target(**variant(endpoint))):
+            self.log.info("Deregistered the scalable target of %s until its capacity is known again", endpoint)
+
+
+class SmokeTestOperator(MusherOperator):
+    """One prediction of a real test picture; fails when the answer is no prediction. Returns it."""
+
+    template_fields = aws_template_fields("endpoint", "model")
+
+    def __init__(self, *, endpoint: Any, model: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.model = model
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        from musher.operators.load_test import pictures_to_send
+
+        picture = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"], most=1)[0]
+        answer = self.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=self.endpoint["name"], ContentType="application/x-image", Body=picture
+        )
+        predictions = json.loads(answer["Body"].read()).get("predictions")
+        if not predictions or not 0 <= predictions[0]["probability"] <= 1:
+            raise AirflowException(
+                f"The endpoint {self.endpoint['name']} answered without predictions: {predictions!r}"
+            )
+        self.log.info("%s says %s", self.endpoint["name"], predictions[0])
+        return predictions[0]
+
+
+class RegisterScalingOperator(MusherOperator):
+    """Register auto-scaling with the target that follows from the measured capacity. Returns the target."""
+
+    aws_hook_class = ServingHook
+    template_fields = aws_template_fields("endpoint", "capacity")
+
+    def __init__(self, *, endpoint: Any, capacity: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.capacity = capacity
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config, name = deployment_config(context), self.endpoint["name"]
+        target = round(scaling_target(self.capacity["max_rps_per_instance"], config.safety_factor), 3)
+        settings = {
+            "target_metric": "SageMakerVariantInvocationsPerInstance",
+            "target_value": target,
+            "min": config.min_instances,
+            "max": config.max_instances,
+        }
+        if not config.scales:
+            self.log.info("min_instances equals max_instances: the endpoint does not scale")
+            return settings
+        client = self.hook.client("application-autoscaling")
+        client.register_scalable_target(**requests.scalable_target(config, endpoint_name=name))
+        client.put_scaling_policy(**requests.scaling_policy(config, endpoint_name=name, target=target))
+        self.log.info("%s scales at %.1f invocations per instance and minute", name, target)
+        return settings
+
+
+class DeployFunctionOperator(MusherOperator):
+    """Publish a version of the function, move the alias to it, set reserved and provisioned concurrency.
+
+    Parameters: `endpoint` what DeployEndpointOperator returned. Returns the run record's `lambda`.
+    """
+
+    aws_hook_class = ServingHook
+    template_fields = aws_template_fields("endpoint")
+
+    def __init__(self, *, endpoint: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config, env, run = deployment_config(context), self.environment, run_of(context)
+        self.lambda_ = self.hook.client("lambda")
+        self.name = names.function(env.project)
+        archive = staging.function_archive(staging.lambda_folder(env))
+        settings = {"name": self.name, "endpoint_name": self.endpoint["name"]}
+        if self._configuration() is None:
+            self.lambda_.create_function(**requests.create_function(config, env, run=run, archive=archive, **settings))
+        else:
+            self._settled()
+            self.lambda_.update_function_configuration(
+                **requests.update_function_configuration(config, env, **settings)
+            )
+            self._settled()
+            self.lambda_.update_function_code(**requests.update_function_code(name=self.name, archive=archive))
+        code = self._settled()["CodeSha256"]
+        version = self.lambda_.publish_version(**requests.publish_version(name=self.name, code_sha256=code, run=run))[
+            "Version"
+        ]
+        alias = requests.create_alias(name=self.name, version=version)
+        if found(lambda: self.lambda_.get_alias(FunctionName=self.name, Name=names.ALIAS)) is None:
+            self.lambda_.create_alias(**alias)
+        else:
+            self.lambda_.update_alias(**alias)
+        self._set_concurrency(config)
+        part = {
+            "function": self.name,
+            "version": version,
+            "alias": names.ALIAS,
+            "memory_mb": config.function_memory_mb,
+            "reserved": config.reserved_concurrency,
+            "provisioned": config.provisioned_concurrency,
+        }
+        self.log.info("%s", part)
+        return part
+
+    def _configuration(self) -> dict[str, Any] | None:
+        return found(lambda: self.lambda_.get_function_configuration(FunctionName=self.name))
+
+    def _settled(self) -> Mapping[str, Any]:
+        """Wait until the function is neither being created nor updated. Raises AirflowException if that failed."""
+        state = wait_until(
+            self._configuration,
+            lambda now: bool(now) and now.get("State") != "Pending" and now.get("LastUpdateStatus") != "InProgress",
+            what=f"the update of the function {self.name}",
+            poll_seconds=min(2.0, self.environment.poll_seconds),
+            limit_seconds=FUNCTION_LIMIT_SECONDS,
+        )
+        if "Failed" in (state.get("State"), state.get("LastUpdateStatus")):
+            reason = state.get("LastUpdateStatusReason") or state.get("StateReason")
+            raise AirflowException(f"The function {self.name} could not be updated: {reason}")
+        return state
+
+    def _set_concurrency(self, config: DeploymentConfig) -> None:
+        reserved = requests.reserved_concurrency(config, name=self.name)
+        qualifier = {"FunctionName": self.name, "Qualifier": names.ALIAS}
+        now = found(lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier)) or {}
+        if now.get("RequestedProvisionedConcurrentExecutions", 0) > config.reserved_concurrency:
+            # Reserved may not go below what is provisioned at that moment.
+            self.lambda_.delete_provisioned_concurrency_config(**qualifier)
+        self.lambda_.put_function_concurrency(**reserved)
+        self.lambda_.put_provisioned_concurrency_config(**requests.provisioned_concurrency(config, name=self.name))
+        state = wait_until(
+            lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier),
+            lambda state: bool(state) and state["Status"] != "IN_PROGRESS",
+            what=f"the provisioned concurrency of {self.name}",
+            poll_seconds=min(2.0, self.environment.poll_seconds),
+            limit_seconds=FUNCTION_LIMIT_SECONDS,
+        )
+        if state["Status"] != "READY":
+            raise AirflowException(
+                f"The provisioned concurrency of {self.name} is {state['Status']}: {state.get('StatusReason')}"
+            )

@@ -1,0 +1,345 @@
+"""Training on an EC2 instance: which training is repeated, on what host, and the training itself."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from musher import costs, ec2_record, host_job, projected_costs, requests
+from musher.config import Ec2TrainingConfig
+from musher.errors import UserError
+from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
+from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
+from musher.job_output import read, read_evaluation, read_json, summary
+from musher.names import Run
+from musher.operators.base import MusherOperator, plainly, run_of
+from musher.operators.costs import check_projection
+from musher.report import record
+from musher.requests.common import given
+from musher.ssh import CommandFailed, Host, Unreachable, WrongHostKey
+from musher.staging.code import ARCHIVE
+from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+STEP = "train-on-ec2"
+CHANNELS = ("train", "valid", "test", "pretrained")
+
+
+def ec2_config(context: Mapping[str, Any]) -> Ec2TrainingConfig:
+    """What this run was told, checked. Raises ConfigError."""
+    return Ec2TrainingConfig.from_params(dict(context["params"]))
+
+
+class ChooseTrainingOperator(MusherOperator):
+    """Find the training run to repeat: its data, code, weights and hyperparameters, from its one-instance job.
+
+    Returns `{run, job, hyperparameters, channels, code, instance_type, seconds}`.
+    """
+
+    aws_hook_class = SageMakerJobHook
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config, s3, bucket = ec2_config(context), self.client("s3"), self.environment.bucket
+        runs = record.runs_with(s3, bucket, "training")
+        key = config.training_run or (runs[0] if runs else "")
+        if not key:
+            raise UserError("No training run has left a record yet: run train_image_classifier first.")
+        if key not in runs:
+            near = difflib.get_close_matches(key, runs, n=1, cutoff=0) or ["nothing"]
+            raise UserError(f"training_run is {key!r}, which has trained nothing; the nearest that did is {near[0]}.")
+        jobs = record.read_parts(s3, bucket, key)["training"]["jobs"]
+        one = next((job for job in jobs if job["instances"] == 1), None)
+        if one is None:
+            raise UserError(f"training_run {key} has not trained on one instance; there is nothing to compare with.")
+        found = self.hook.describe(TRAINING, one["job"])
+        if found is None:
+            raise UserError(f"SageMaker does not know the training job {one['job']} of training_run {key} any more.")
+        uris = {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in found["InputDataConfig"]}
+        self.log.info("Repeating %s of the run %s", one["job"], key)
+        training = {
+            "run": key,
+            "job": one["job"],
+            "hyperparameters": given(found["HyperParameters"]),
+            "channels": {name: uris[name] for name in CHANNELS},
+            "code": uris["code"],
+            "instance_type": config.instance_type or costs.ec2_type(one["instance_type"]),
+            "seconds": one["wall_seconds"],
+        }
+        self._check_cost(context, config, training)
+        return training
+
+    def _check_cost(self, context: Context, config: Ec2TrainingConfig, training: Mapping[str, Any]) -> None:
+        """Write the projection, and refuse what is dearer than `max_cost_usd` before anything is launched."""
+        projection = projected_costs.ec2_training(
+            training["instance_type"],
+            costs.SPOT if config.spot else costs.ON_DEMAND,
+            training["seconds"],
+            config.max_life_minutes * 60,
+            volume_gb=config.volume_gb,
+        )
+        check_projection(self, context, "ec2_training", projection, config.max_cost_usd, "training on EC2")
+
+
+class ResolveHostOperator(MusherOperator):
+    """What an instance is launched with: the image, the security group, the instance profile; each one checked.
+
+    Returns `{ami, root_device}`.
+    """
+
+    aws_hook_class = Ec2Hook
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, str]:
+        env = self.environment
+        for name in ("ec2_instance_profile", "ec2_security_group"):
+            if not getattr(env, name):
+                raise UserError(f"Airflow Variable musher: {name} is missing; training on EC2 needs it.")
+        ami, root_device = self.hook.image(ec2_config(context).ami_parameter)
+        self.hook.check_security_group(env.ec2_security_group, env.ssh_port)
+        self._check_profile(env.ec2_instance_profile)
+        self.log.info("The image is %s", ami)
+        return {"ami": ami, "root_device": root_device}
+
+    def _check_profile(self, name: str) -> None:
+        iam = self.client("iam")
+        try:
+            profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+        except iam.exceptions.NoSuchEntityException:
+            profile = {"Roles": []}
+        if not profile["Roles"]:
+            raise UserError(
+                f"Airflow Variable musher: ec2_instance_profile is {name!r}, which does not exist or has no role."
+            )
+
+
+class TrainOnEc2Operator(MusherOperator):
+    """Train on an EC2 instance, going on with another one when AWS takes it back; writes the part `ec2_training`.
+
+    A retry attaches to the run's instance. The instance ends when the training does, when the task fails, when a
+    person ends the task, and by itself at its longest life.
+
+    Parameters: `training` what ChooseTrainingOperator returned; `host` what ResolveHostOperator returned.
+    """
+
+    aws_hook_class = Ec2Hook
+    template_fields = aws_template_fields("training", "host")
+
+    def __init__(self, *, training: Mapping[str, Any] | Any, host: Mapping[str, Any] | Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.training = training
+        self.host = host
+        self._run: Run | None = None
+
+    @plainly
+    def execute(self, context: Context) -> None:
+        self._begin(context)
+        if self.history.finished:
+            return self._finish()
+        running = self.hook.of_run(self._run.tags(self.environment.project))
+        self._catch_up(running)
+        if running:
+            self.log.info("Attaching to the instance %s of an earlier try", self.history.newest)
+        else:
+            self._launch()
+        self._wait_until_ready(self.history.newest)
+
+    @plainly
+    def ready(self, context: Context, event: Mapping[str, Any]) -> None:
+        """The instance lets us in, or never will."""
+        self._begin(context)
+        if event["outcome"] != "ready":
+            return self._next(event)
+        instance, fingerprints = event["instance"], event["fingerprints"]
+        trigger = HostJobTrigger(**self._reach(instance), fingerprints=fingerprints, **self._limits())
+        try:
+            host: Host = trigger.host(fingerprints)
+            code = read(self.client("s3"), f"{self.training['code']}{ARCHIVE}")
+            host_job.start(host, code, self._job())
+            host.close()
+        except (Unreachable, WrongHostKey, CommandFailed) as error:
+            outcome = "wrong_host_key" if isinstance(error, WrongHostKey) else "unreachable"
+            return self._next(trigger.gone() or trigger.event(outcome, str(error)))
+        self.log.info("The training has been started on %s", instance)
+        self.defer(trigger=trigger, method_name="ended")
+
+    @plainly
+    def ended(self, context: Context, event: Mapping[str, Any]) -> None:
+        """The training or the instance has ended."""
+        self._begin(context)
+        if event["outcome"] == "completed":
+            self.hook.terminate([event["instance"]])
+            self.history.end(event["instance"], "finished", time.time())
+            return self._finish()
+        return self._next(event)
+
+    def on_kill(self) -> None:
+        if self._run is not None:
+            alive = self.hook.of_run(self._run.tags(self.environment.project))
+            self.hook.terminate([each["InstanceId"] for each in alive])
+
+    def _begin(self, context: Context) -> None:
+        self._run, self._config = run_of(context), ec2_config(context)
+
+    @functools.cached_property
+    def history(self) -> ec2_record.History:
+        return ec2_record.History(self.client("s3"), self.environment.bucket, self._run.key)
+
+    def _catch_up(self, running: list[dict[str, Any]]) -> None:
+        """Write down what happened while nobody looked: a try may have died at any point."""
+        for each in running:
+            market = costs.SPOT if each.get("InstanceLifecycle") == "spot" else costs.ON_DEMAND
+            self.history.begin(each["InstanceId"], market, each["LaunchTime"])
+        alive = {each["InstanceId"] for each in running}
+        for instance in self.history.open - alive:
+            self.history.end(instance, ended_by(self.hook.describe(instance)), time.time())
+
+    def _launch(self) -> None:
+        env, number = self.environment, len(self.history.instances) + 1
+        name = self._run.name(env.project, STEP)
+        markets = [costs.SPOT] if self._config.spot else []
+        if not self._config.spot or self._config.on_demand_fallback:
+            markets.append(costs.ON_DEMAND)
+        for market in markets:
+            request = requests.run_instance(
+                self._config,
+                env,
+                **self.host,
+                instance_type=self.training["instance_type"],
+                spot=market == costs.SPOT,
+                token=f"{name}-{number}-{market}",
+                name=name,
+                run=self._run,
+            )
+            try:
+                launched = self.hook.launch(request)
+            except NoCapacity as error:
+                self.log.warning("No %s capacity for %s: %s", market, request["InstanceType"], error)
+                continue
+            self.history.begin(launched["InstanceId"], market, launched["LaunchTime"])
+            self.log.info("Launched %s (%s, %s)", launched["InstanceId"], request["InstanceType"], market)
+            return
+        raise AirflowException(
+            f"EC2 has no capacity for instance_type {self.training['instance_type']} ({' or '.join(markets)}) in "
+            f"{env.region}: try again later, another type, or on_demand_fallback."
+        )
+
+    def _wait_until_ready(self, instance: str) -> None:
+        deadline = time.time() + self._config.ssh_wait_seconds
+        trigger = InstanceReadyTrigger(**self._reach(instance), **self._pace(), deadline=deadline)
+        self.defer(trigger=trigger, method_name="ready")
+
+    def _next(self, event: Mapping[str, Any]) -> None:
+        """What follows when the training has not completed: another instance, or the failure."""
+        instance, outcome, reason = event["instance"], event["outcome"], event["reason"]
+        if state_of(self.hook.describe(instance)) in ALIVE:
+            self.hook.terminate([instance])
+        self.history.end(instance, costs.INTERRUPTION if outcome == "interrupted" else outcome, event["seen_at"])
+        if outcome == "interrupted":
+            if self.history.interruptions > self._config.max_interruptions:
+                raise AirflowException(
+                    f"AWS took back {self.history.interruptions} instances, max_interruptions is "
+                    f"{self._config.max_interruptions}: use another instance_type, or on demand (spot: false)."
+                )
+            self.log.warning("AWS took %s back; the training goes on, on another instance", instance)
+            self._launch()
+            return self._wait_until_ready(self.history.newest)
+        if outcome == "failed":
+            raise AirflowFailException(f"The training on {instance} failed: {reason}")
+        if outcome == "wrong_host_key":
+            raise AirflowFailException(reason)
+        if outcome == "unreachable":
+            raise AirflowException(
+                f"{instance} did not let us in by SSH (port {self.environment.ssh_port}) for "
+                f"{self._config.ssh_wait_seconds} s: {reason}. Does the security group "
+                f"{self.environment.ec2_security_group} admit this worker's address?"
+            )
+        raise AirflowException(
+            f"{instance} ended before the training did: {reason}. Its longest life (max_life_minutes) is "
+            f"{self._config.max_life_minutes} minutes."
+        )
+
+    def _finish(self) -> dict[str, Any]:
+        """Write what the record and the report need."""
+        s3, output = self.client("s3"), self._output
+        evaluation = summary(read_evaluation(s3, f"{output}output.tar.gz"))
+        instance_type = self.training["instance_type"]
+        part = {
+            "run": self._run.key,
+            "repeats": self.training["job"],
+            "instance_type": instance_type,
+            **self.history.facts(lambda instance: self._host_status(s3, instance)),
+            "test_accuracy": evaluation["accuracy"],
+            "test_loss": evaluation["loss"],
+            "model_data": f"{output}model.tar.gz",
+            "output_data": f"{output}output.tar.gz",
+        }
+        part["cost_usd"] = costs.ec2_training_cost(part["instances"], instance_type, self._config.volume_gb)
+        self.write_part(self.training["run"], "ec2_training", part)
+        return part
+
+    def _host_status(self, s3: Any, instance: str) -> Mapping[str, Any] | None:
+        try:
+            return read_json(s3, f"{self._output}hosts/{instance}.json")
+        except s3.exceptions.NoSuchKey:  # it was gone before it could say anything
+            return None
+
+    @property
+    def _output(self) -> str:
+        return self.environment.uri("jobs", self._run.name(self.environment.project, STEP), "output", "")
+
+    def _job(self) -> dict[str, Any]:
+        name = self._run.name(self.environment.project, STEP)
+        return {
+            "region": self.environment.region,
+            "channels": self.training["channels"],
+            "hyperparameters": self.training["hyperparameters"],
+            "checkpoints": self.environment.uri("checkpoints", name, ""),
+            "output": self._output,
+        }
+
+    def _reach(self, instance: str) -> dict[str, Any]:
+        env = self.environment
+        return {
+            "instance": instance,
+            "user": env.ec2_user,
+            "port": env.ssh_port,
+            "address_kind": env.ec2_address,
+        }
+
+    def _pace(self) -> dict[str, Any]:
+        return {
+            "poll_seconds": min(self.environment.poll_seconds, 15),
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.environment.region,
+        }
+
+    def _limits(self) -> dict[str, Any]:
+        deadline = time.time() + self._config.max_life_minutes * 60 + self._config.ssh_wait_seconds
+        return {**self._pace(), "silence_seconds": float(self._config.ssh_wait_seconds), "deadline": deadline}
+
+
+class TerminateInstancesOperator(MusherOperator):
+    """Terminate every instance of this run that still lives, whatever became of its task; a teardown."""
+
+    aws_hook_class = Ec2Hook
+
+    def execute(self, context: Context) -> list[str]:
+        run = run_of(context)
+        alive = [each["InstanceId"] for each in self.hook.of_run(run.tags(self.environment.project))]
+        self.hook.terminate(alive)
+        history = ec2_record.History(self.client("s3"), self.environment.bucket, run.key)
+        for instance in alive:
+            history.end(instance, "teardown", time.time())
+        return alive

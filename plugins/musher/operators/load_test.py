@@ -1,0 +1,241 @@
+"""Measuring what was deployed: one instance's capacity, then the load test through the function, then the verdict."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowFailException
+
+from musher.errors import UserError
+from musher.hooks.serving import ServingHook, metric_sum, wait_until
+from musher.load import capacity, generator, plan, verdict
+from musher.load.results import OfferLimits
+from musher.load.targets import EndpointTarget, LambdaTarget
+from musher.load.timeline import Timeline
+from musher.operators.base import MusherOperator, plainly
+from musher.operators.deployment import deployment_config
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from musher.config import DeploymentConfig, Environment
+    from musher.load.results import PhaseResult
+    from musher.load.schedule import Phase
+
+MOST_PICTURES = 50
+# CloudWatch's datapoints of Lambda arrive with a delay of some minutes.
+CLOUDWATCH_LIMIT_SECONDS = 600
+
+
+class LoadTestError(UserError):
+    """A load test that cannot be run as asked."""
+
+
+def pictures_to_send(s3: Any, env: Environment, dataset_uri: str | None, *, most: int = MOST_PICTURES) -> list[bytes]:
+    """Real pictures to send: up to `most` of the data set's test split. Raises LoadTestError when there are none."""
+    parts = urlparse(f"{dataset_uri or env.uri('dataset', 'images', '')}test/")
+    listed = s3.list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1000).get("Contents", [])
+    step = max(1, len(listed) // most)
+    keys = [each["Key"] for each in listed[::step]][:most]
+    if not keys:
+        raise LoadTestError(f"There are no pictures to send at s3://{parts.netloc}/{parts.path.lstrip('/')}.")
+    return [s3.get_object(Bucket=parts.netloc, Key=key)["Body"].read() for key in keys]
+
+
+class MeasureCapacityOperator(MusherOperator):
+    """Find the highest request rate that one instance takes within the latency limit, by a short ramp.
+
+    Parameters: `endpoint` what DeployEndpointOperator returned; `model` what ChooseModelOperator returned. Writes the
+    part `endpoint`; returns its `capacity`.
+    """
+
+    template_fields = aws_template_fields("endpoint", "model")
+
+    def __init__(self, *, endpoint: Any, model: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.model = model
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config = deployment_config(context)
+        pictures = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"])
+        instances = self.client("sagemaker").describe_endpoint(EndpointName=self.endpoint["name"])
+        running = sum(each["CurrentInstanceCount"] for each in instances["ProductionVariants"])
+        measured = capacity.measure(
+            EndpointTarget(self.endpoint["name"], self.client_factory),
+            pictures,
+            latency_limit_ms=config.latency_limit_ms,
+            on_step=lambda step: self.log.info("%s", step),
+        )
+        measured["max_rps_per_instance"] = round(measured["max_rps_per_instance"] / max(1, running), 3)
+        self.log.info("One instance takes %.1f requests/s", measured["max_rps_per_instance"])
+        self.write_part(self.model["run_key"], "endpoint", {**self.endpoint, "capacity": measured})
+        return measured
+
+
+class LoadTestOperator(MusherOperator):
+    """Drive the function with an open-loop load and watch what scales, throttles and starts cold.
+
+    Parameters: `model`, `function`, `scaling`, `capacity`, `endpoint` what the earlier operators returned. Writes the
+    parts `lambda`, `load_test` and `autoscaling`; returns the verdict, which is written as well.
+    """
+
+    aws_hook_class = ServingHook
+    template_fields = aws_template_fields("model", "endpoint", "function", "scaling", "capacity")
+
+    def __init__(self, *, model: Any, endpoint: Any, function: Any, scaling: Any, capacity: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.endpoint = endpoint
+        self.function = function
+        self.scaling = scaling
+        self.capacity = capacity
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        config = deployment_config(context)
+        phases = self._phases(config)
+        pictures = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"])
+        target = LambdaTarget(self.function["function"], self.function["alias"], self.client_factory)
+        observer = Timeline(self._instances, interval_seconds=min(1.0, self.environment.poll_seconds))
+        if config.scales:
+            self._settle(config)
+        throttles = self._throttles()
+        before = throttles()
+
+        def begin(phase: Phase) -> None:
+            observer.offered_rps = phase.offered_rps
+            self.log.info("Phase %s begins", phase.name)
+
+        with observer:
+            results = generator.run_phases(
+                phases,
+                target,
+                pictures,
+                conditions={
+                    plan.SCALED_OUT: observer.in_service_at_least(config.min_instances + 1),
+                    plan.SCALED_IN: observer.in_service_at_most(config.min_instances),
+                },
+                # A lag of a tenth of what is asked of a prediction does not decide about it.
+                limits=OfferLimits(send_lag_p99_ms=max(50.0, config.latency_limit_ms / 10)),
+                on_phase=begin,
+                on_result=lambda result: self.log.info("%s", result.record()),
+            )
+        records = [result.record() for result in results]
+        seen = sum(each["throttled"] for each in records)
+        cloudwatch = self._settled_throttles(lambda: throttles() - before, seen)
+        parts = {
+            "load_test": {
+                "phases": records,
+                "cloudwatch_throttles": cloudwatch,
+                "latency_limit_ms": config.latency_limit_ms,
+            },
+            "autoscaling": {**self.scaling, "timeline": observer.points, **_scaled(results, config)},
+            "lambda": self.function,
+        }
+        limits = verdict.Limits(p99_ms=config.latency_limit_ms, error_rate=config.max_error_rate, scales=config.scales)
+        decided = verdict.decide(parts, limits)
+        for name, content in {**parts, "verdict": decided}.items():
+            self.write_part(self.model["run_key"], name, content)
+        return decided
+
+    def _phases(self, config: DeploymentConfig) -> list[Phase]:
+        return plan.build(
+            provisioned=config.provisioned_concurrency,
+            reserved=config.reserved_concurrency,
+            capacity=self.capacity,
+            safety_factor=config.safety_factor,
+            scale_out_load=config.scale_out_load,
+            overload_factor=config.overload_factor,
+            bursts=config.bursts,
+            least_interval_seconds=config.burst_interval_seconds,
+            scale_out_limit_seconds=config.scale_out_limit_seconds,
+            scale_in_limit_seconds=config.scale_in_limit_seconds,
+            scales=config.scales,
+        )
+
+    def _settle(self, config: DeploymentConfig) -> None:
+        """Wait for the fewest instances: the measuring of capacity may have scaled the endpoint out already, and then
+        this load could not be seen to do it."""
+        wait_until(
+            self._instances,
+            lambda state: max(state.values()) <= config.min_instances,
+            what=f"the return of {self.endpoint['name']} to {config.min_instances} instance(s) before the load test",
+            poll_seconds=self.environment.poll_seconds,
+            limit_seconds=config.scale_in_limit_seconds,
+        )
+
+    def _instances(self) -> dict[str, int]:
+        endpoint = self._sagemaker.describe_endpoint(EndpointName=self.endpoint["name"])
+        variants = endpoint["ProductionVariants"]
+        return {
+            "desired": sum(each["DesiredInstanceCount"] for each in variants),
+            "in_service": sum(each["CurrentInstanceCount"] for each in variants),
+        }
+
+    @functools.cached_property
+    def _sagemaker(self) -> Any:
+        return self.client("sagemaker")
+
+    def _throttles(self):
+        """A function that gives CloudWatch's sum of the function's throttles since a while before the load test."""
+        client = self.client("cloudwatch")
+        start = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)).replace(second=0, microsecond=0)
+
+        def total() -> float:
+            end = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+            dimensions = {"FunctionName": self.function["function"]}
+            return metric_sum(client, "AWS/Lambda", "Throttles", dimensions, start, end)
+
+        return total
+
+    def _settled_throttles(self, total, seen: int) -> int:
+        """CloudWatch's count, once it has caught up with what was seen, or what it says when it never does."""
+        began = time.monotonic()
+        try:
+            state = wait_until(
+                lambda: {"throttles": total()},
+                lambda state: state["throttles"] >= seen,
+                what="CloudWatch's count of throttles",
+                poll_seconds=self.environment.poll_seconds,
+                limit_seconds=CLOUDWATCH_LIMIT_SECONDS if self.environment.poll_seconds > 5 else 20,
+            )
+            self.log.info("CloudWatch caught up after %.0f s", time.monotonic() - began)
+            return int(state["throttles"])
+        except TimeoutError:
+            return int(total())
+
+
+def _scaled(results: list[PhaseResult], config: DeploymentConfig) -> dict[str, Any]:
+    """Whether the endpoint scaled out under load and in afterwards."""
+    if not config.scales:
+        return {"scaled_out": None, "scaled_in": None}
+    met: Mapping[str, bool | None] = {result.phase.name: result.condition_met for result in results}
+    return {"scaled_out": bool(met.get(plan.SCALE_OUT)), "scaled_in": bool(met.get(plan.QUIET))}
+
+
+class AssertVerdictOperator(MusherOperator):
+    """Fail the run when the verdict failed: the last task, so that the report is there in either case."""
+
+    template_fields = aws_template_fields("verdict", "model")
+
+    def __init__(self, *, verdict: Any, model: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verdict = verdict
+        self.model = model
+
+    def execute(self, context: Context) -> str:
+        failed = [check for check in self.verdict["checks"] if not check["passed"]]
+        if failed:
+            sentences = "; ".join(
+                f"{each['name']}: measured {each['measured']}, required {each['required']}" for each in failed
+            )
+            raise AirflowFailException(f"The verdict is failed: {sentences}")
+        return f"All {len(self.verdict['checks'])} checks passed"

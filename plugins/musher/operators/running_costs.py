@@ -1,0 +1,73 @@
+"""What costs money now: listed, reported, and removed where nobody uses it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from musher import running_costs
+from musher.config import RunningCostsConfig
+from musher.operators.base import plainly
+from musher.operators.removal import RemovalOperator
+from musher.report import running
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ReportRunningCostsOperator(RemovalOperator):
+    """List what of this project costs money now, and write it to `runs/running-costs/<date>.json` and `.html`.
+
+    Removes what is unused when the run's params say so. Returns the list (`musher.running_costs.Running` as dicts).
+    """
+
+    @plainly
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        config, env, now = RunningCostsConfig.from_params(dict(context["params"])), self.environment, _now()
+        # Everything is asked about at once: a client waits and asks again when AWS throttles it.
+        patient = functools.cache(
+            lambda service: self.client(service, retries={"mode": "standard", "max_attempts": 10})
+        )
+        listed = running_costs.RunningCosts(
+            patient,
+            project=env.project,
+            bucket=env.bucket,
+            unused_days=config.unused_days,
+            now=now,
+        ).listed()
+        self.log.info("%s", "\n".join([running_costs.HEADING, *map(running_costs.line, listed)]))
+        self.log.info("In all %.2f USD a month", running_costs.total(listed, "per_month_usd"))
+        unused = [each for each in listed if each["unused"]]
+        gone = [name for each in unused for name in self._remove(each)] if config.remove_unused else []
+        for name in gone:
+            self.log.info("Removed the %s", name)
+        record = {
+            "at": now.isoformat(timespec="seconds"),
+            "project": env.project,
+            "environment": env.kind,
+            "region": env.region,
+            "unused_days": config.unused_days,
+            "running": listed,
+            "removed": gone,
+            "per_month_usd": running_costs.total(listed, "per_month_usd"),
+            "so_far_usd": running_costs.total(listed, "so_far_usd"),
+            "price_table_date": running_costs.costs.prices().date,
+        }
+        self.log.info("The report is at %s", running.write(self.client("s3"), env.bucket, record)["html"])
+        return listed
+
+    def _remove(self, each: Mapping[str, Any]) -> Iterator[str]:
+        if each["what"] == running_costs.ENDPOINT:
+            yield from self.remove_endpoint(each["name"])
+        elif each["what"] == running_costs.PROVISIONED:
+            function, qualifier = each["name"].rsplit(":", 1)
+            yield from self.remove_provisioned_concurrency(function, qualifier)
+        elif each["what"] == running_costs.INSTANCE:
+            self.client("ec2").terminate_instances(InstanceIds=[each["name"]])
+            yield f"EC2 instance {each['name']}"
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -1,0 +1,1 @@
+"""The run record, its charts, its page and its summary."""

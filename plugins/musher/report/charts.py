@@ -1,0 +1,371 @@
+"""The report's charts as inline SVG.
+
+Colours are the page's: matplotlib draws with the stand-ins of `_COLOURS`, which are then replaced by the page's CSS
+variables, so that one SVG reads well on a light and on a dark page. Text stays text. Each function takes a part of the
+run record and returns an SVG element, or None when there is nothing to draw.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+INK, MUTED, GRID = "#010101", "#020202", "#030303"
+FIRST, SECOND, THIRD, BAD, CARD = "#040404", "#050505", "#060606", "#070707", "#080808"
+_COLOURS = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    FIRST: "--first",
+    SECOND: "--second",
+    THIRD: "--third",
+    BAD: "--bad",
+    CARD: "--card",
+}
+WIDTH = 9.6
+MOST_NAMED_CLASSES = 40
+MOST_COUNTED_CLASSES = 15
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "figure.facecolor": "none",
+    "lines.linewidth": 1.8,
+}
+
+
+def tuning(part: Mapping[str, Any]) -> str | None:
+    """Objective of each trial in the order they were started, and the best one so far."""
+    trials = [(n, t.get("objective"), t.get("status")) for n, t in enumerate(part.get("trials") or [], start=1)]
+    scored = [(n, objective, status) for n, objective, status in trials if objective is not None]
+    if not scored:
+        return None
+    with _figure("Objective of each tuning trial", height=2.9) as (figure, drawn):
+        axes = figure.subplots()
+        best = [min(objective for _, objective, _ in scored[: i + 1]) for i in range(len(scored))]
+        numbers = [n for n, _, _ in scored]
+        axes.step(numbers, best, where="post", color=FIRST, label="best so far")
+        for done, marker, label in ((True, "o", "trial"), (False, "x", "stopped early")):
+            some = [(n, o) for n, o, status in scored if (status != "Stopped") == done]
+            if some:
+                axes.scatter(*zip(*some, strict=True), marker=marker, color=SECOND, s=34, zorder=3, label=label)
+        axes.set(xlabel="trial", ylabel="validation loss")
+        axes.set_xticks(numbers if len(numbers) <= 20 else numbers[:: len(numbers) // 10])
+        axes.grid(axis="x", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def training(part: Mapping[str, Any]) -> str | None:
+    """Wall and billed seconds of each training job."""
+    jobs = [job for job in part.get("jobs") or [] if job.get("wall_seconds") is not None]
+    if not jobs:
+        return None
+    with _figure("Wall and billed seconds of training", height=0.75 + 0.62 * len(jobs)) as (figure, drawn):
+        axes = figure.subplots()
+        for offset, field, colour, label in (
+            (-0.18, "wall_seconds", FIRST, "wall"),
+            (0.18, "billable_seconds", SECOND, "billed"),
+        ):
+            seconds = [job.get(field) or 0 for job in jobs]
+            bars = axes.barh([i + offset for i in range(len(jobs))], seconds, height=0.32, color=colour, label=label)
+            axes.bar_label(bars, labels=[f"{s:.0f} s" for s in seconds], padding=4, color=INK, fontsize=9)
+        axes.set_yticks(range(len(jobs)), [_instances(job.get("instances")) for job in jobs])
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_xlabel("seconds")
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def confusion(part: Mapping[str, Any]) -> str | None:
+    """Confusion matrix: rows are true labels, the darker the larger the share of that label's pictures."""
+    import numpy as np
+
+    classes, rows = part.get("classes") or [], part.get("confusion") or []
+    if not rows or any(len(row) != len(rows) for row in rows) or len(classes) != len(rows):
+        return None
+    counts = np.asarray(rows, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(WIDTH, 3.2 + 0.4 * len(rows))
+    with _figure("Confusion matrix", height=size * 0.86, width=size) as (figure, drawn):
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        if len(rows) <= MOST_NAMED_CLASSES:
+            _confusion_cells(axes, shares)
+        else:
+            axes.imshow(np.stack([np.full_like(shares, c) for c in (0.23, 0.44, 0.83)] + [shares], axis=-1))
+        names = [short_label(label) for label in classes] if len(rows) <= MOST_NAMED_CLASSES else []
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, len(rows) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+        axes.set_aspect("equal")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        if len(rows) <= MOST_COUNTED_CLASSES:
+            for (true, predicted), count in np.ndenumerate(counts):
+                if count:
+                    colour = CARD if shares[true, predicted] > 0.55 else INK
+                    axes.text(predicted, true, f"{count:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    return drawn[0]
+
+
+def _confusion_cells(axes: Any, shares: Any) -> None:
+    from matplotlib.patches import Rectangle
+
+    for true, row in enumerate(shares):
+        for predicted, share in enumerate(row):
+            right = FIRST if true == predicted else BAD
+            colour, alpha = (right, 0.12 + 0.88 * share) if share else (GRID, 0.35)
+            corner = (predicted - 0.48, true - 0.48)
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, color=colour, alpha=alpha, linewidth=0))
+
+
+def capacity(part: Mapping[str, Any]) -> str | None:
+    """Latency of one instance over the offered rate, with the limit and the highest rate within it."""
+    steps = sorted(part.get("steps") or [], key=lambda step: step["offered_rps"])
+    steps = [step for step in steps if step.get("p99_ms")]
+    if not steps:
+        return None
+    with _figure("Latency of one instance over the offered rate", height=3.1) as (figure, drawn):
+        axes = figure.subplots()
+        for field, colour, label in (("p99_ms", FIRST, "p99"), ("p50_ms", SECOND, "p50")):
+            axes.plot([s["offered_rps"] for s in steps], [s.get(field) for s in steps], color=colour, label=label)
+        for ok, marker, colour, label in ((True, "o", FIRST, None), (False, "X", BAD, "not taken")):
+            some = [(s["offered_rps"], s["p99_ms"]) for s in steps if bool(s.get("ok")) == ok]
+            if some:
+                axes.scatter(*zip(*some, strict=True), color=colour, marker=marker, s=38, zorder=3, label=label)
+        if limit := part.get("latency_limit_ms"):
+            axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **_IN_AXES_X, color=BAD, fontsize=9)
+        if highest := part.get("max_rps_per_instance"):
+            axes.axvline(highest, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+            text = f"highest rate {highest:.3g}/s"
+            axes.annotate(text, (highest, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
+        axes.set_yscale("log")
+        _log_ticks(axes.yaxis)
+        axes.set(xlabel="offered requests a second", ylabel="latency (ms)", xlim=(0, None))
+        axes.grid(axis="x", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def scaling(part: Mapping[str, Any]) -> str | None:
+    """Offered load above, desired and in-service instances below, over the seconds of the load test."""
+    points = [point for point in part.get("timeline") or [] if point.get("seconds") is not None]
+    if len(points) < 2:
+        return None
+    seconds = [point["seconds"] for point in points]
+    with _figure("Offered load and instances over time", height=3.9) as (figure, drawn):
+        load, instances = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1])
+        offered = [point.get("offered_rps") or 0 for point in points]
+        load.fill_between(seconds, offered, step="post", color=FIRST, alpha=0.25, linewidth=0)
+        load.step(seconds, offered, where="post", color=FIRST)
+        load.set(ylabel="requests a second", ylim=(0, None))
+        target = part.get("target_value")
+        if target:
+            load.axhline(target / 60, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            text = "scaling target of one instance"
+            load.annotate(text, (1, target / 60), (0, 4), **_IN_AXES_X, ha="right", color=MUTED, fontsize=9)
+        for field, colour, style, label in (
+            ("desired", SECOND, (0, (3, 2)), "desired"),
+            ("in_service", FIRST, "-", "in service"),
+        ):
+            counts = [point.get(field) if point.get(field) is not None else float("nan") for point in points]
+            instances.step(seconds, counts, where="post", color=colour, linestyle=style, label=label)
+        most = max([point.get(f) or 0 for point in points for f in ("desired", "in_service")] + [1])
+        instances.set(ylabel="instances", xlabel="seconds", ylim=(0, most + 0.5), xlim=(seconds[0], seconds[-1]))
+        instances.set_yticks(range(most + 1))
+        for axes in (load, instances):
+            axes.grid(axis="x", visible=False)
+        _legend(instances)
+    return drawn[0]
+
+
+def latency(phases: Sequence[Mapping[str, Any]], limit_ms: float | None) -> str | None:
+    """p50, p95 and p99 of each phase on one line, with the limit."""
+    measured = [phase for phase in phases if phase.get("p50_ms") is not None]
+    if not measured:
+        return None
+    with _figure("Latency of each load-test phase", height=1.1 + 0.42 * len(measured)) as (figure, drawn):
+        axes = figure.subplots()
+        for row, phase in enumerate(measured):
+            axes.plot([phase["p50_ms"], phase["p99_ms"]], [row, row], color=GRID, linewidth=5, solid_capstyle="round")
+        for field, colour in (("p50_ms", SECOND), ("p95_ms", THIRD), ("p99_ms", FIRST)):
+            places = range(len(measured))
+            axes.scatter([p[field] for p in measured], places, color=colour, s=52, zorder=3, label=field[:-3])
+        if limit_ms:
+            axes.axvline(limit_ms, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
+            text = f"limit {limit_ms:g} ms"
+            axes.annotate(text, (limit_ms, 0), (5, 4), **_IN_AXES_Y, color=BAD, fontsize=9)
+        axes.set_yticks(range(len(measured)), [words(phase.get("name")) for phase in measured])
+        axes.set_ylim(len(measured) - 0.5, -0.5)
+        axes.set_xscale("log")
+        _log_ticks(axes.xaxis)
+        axes.set_xlabel("latency from the scheduled time (ms)")
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def concurrency(phases: Sequence[Mapping[str, Any]], function: Mapping[str, Any]) -> str | None:
+    """Calls offered at once and executions observed at once, against provisioned and reserved concurrency."""
+    bursts = [
+        phase for phase in phases if phase.get("offered_concurrency") and phase.get("max_concurrency") is not None
+    ]
+    if not bursts:
+        return None
+    with _figure("Offered and observed concurrency", height=0.95 + 0.62 * len(bursts)) as (figure, drawn):
+        axes = figure.subplots()
+        for offset, field, colour, label in (
+            (-0.18, "offered_concurrency", SECOND, "offered"),
+            (0.18, "max_concurrency", FIRST, "observed"),
+        ):
+            values = [phase[field] for phase in bursts]
+            bars = axes.barh([i + offset for i in range(len(bursts))], values, height=0.32, color=colour, label=label)
+            axes.bar_label(bars, padding=4, color=INK, fontsize=9)
+        for field in ("provisioned", "reserved"):
+            if (value := function.get(field)) is not None:
+                axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+                axes.annotate(field, (value, 1), (3, 3), **_IN_AXES_Y, color=MUTED, fontsize=9)
+        axes.set_yticks(range(len(bursts)), [words(phase.get("name")) for phase in bursts])
+        axes.invert_yaxis()
+        axes.set_xlabel("calls at once")
+        axes.margins(x=0.1)
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def costs(part: Mapping[str, Any]) -> str | None:
+    """USD of the same training on each path; those worked out are drawn as outlines."""
+    paths = [path for path in part.get("per_path") or [] if path.get("usd") is not None]
+    if not paths:
+        return None
+    with _figure("Cost of the same training on each path", height=0.9 + 0.4 * len(paths)) as (figure, drawn):
+        axes = figure.subplots()
+        for measured, style, label in (
+            (True, {"color": FIRST}, "measured"),
+            (False, {"facecolor": "none", "edgecolor": FIRST, "hatch": "///"}, "worked out"),
+        ):
+            rows = [(row, path["usd"]) for row, path in enumerate(paths) if _measured(path) == measured]
+            if rows:
+                bars = axes.barh(*zip(*rows, strict=True), height=0.6, label=label, **style)
+                texts = [f"${usd:.3g}" for _, usd in rows]
+                axes.bar_label(bars, labels=texts, padding=4, color=INK, fontsize=9)
+        axes.set_yticks(range(len(paths)), [str(path.get("path") or "") for path in paths])
+        axes.set_ylim(len(paths) - 0.5, -0.5)
+        axes.margins(x=0.12)
+        axes.set_xlabel("USD")
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+    return drawn[0]
+
+
+def _measured(path: Mapping[str, Any]) -> bool:
+    return path.get("basis") == "measured"
+
+
+def break_even(function: Mapping[str, Any]) -> str | None:
+    """1,000 calls with and without provisioned concurrency over the rate, and where the two meet."""
+    points, without = function.get("curve") or [], function.get("per_1000_usd")
+    if len(points) < 2 or without is None:
+        return None
+    with _figure("Cost of 1,000 calls with and without provisioned concurrency", height=2.9) as (figure, drawn):
+        axes = figure.subplots()
+        rates = [point["calls_per_second"] for point in points]
+        kept = [point["per_1000_provisioned_usd"] for point in points]
+        axes.plot(rates, kept, color=FIRST, label="provisioned")
+        axes.axhline(without, color=SECOND, label="without")
+        if rate := function.get("break_even_calls_per_second"):
+            axes.axvline(rate, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            text = f"break-even {rate:.3g}/s"
+            axes.annotate(text, (rate, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            _log_ticks(axis)
+        axes.set(xlabel="calls a second", ylabel="USD per 1,000 calls", xlim=(rates[0], rates[-1]))
+        _legend(axes)
+    return drawn[0]
+
+
+def words(name: Any) -> str:
+    """`beyond_reserved` as a person writes it."""
+    return str(name or "").replace("_", " ")
+
+
+def short_label(label: Any) -> str:
+    """A class's folder name without its number: `017.Alaskan_malamute` is `Alaskan malamute`."""
+    return words(re.sub(r"^\d+[.\-_ ]+", "", str(label))) or str(label)
+
+
+def _instances(count: Any) -> str:
+    return f"{count} instance{'' if count == 1 else 's'}"
+
+
+_IN_AXES_X = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+_IN_AXES_Y = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+
+
+def _log_ticks(axis: Any) -> None:
+    """1, 2, 5, 10, 20, 50...: a latency axis seldom spans enough decades for powers of ten alone."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Any) -> None:
+    """Above the plot, at the right: it hides nothing there."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=9, borderaxespad=0.2, handlelength=1.4)
+
+
+@contextmanager
+def _figure(title: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[Any, list[str]]]:
+    """A figure to draw on; its SVG is in the list once the block is left."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    drawn: list[str] = []
+    # the salt keeps ids of different charts on one page apart, and makes the same chart the same text every time
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, drawn
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawn.append(_inline(buffer.getvalue(), title))
+
+
+def _inline(svg: str, title: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1))
+    for stand_in, variable in _COLOURS.items():
+        svg = svg.replace(stand_in, f"var({variable})")
+    style = f"--wide:{width * 96 / 72:.0f}px"
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" style="{style}" ', 1)

@@ -1,0 +1,49 @@
+"""Pure functions from a configuration to the dicts that boto3 takes.
+
+Nothing here calls AWS, reads a clock or looks at the environment: the same arguments give the same request, and the
+tests check every one of them against botocore's own model of the service.
+"""
+
+from musher.requests.ec2 import run_instance
+from musher.requests.evaluation import evaluation_job
+from musher.requests.function import (
+    create_alias,
+    create_function,
+    provisioned_concurrency,
+    publish_version,
+    reserved_concurrency,
+    update_function_code,
+    update_function_configuration,
+)
+from musher.requests.registry import model_approval, model_package, model_package_group
+from musher.requests.scaling import scalable_target, scaling_policy
+from musher.requests.serving import create_endpoint, endpoint_config, model, update_endpoint
+from musher.requests.training import METRIC_DEFINITIONS, OBJECTIVE, Inputs, hyperparameters, training
+from musher.requests.tuning import tuning
+
+__all__ = [
+    "METRIC_DEFINITIONS",
+    "OBJECTIVE",
+    "Inputs",
+    "create_alias",
+    "create_endpoint",
+    "create_function",
+    "endpoint_config",
+    "evaluation_job",
+    "hyperparameters",
+    "model",
+    "model_approval",
+    "model_package",
+    "model_package_group",
+    "provisioned_concurrency",
+    "publish_version",
+    "reserved_concurrency",
+    "run_instance",
+    "scalable_target",
+    "scaling_policy",
+    "training",
+    "tuning",
+    "update_endpoint",
+    "update_function_code",
+    "update_function_configuration",
+]

@@ -1,0 +1,94 @@
+"""CreateModelPackageGroup, CreateModelPackage, UpdateModelPackage: the model registry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from musher.config import Environment
+from musher.names import Run, label
+from musher.requests import common
+
+_LONGEST_DESCRIPTION = 1024
+
+CONTENT_TYPES = ["image/jpeg", "image/png", "application/x-image"]
+RESPONSE_TYPES = ["application/json"]
+
+
+def container(env: Environment, model_data: str) -> dict[str, Any]:
+    """The inference container of a model archive that carries its own `code/inference.py`."""
+    return {
+        "Image": env.inference_image,
+        "ModelDataUrl": model_data,
+        "Environment": {
+            "SAGEMAKER_PROGRAM": "inference.py",
+            "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+            "SAGEMAKER_REGION": env.region,
+            "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+        },
+    }
+
+
+def model_package_group(env: Environment, run: Run) -> dict[str, Any]:
+    """CreateModelPackageGroup request. The versions registered in the group share its tags: they take none."""
+    return {
+        "ModelPackageGroupName": env.model_package_group,
+        "ModelPackageGroupDescription": f"Image classifiers of the project {env.project}.",
+        "Tags": common.tags(env, run),
+    }
+
+
+def model_package(
+    env: Environment,
+    run: Run,
+    *,
+    model_data: str,
+    accepted: bool,
+    reason: str,
+    properties: Mapping[str, object],
+    evaluation: str = "",
+) -> dict[str, Any]:
+    """CreateModelPackage request: a version in the group, Approved or Rejected with the reason.
+
+    Parameters: `model_data` the model archive (an s3:// URI); `reason` one sentence of the quality gate; `properties`
+    what a later run needs to know of it (dataset version, accuracy, test set, training job...), as `names.label` leaves
+    them; `evaluation` the s3:// URI of evaluation.json. The token makes a retry of the same run
+    register nothing twice.
+    Source: SageMaker API reference, CreateModelPackage.
+    """
+    known = {"dag": run.dag_id, "run": run.run_id, "run_key": run.key, "reason": reason, **properties}
+    request: dict[str, Any] = {
+        "ModelPackageGroupName": env.model_package_group,
+        "ModelPackageDescription": reason[:_LONGEST_DESCRIPTION],
+        "ModelApprovalStatus": _status(accepted),
+        "Domain": "COMPUTER_VISION",
+        "Task": "IMAGE_CLASSIFICATION",
+        "InferenceSpecification": {
+            "Containers": [container(env, model_data)],
+            "SupportedContentTypes": CONTENT_TYPES,
+            "SupportedResponseMIMETypes": RESPONSE_TYPES,
+        },
+        "CustomerMetadataProperties": {name: label(value) for name, value in known.items()},
+        "ClientToken": hashlib.sha256(f"{run.key} {model_data}".encode()).hexdigest()[:32],
+    }
+    if evaluation:
+        statistics = {"ContentType": "application/json", "S3Uri": evaluation}
+        request["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
+    return request
+
+
+def model_approval(package_arn: str, *, accepted: bool, reason: str) -> dict[str, Any]:
+    """UpdateModelPackage request that sets the status and, where the console shows it, the reason.
+
+    CreateModelPackage takes no approval description, so this follows it.
+    """
+    return {
+        "ModelPackageArn": package_arn,
+        "ModelApprovalStatus": _status(accepted),
+        "ApprovalDescription": reason[:_LONGEST_DESCRIPTION],
+    }
+
+
+def _status(accepted: bool) -> str:
+    return "Approved" if accepted else "Rejected"

@@ -1,0 +1,57 @@
+"""CreateModel, CreateEndpointConfig, CreateEndpoint, UpdateEndpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from musher.config import DeploymentConfig, Environment
+from musher.names import VARIANT, Run
+from musher.requests import common
+
+
+def model(env: Environment, *, name: str, run: Run, package_arn: str) -> dict[str, Any]:
+    """CreateModel request for a registered model package, which knows its image and its archive."""
+    return {
+        "ModelName": name,
+        "PrimaryContainer": {"ModelPackageName": package_arn},
+        "ExecutionRoleArn": env.endpoint_role_arn,
+        "EnableNetworkIsolation": True,
+        "Tags": common.tags(env, run),
+    }
+
+
+def endpoint_config(
+    config: DeploymentConfig, env: Environment, *, name: str, run: Run, model_name: str
+) -> dict[str, Any]:
+    """CreateEndpointConfig request: one variant, beginning with the fewest instances.
+
+    Calls go to the instance with the fewest in flight: one slow picture then delays nobody else's.
+    """
+    return {
+        "EndpointConfigName": name,
+        "ProductionVariants": [
+            {
+                "VariantName": VARIANT,
+                "ModelName": model_name,
+                "InstanceType": config.instance_type,
+                "InitialInstanceCount": config.min_instances,
+                "InitialVariantWeight": 1.0,
+                "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+            }
+        ],
+        "Tags": common.tags(env, run),
+    }
+
+
+def create_endpoint(env: Environment, *, name: str, config_name: str, run: Run) -> dict[str, Any]:
+    """CreateEndpoint request."""
+    return {"EndpointName": name, "EndpointConfigName": config_name, "Tags": common.tags(env, run)}
+
+
+def update_endpoint(*, name: str, config_name: str, keep_instances: bool = False) -> dict[str, Any]:
+    """UpdateEndpoint request. AWS takes no tags here: those of the endpoint stay.
+
+    `keep_instances` keeps the number of instances that auto-scaling has reached, for a change under load; without it
+    the endpoint begins anew with the configuration's number.
+    """
+    return {"EndpointName": name, "EndpointConfigName": config_name, "RetainAllVariantProperties": keep_instances}

@@ -1,0 +1,255 @@
+"""What of this project costs money at this moment, whether anybody uses it, and how much.
+
+Everything that a run bills for is tagged with `project`, `dag` and `run` (names.Run.tags); what carries the project's
+tag is listed, service by service. An entry's cost so far is its age at what it costs now: an endpoint that was larger
+yesterday cost more. A type without a price has no figure, and the entry says so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from musher import costs, stored
+from musher.errors import ConfigError
+from musher.hooks.serving import found, metric_sum, pairs
+
+ENDPOINT, PROVISIONED, TRAINING_JOB, TUNING_JOB = "endpoint", "provisioned concurrency", "training job", "tuning job"
+INSTANCE, STORAGE = "EC2 instance", "S3 storage"
+
+# CloudWatch keeps hours for 455 days, minutes only for 15. Source: CloudWatch user guide, "Metrics retention".
+METRIC_PERIOD_SECONDS = 3600
+
+Client = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Running:
+    """One thing that costs money: `since` as ISO 8601, `run` and `dag` from its tags, costs in USD.
+
+    `unused` says why, where nobody used it for as long as was asked; empty otherwise.
+    """
+
+    what: str
+    name: str
+    detail: str
+    since: str | None = None
+    age_hours: float | None = None
+    dag: str = ""
+    run: str = ""
+    per_month_usd: float | None = None
+    so_far_usd: float | None = None
+    unused: str = ""
+
+
+class RunningCosts:
+    """Lists what costs money.
+
+    Parameters: `client` makes a boto3 client of a service; `unused_days` after how many days without use a thing counts
+    as unused; `now` aware.
+    """
+
+    def __init__(self, client: Client, *, project: str, bucket: str, unused_days: float, now: dt.datetime) -> None:
+        self.client, self.project, self.bucket = client, project, bucket
+        self.unused = dt.timedelta(days=unused_days)
+        self.now = now
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Everything, as plain dicts, the dearest first."""
+        listed = [*self._endpoints(), *self._functions(), *self._jobs(), *self._instances(), self._storage()]
+        listed.sort(key=lambda each: -(each.per_month_usd or 0))
+        return [asdict(each) for each in listed]
+
+    def _entry(
+        self,
+        what: str,
+        name: str,
+        detail: str,
+        *,
+        since: dt.datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        per_hour: Callable[[], float] = lambda: 0.0,
+        unused: str = "",
+    ) -> Running:
+        tags = tags or {}
+        age = max(0.0, (self.now - since).total_seconds() / 3600) if since else None
+        try:
+            hour = per_hour()
+        except ConfigError:
+            hour, detail = None, f"{detail}, which has no price in prices.json"
+        return Running(
+            what=what,
+            name=name,
+            detail=detail,
+            since=since.isoformat(timespec="seconds") if since else None,
+            age_hours=None if age is None else round(age, 2),
+            dag=tags.get("dag", ""),
+            run=tags.get("run", ""),
+            per_month_usd=None if hour is None else hour * costs.HOURS_PER_MONTH,
+            so_far_usd=None if hour is None or age is None else hour * age,
+            unused=unused,
+        )
+
+    def _endpoints(self) -> Iterator[Running]:
+        sagemaker = self.client("sagemaker")
+        for page in sagemaker.get_paginator("list_endpoints").paginate():
+            for each in page["Endpoints"]:
+                tags, name = self._tags(each["EndpointArn"]), each["EndpointName"]
+                endpoint = found(lambda name=name: sagemaker.describe_endpoint(EndpointName=name))
+                if endpoint and tags.get("project") == self.project:
+                    yield self._endpoint(sagemaker, endpoint, tags)
+
+    def _endpoint(self, sagemaker: Any, endpoint: Mapping[str, Any], tags: Mapping[str, str]) -> Running:
+        name, since = endpoint["EndpointName"], endpoint["CreationTime"]
+        config = found(
+            lambda: sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+        ) or {"ProductionVariants": []}
+        types = {each["VariantName"]: each.get("InstanceType") for each in config["ProductionVariants"]}
+        counts = [
+            (types.get(each["VariantName"]), each.get("CurrentInstanceCount") or 0)
+            for each in endpoint.get("ProductionVariants") or []
+        ]
+        variants = [{"EndpointName": name, "VariantName": variant} for variant in types]
+        return self._entry(
+            ENDPOINT,
+            name,
+            ", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"],
+            since=since,
+            tags=tags,
+            per_hour=lambda: sum(costs.endpoint_cost(kind, instances=count) for kind, count in counts if kind),
+            unused=self._uncalled("AWS/SageMaker", variants, since),
+        )
+
+    def _functions(self) -> Iterator[Running]:
+        """Provisioned concurrency: a function without it costs nothing while nobody calls it."""
+        client = self.client("lambda")
+        for page in client.get_paginator("list_functions").paginate():
+            for function in page["Functions"]:
+                name, arn = function["FunctionName"], function["FunctionArn"]
+                tags = (found(lambda arn=arn: client.list_tags(Resource=arn)) or {}).get("Tags", {})
+                if tags.get("project") != self.project:
+                    continue
+                kept = client.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=name)
+                for config in (each for found_page in kept for each in found_page["ProvisionedConcurrencyConfigs"]):
+                    yield self._provisioned(function, config, tags)
+
+    def _provisioned(self, function: Mapping[str, Any], config: Mapping[str, Any], tags: Mapping[str, str]) -> Running:
+        number, memory = config["RequestedProvisionedConcurrentExecutions"], function["MemorySize"]
+        since = _moment(config["LastModified"])
+        name = function["FunctionName"]
+        return self._entry(
+            PROVISIONED,
+            f"{name}:{config['FunctionArn'].rsplit(':', 1)[-1]}",
+            f"{number} x {memory} MB",
+            since=since,
+            tags=tags,
+            per_hour=lambda: costs.provisioned_cost(memory, number),
+            unused=self._uncalled("AWS/Lambda", [{"FunctionName": name}], since),
+        )
+
+    def _jobs(self) -> Iterator[Running]:
+        """Training jobs with their instances, and tuning jobs, whose trials are training jobs of their own."""
+        sagemaker = self.client("sagemaker")
+        ours: dict[str, dict[str, str]] = {}
+        listed = sagemaker.get_paginator("list_hyper_parameter_tuning_jobs").paginate(StatusEquals="InProgress")
+        for each in (job for page in listed for job in page["HyperParameterTuningJobSummaries"]):
+            arn = each["HyperParameterTuningJobArn"]
+            ours[arn] = self._tags(arn)
+            if ours[arn].get("project") == self.project:
+                name = each["HyperParameterTuningJobName"]
+                detail = "its trials are listed as training jobs"
+                yield self._entry(TUNING_JOB, name, detail, since=each["CreationTime"], tags=ours[arn])
+        listed = sagemaker.get_paginator("list_training_jobs").paginate(StatusEquals="InProgress")
+        for each in (job for page in listed for job in page["TrainingJobSummaries"]):
+            name, tags = each["TrainingJobName"], self._tags(each["TrainingJobArn"])
+            job = found(lambda name=name: sagemaker.describe_training_job(TrainingJobName=name))
+            tags = tags or ours.get((job or {}).get("TuningJobArn", ""), {})
+            if job and tags.get("project") == self.project:
+                kind, count = job["ResourceConfig"]["InstanceType"], job["ResourceConfig"]["InstanceCount"]
+                yield self._entry(
+                    TRAINING_JOB,
+                    name,
+                    f"{count} x {kind}",
+                    since=job.get("TrainingStartTime") or job["CreationTime"],
+                    tags=tags,
+                    per_hour=lambda kind=kind, count=count: costs.training_cost(kind, 3600, count),
+                )
+
+    def _instances(self) -> Iterator[Running]:
+        filters = [
+            {"Name": "tag:project", "Values": [self.project]},
+            {"Name": "instance-state-name", "Values": ["pending", "running"]},
+        ]
+        for page in self.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
+            for instance in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
+                kind, since = instance["InstanceType"], instance["LaunchTime"]
+                spot = instance.get("InstanceLifecycle") == "spot"
+                price = costs.ec2_spot_cost if spot else costs.ec2_cost
+                old = self.now - since > self.unused
+                yield self._entry(
+                    INSTANCE,
+                    instance["InstanceId"],
+                    f"{kind}, {'Spot' if spot else 'on demand'}",
+                    since=since,
+                    tags=pairs(instance.get("Tags") or []),
+                    per_hour=lambda kind=kind, price=price: price(kind, 3600),
+                    unused=f"older than {self._days}: no training takes that long" if old else "",
+                )
+
+    def _storage(self) -> Running:
+        size = stored.size(self.client("s3"), self.bucket)
+        detail = f"{size / 2**30:.3g} GB"
+        return self._entry(
+            STORAGE, self.bucket, detail, per_hour=lambda: costs.storage_month(size) / costs.HOURS_PER_MONTH
+        )
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        """Tags of a SageMaker resource; none when it has gone meanwhile."""
+        pages = self.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
+        listed = found(lambda: {"tags": [tag for page in pages for tag in page["Tags"]]})
+        return pairs(listed["tags"]) if listed else {}
+
+    @property
+    def _days(self) -> str:
+        days = self.unused.total_seconds() / 86_400
+        return f"{days:.3g} day{'' if days == 1 else 's'}"
+
+    def _uncalled(self, namespace: str, dimensions: list[dict[str, str]], since: dt.datetime) -> str:
+        """Why a thing counts as unused, from its invocations; empty when it was called, or is too young to say."""
+        if self.now - since < self.unused:
+            return ""
+        start = self.now - self.unused
+        hour = start.replace(minute=0, second=0, microsecond=0)
+        client = self.client("cloudwatch")
+        for each in dimensions:
+            if metric_sum(client, namespace, "Invocations", each, hour, self.now, period=METRIC_PERIOD_SECONDS):
+                return ""
+        return f"not called for {self._days}"
+
+
+def total(listed: list[dict[str, Any]], field: str) -> float:
+    """The sum of `per_month_usd` or `so_far_usd`; what has no figure counts nothing."""
+    return sum(each[field] or 0 for each in listed)
+
+
+def line(each: Mapping[str, Any]) -> str:
+    """One entry as a line of the log's table."""
+    month, so_far = (_usd(each[field]) for field in ("per_month_usd", "so_far_usd"))
+    age = "" if each["age_hours"] is None else f"{each['age_hours']:.1f} h"
+    owner = " / ".join(part for part in (each["dag"], each["run"]) if part)
+    text = f"{each['what']:<24}{each['name']:<40}{each['detail']:<24}{age:>10}{so_far:>12}{month:>14}  {owner}"
+    return f"{text}  UNUSED: {each['unused']}" if each["unused"] else text.rstrip()
+
+
+HEADING = f"{'what':<24}{'name':<40}{'detail':<24}{'age':>10}{'so far':>12}{'a month':>14}  dag / run"
+
+
+def _usd(amount: float | None) -> str:
+    return "-" if amount is None else f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"
+
+
+def _moment(text: str) -> dt.datetime:
+    """Lambda's LastModified, e.g. `2026-11-20T21:00:00+0000`."""
+    return dt.datetime.fromisoformat(text)

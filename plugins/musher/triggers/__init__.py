@@ -1,0 +1,1 @@
+"""Triggers: the waits of the operators, in the triggerer instead of a worker."""

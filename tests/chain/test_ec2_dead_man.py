@@ -1,0 +1,79 @@
+"""An EC2 instance ends itself when nothing is left that could end it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tools.sample_dataset import draw
+
+SLOW = {"finetune": "all", "epochs": 200, "dataset_name": "slow"}
+RUN = "a-run-with-a-long-training"
+JOBS = "/aws/sagemaker/TrainingJobs"
+
+
+def until(condition, seconds, message):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, message() if callable(message) else message
+        time.sleep(0.5)
+    return found
+
+
+def said(logs):
+    """Everything that a DAG's tasks have logged."""
+    return "\n".join(file.read_text() for file in sorted(logs.rglob("*.log*")))
+
+
+def instances(stack, *states):
+    filters = [{"Name": "tag:dag", "Values": ["train_on_ec2"]}, {"Name": "instance-state-name", "Values": list(states)}]
+    found = stack.local_aws("ec2").describe_instances(Filters=filters)["Reservations"]
+    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+
+
+def log_of(stack, job):
+    """What a training job has printed so far; the log group comes with the first line of the first job."""
+    logs = stack.local_aws("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix=JOBS)["logGroups"]:
+        return ""
+    events = logs.filter_log_events(logGroupName=JOBS, logStreamNamePrefix=job)["events"]
+    return "\n".join(event["message"] for event in events)
+
+
+@pytest.mark.timeout(700)
+def test_an_instance_does_not_outlive_a_killed_airflow_for_long(start_stack, tmp_path):
+    # GIVEN a training on SageMaker that takes its time, as the newest run's record has it
+    stack = start_stack()
+    draw(tmp_path)
+    stack.trigger("one_training_job", {"dataset": str(tmp_path), **SLOW}, "slow")
+    sagemaker = stack.local_aws("sagemaker")
+    job = until(lambda: sagemaker.list_training_jobs()["TrainingJobSummaries"], 90, "no job")[0]["TrainingJobName"]
+    facts = {"job": job, "instances": 1, "instance_type": "ml.m5.xlarge", "wall_seconds": 60.0, "test_accuracy": None}
+    body = json.dumps({"jobs": [facts], "chosen": job})
+    stack.local_aws("s3").put_object(Bucket=stack.bucket, Key=f"runs/{RUN}/training.json", Body=body)
+
+    # A script that is only just starting misses the signal, and would be killed minutes later.
+    until(lambda: "images: train=" in log_of(stack, job), 120, "the job does not train")
+    # A task that is marked failed stops its job and, unlike one whose job was stopped, is not tried again.
+    stack.set_task_state("one_training_job", "slow", "train", "failed")
+    described = sagemaker.describe_training_job
+    until(lambda: described(TrainingJobName=job)["TrainingJobStatus"] == "Stopped", 180, "it runs")
+
+    # and the same training on an instance that may live for two minutes
+    run_id = stack.trigger("train_on_ec2", {"max_life_minutes": 2})
+    stack.wait_for_state("train_on_ec2", run_id, "train", "deferred", "failed")
+    (instance,) = until(lambda: instances(stack, "running"), 60, "no instance runs")
+    logs = stack.home / "logs" / "dag_id=train_on_ec2"
+    until(lambda: "images: train=" in said(logs), 110, lambda: f"it does not train:\n{said(logs)[-3000:]}")
+
+    # WHEN Airflow is killed, all of it at once
+    for process in stack.stack.airflow.family():
+        process.kill()
+
+    # THEN the instance is gone at the end of its life
+    assert instances(stack, "running") == [instance]
+    until(lambda: not instances(stack, "pending", "running", "shutting-down"), 150, "it outlived its longest life")
+    assert instances(stack, "terminated") == [instance]
+    stack.stack.down(lambda line: None)

@@ -1,0 +1,122 @@
+"""docker-compose.yaml, read and not run: what it publishes, mounts, pins and keeps secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from tools import bootstrap, environments
+from tools.stack import ROOT, Stack
+
+FILE = ROOT / "docker-compose.yaml"
+PAGE = yaml.safe_load(FILE.read_text())
+SERVICES = PAGE["services"]
+AIRFLOW = PAGE["x-airflow"]["environment"]
+ONE_SHOT = {"secrets", "airflow-init", "account"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_no_root_and_says_whether_it_is_healthy(name):
+    service = SERVICES[name]
+    user = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", str(service["user"])).split(":")[0]
+    assert user not in ("", "0", "root")
+    assert service["cap_drop"] == ["ALL"]
+    assert "privileged" not in service
+    if name not in ONE_SHOT:
+        assert service["healthcheck"]["test"]
+        assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", ONE_SHOT)
+def test_a_one_shot_service_is_waited_for_to_the_end(name):
+    waiting = [each["depends_on"][name] for each in SERVICES.values() if name in each.get("depends_on", {})]
+    assert waiting
+    assert all(each == {"condition": "service_completed_successfully"} for each in waiting)
+
+
+def test_every_port_is_published_on_the_loopback_address_alone():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert not any(service.get("network_mode") == "host" for service in SERVICES.values())
+
+
+def test_every_image_is_pinned_by_a_tag():
+    images = [service["image"] for service in SERVICES.values()]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
+    for image in images:
+        assert re.search(r":[\w.${}-]*\d|:\$\{\w+\}-", image), image
+        assert "latest" not in image
+        assert "@" not in image
+
+
+def test_every_mounted_path_is_there():
+    for service in SERVICES.values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).is_dir(), source
+                assert volume.endswith(":ro"), volume
+            elif not source.startswith("${"):
+                assert source in PAGE["volumes"], source
+
+
+def test_no_secret_is_in_the_file():
+    # GIVEN all that sounds like a secret THEN it is read from a file, or is what the local AWS alone takes
+    environment = {name: value for each in SERVICES.values() for name, value in each.get("environment", {}).items()}
+    for name, value in environment.items():
+        if name in bootstrap.CREDENTIALS:
+            assert value == bootstrap.CREDENTIALS[name]
+        elif re.search(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY", name):
+            assert name.endswith(("_CMD", "_FILE")), name
+
+
+def test_airflow_is_set_up_as_make_up_sets_it_up(tmp_path):
+    # GIVEN the options that both set THEN they differ in where things are, and in nothing else
+    places = ("DAGS_FOLDER", "PLUGINS_FOLDER", "API__HOST", "PORT", "URL")
+    options = Stack(home=tmp_path).airflow_environment()
+    shared = {name for name in options if name.startswith("AIRFLOW__") and name in AIRFLOW}
+    assert len(shared) > 10
+    for name in shared:
+        if not name.endswith(places):
+            assert AIRFLOW[name] == options[name], name
+
+
+def test_the_images_are_built_with_the_uv_that_makes_the_environments():
+    assert set(re.findall(r"uv==[\d.]+", (ROOT / "docker/Dockerfile").read_text())) == {environments.UV}
+
+
+def test_the_images_have_the_versions_that_the_environments_have():
+    def pins(name: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for line in (ROOT / "requirements" / name).read_text().splitlines():
+            package, version = line.split(" ;")[0].split("==")
+            found.setdefault(package, set()).add(version)
+        return found
+
+    known = pins("airflow.txt")
+    for name in ("compose.txt", "local_aws.txt"):
+        for package, versions in pins(name).items():
+            assert versions <= known.get(package, versions), package
+
+
+def compose() -> list[str]:
+    if shutil.which("docker"):
+        plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
+    pytest.skip("Docker's compose plugin is not on this machine")
+
+
+@pytest.mark.parametrize("files", [["docker-compose.yaml"], ["docker-compose.yaml", "docker-compose.aws.yaml"]])
+def test_compose_takes_the_files(files):
+    command = compose()
+    named = [argument for file in files for argument in ("-f", file)]
+    given = {**os.environ, "AWS_PROFILE": "somebody"}
+    checked = subprocess.run([*command, *named, "config", "-q"], cwd=ROOT, env=given, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

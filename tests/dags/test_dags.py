@@ -1,0 +1,122 @@
+"""Policy of every DAG: it parses with no connection, explains itself, and carries what operations needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from musher.config import RunningCostsConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+
+PARSE = """
+import json, sys, socket, time
+def refuse(*_, **__):
+    raise OSError("a DAG file must not use the network when it is parsed")
+import airflow.sdk, airflow.dag_processing.dagbag
+socket.socket.connect = refuse
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1], safe_mode=False)
+print("RESULT" + json.dumps({
+    "errors": bag.import_errors,
+    "heavy": [name for name in ("torch", "sagemaker", "matplotlib", "moto", "pandas") if name in sys.modules],
+    "dags": {
+        dag.dag_id: {
+            "doc_md": dag.doc_md, "tags": sorted(dag.tags), "owner": dag.owner, "catchup": dag.catchup,
+            "max_active_runs": dag.max_active_runs,
+            "params": {name: dag.params.get_param(name).schema for name in dag.params},
+            "tasks": {task.task_id: [type(task).__name__, sorted(task.downstream_task_ids)] for task in dag.tasks},
+        } for dag in bag.dags.values()
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    """All DAGs, parsed by a fresh Airflow with no connection, no Variable and no network."""
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW", "AWS")) and name != "PYTHONPATH"
+    }
+    environment |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "PYTHONPATH": str(ROOT / "plugins"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PARSE, str(ROOT / "dags")],
+        capture_output=True, text=True, env=environment, timeout=120, check=False,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert lines, done.stderr[-3000:]
+    return json.loads(lines[0].removeprefix("RESULT"))
+
+
+def test_every_file_parses_without_network_connection_or_variable(parsed):
+    assert parsed["errors"] == {}
+    assert set(parsed["dags"]) == {path.stem for path in DAG_FILES}
+
+
+def test_no_heavy_package_is_imported_at_parse_time(parsed):
+    assert parsed["heavy"] == []
+
+
+@pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])
+def test_a_dag_explains_itself(parsed, dag_id):
+    dag = parsed["dags"][dag_id]
+    assert dag["doc_md"].lstrip().startswith("# ")
+    assert "**Runs**" in dag["doc_md"]
+    assert "musher" in dag["tags"]
+    assert dag["owner"] == "musher"
+    assert dag["catchup"] is False
+    assert dag["max_active_runs"] == 1
+
+
+@pytest.mark.parametrize("dag_id", ["train_image_classifier", "train_on_ec2", "deploy_image_classifier"])
+def test_every_param_has_a_type_a_title_and_a_sentence(parsed, dag_id):
+    params = parsed["dags"][dag_id]["params"]
+    assert len(params) >= 10
+    lacking = {
+        name for name, schema in params.items() if not ({"type", "enum"} & set(schema)) or not schema.get("title")
+    }
+    assert lacking == set()
+
+
+def test_training_runs_in_the_order_that_makes_its_figures_comparable(parsed):
+    tasks = parsed["dags"]["train_image_classifier"]["tasks"]
+    assert "train_on_several_instances" in tasks["train_on_one_instance"][1]
+    assert tasks["release_model"][1] == ["stop_jobs"]
+    assert "report" in tasks["register_model"][1]
+
+
+def test_the_verdict_is_the_last_task_so_that_a_failed_run_has_its_report(parsed):
+    tasks = parsed["dags"]["deploy_image_classifier"]["tasks"]
+    assert tasks["verdict"][1] == []
+    assert tasks["report"][1] == ["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "launches"),
+    [("train_image_classifier", "tune"), ("deploy_image_classifier", "deploy_endpoint")],
+)
+def test_the_projected_cost_is_checked_before_anything_is_launched(parsed, dag_id, launches):
+    tasks = parsed["dags"][dag_id]["tasks"]
+    assert launches in tasks["check_projected_cost"][1]
+    assert "max_cost_usd" in parsed["dags"][dag_id]["params"]
+
+
+def test_nothing_is_removed_by_the_report_of_running_costs_unless_a_person_says_so(parsed):
+    params = parsed["dags"]["report_running_costs"]["params"]
+    assert set(params) == {"unused_days", "remove_unused"}
+    assert params["remove_unused"]["type"] == "boolean"
+    assert RunningCostsConfig().remove_unused is False

@@ -1,0 +1,209 @@
+"""The stack in a real local AWS: what it makes, what that AWS's CloudFormation (moto's) leaves out, and its end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from musher.config import Environment
+
+from tests.infra.conftest import left
+from tools import infrastructure
+
+ACCOUNT = "123456789012"
+
+
+def policies(aws: Any, role: str) -> list[dict[str, Any]]:
+    """The statements of a role's policies, as IAM gives them."""
+    iam = aws.client("iam")
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def test_the_variable_is_what_the_dags_read(deploy):
+    values = deploy("first", SshPort=2222, SubnetId="subnet-0a1b2c")
+    env = Environment.from_params({**values, "kind": "local"})
+    assert (env.project, env.bucket, env.region) == ("first", f"first-{ACCOUNT}", "us-east-1")
+    assert env.training_role_arn == f"arn:aws:iam::{ACCOUNT}:role/first-training"
+    assert env.training_image == "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312"
+    assert (env.ssh_port, env.ec2_subnet, env.ec2_user) == (2222, "subnet-0a1b2c", "ubuntu")
+    assert "airflow_role_arn" not in values
+
+
+def test_what_the_stack_makes(aws, deploy):
+    values = deploy("made", SshPort=2222)
+    s3, iam = aws.client("s3"), aws.client("iam")
+    rule = s3.get_bucket_encryption(Bucket=values["bucket"])["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    profile = iam.get_instance_profile(InstanceProfileName=values["ec2_instance_profile"])["InstanceProfile"]
+    assert [role["RoleName"] for role in profile["Roles"]] == ["made-ec2"]
+    group = aws.client("ec2").describe_security_groups(GroupIds=[values["ec2_security_group"]])["SecurityGroups"][0]
+    (ingress,) = group["IpPermissions"]
+    assert (ingress["FromPort"], ingress["ToPort"], ingress["IpProtocol"]) == (2222, 2222, "tcp")
+    assert [each["CidrIp"] for each in ingress["IpRanges"]] == ["127.0.0.1/32"]
+    (log,) = aws.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/made-")["logGroups"]
+    assert (log["logGroupName"], log["retentionInDays"]) == ("/aws/lambda/made-classifier", 30)
+
+
+@pytest.mark.parametrize(
+    ("use", "principal"),
+    [
+        ("airflow", ["airflow.amazonaws.com", "airflow-env.amazonaws.com"]),
+        ("training", "sagemaker.amazonaws.com"),
+        ("endpoint", "sagemaker.amazonaws.com"),
+        ("lambda", "lambda.amazonaws.com"),
+        ("ec2", "ec2.amazonaws.com"),
+    ],
+)
+def test_the_roles(aws, deploy, use, principal):
+    deploy("roles")
+    role = aws.client("iam").get_role(RoleName=f"roles-{use}")["Role"]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": principal}
+    statements = policies(aws, f"roles-{use}")
+    text = json.dumps(statements, separators=(",", ":"))
+    assert "${" not in text
+    assert "Fn::" not in text
+    # IAM quotas: a role's inline policies together have at most 10,240 characters.
+    assert 0 < len(text) < 10_000
+
+
+def test_who_may_pass_which_role_to_whom(aws, deploy):
+    deploy("passing")
+    passed = {
+        (role.rsplit("/", 1)[1], statement["Condition"]["StringEquals"]["iam:PassedToService"])
+        for statement in policies(aws, "passing-airflow")
+        if statement["Action"] == "iam:PassRole"
+        for role in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    }
+    assert passed == {
+        ("passing-training", "sagemaker.amazonaws.com"),
+        ("passing-endpoint", "sagemaker.amazonaws.com"),
+        ("passing-lambda", "lambda.amazonaws.com"),
+        ("passing-ec2", "ec2.amazonaws.com"),
+    }
+
+
+def test_airflow_elsewhere_than_on_mwaa_takes_the_role_as_who_it_is(aws, deploy):
+    worker = f"arn:aws:iam::{ACCOUNT}:role/workers"
+    deploy("elsewhere", AirflowPrincipalArn=worker)
+    role = aws.client("iam").get_role(RoleName="elsewhere-airflow")["Role"]
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"AWS": worker}, "Action": "sts:AssumeRole"}
+    ]
+
+
+def test_another_bucket_of_pictures_is_readable_only_when_named(aws, deploy):
+    deploy("without")
+    deploy("with", DatasetBucket="our-pictures")
+    assert "our-pictures" not in json.dumps(policies(aws, "without-airflow"))
+    reading = [each for each in policies(aws, "with-airflow") if "our-pictures" in json.dumps(each["Resource"])]
+    assert {each["Sid"] for each in reading} == {"ListPictures", "ReadPictures"}
+
+
+def test_deploying_twice_changes_nothing(aws, deploy):
+    first = deploy("twice")
+    cloudformation = aws.client("cloudformation")
+    events = cloudformation.describe_stack_events(StackName="twice")["StackEvents"]
+    assert deploy("twice") == first
+    assert cloudformation.describe_stack_events(StackName="twice")["StackEvents"] == events
+    assert cloudformation.describe_stacks(StackName="twice")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_a_changed_parameter_updates_what_it_is_for(aws, deploy):
+    deploy("changed", SshPort=22, Ec2User="ubuntu")
+    values = deploy("changed", SshPort=2200, Ec2User="ec2-user", SshCidr="10.1.0.0/16")
+    group = aws.client("ec2").describe_security_groups(GroupIds=[values["ec2_security_group"]])["SecurityGroups"][0]
+    assert [(each["FromPort"], each["IpRanges"][0]["CidrIp"]) for each in group["IpPermissions"]] == [
+        (2200, "10.1.0.0/16")
+    ]
+    (entering,) = [each for each in policies(aws, "changed-airflow") if each["Sid"] == "EnterInstance"]
+    assert entering["Condition"]["StringEquals"]["ec2:osuser"] == "ec2-user"
+    assert (values["ssh_port"], values["ec2_user"]) == (2200, "ec2-user")
+    assert infrastructure.not_made(aws.client, {"ProjectName": "changed", "SshCidr": "10.1.0.0/16"}) == [
+        "BucketPolicy (AWS::S3::BucketPolicy)"
+    ]
+
+
+def test_deleting_leaves_nothing(aws, deploy):
+    deploy("ended")
+    assert len(left(aws, "ended")) == 9  # bucket, five roles, profile, group, log
+    assert infrastructure.delete(aws.client, "ended")
+    assert left(aws, "ended") == []
+    assert not infrastructure.delete(aws.client, "ended")
+    assert deploy("ended")["project"] == "ended"
+
+
+def test_the_bucket_is_emptied_only_on_request(aws, deploy):
+    bucket = deploy("full")["bucket"]
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=bucket, Key="runs/a/verdict.json", Body=body)
+    s3.delete_object(Bucket=bucket, Key="runs/a/verdict.json")  # what is left are versions, and a marker
+    everything = left(aws, "full")
+    with pytest.raises(infrastructure.InfrastructureError, match=f"^The bucket {bucket} is not empty, and nothing was"):
+        infrastructure.delete(aws.client, "full")
+    assert left(aws, "full") == everything
+    assert infrastructure.delete(aws.client, "full", empty_bucket=True)
+    assert left(aws, "full") == []
+
+
+# What follows is said here so that nobody believes the local AWS to show it; every line is a gap of moto's
+# CloudFormation. A line that no longer holds fails, and then belongs above.
+
+
+def test_resources_that_the_local_aws_does_not_make(aws, deploy):
+    parameters = {"ProjectName": "gaps", "SshCidr": "127.0.0.1/32", "BudgetMail": "me@example.com"}
+    values = deploy(**{"project" if name == "ProjectName" else name: value for name, value in parameters.items()})
+    assert infrastructure.not_made(aws.client, parameters) == [
+        "BucketPolicy (AWS::S3::BucketPolicy)",
+        "Budget (AWS::Budgets::Budget)",
+    ]
+    with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
+        aws.client("s3").get_bucket_policy(Bucket=values["bucket"])
+    assert not aws.client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets")
+
+
+def test_properties_that_the_local_aws_does_not_set(aws, deploy):
+    values = deploy("properties", VpcId=aws.client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"])
+    s3, bucket = aws.client("s3"), values["bucket"]
+    missing = set()
+    for look, code in {
+        "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
+        "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
+        "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
+    }.items():
+        with pytest.raises(ClientError) as refused:
+            getattr(s3, look)(Bucket=bucket)
+        assert refused.value.response["Error"]["Code"] == code
+        missing.add(look)
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    group = aws.client("ec2").describe_security_groups(GroupIds=[values["ec2_security_group"]])["SecurityGroups"][0]
+    assert [each["IpProtocol"] for each in group["IpPermissionsEgress"]] == ["-1"]  # not only HTTPS
+
+
+def test_updates_that_the_local_aws_does_not_make(aws, deploy):
+    """On AWS the group of the log is kept with its new retention, and the security group keeps its id."""
+    before = deploy("updates")
+    after = deploy("updates", LogRetentionDays=7, SshPort=2200)
+    assert after["ec2_security_group"] != before["ec2_security_group"]
+    (log,) = aws.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/updates-")["logGroups"]
+    assert log["retentionInDays"] == 30
+    parameters = {"ProjectName": "updates", "SshCidr": "127.0.0.1/32"}
+    assert "FunctionLog (AWS::Logs::LogGroup)" in infrastructure.not_made(aws.client, parameters)
+    infrastructure.delete(aws.client, "updates")
+    assert left(aws, "updates") == ["/aws/lambda/updates-classifier"]
+    aws.client("logs").delete_log_group(logGroupName="/aws/lambda/updates-classifier")
+
+
+def test_a_parameter_inside_a_text_does_not_update_the_local_aws(aws, deploy):
+    """On AWS the policy names the new registry."""
+    deploy("insidetext")
+    values = deploy("insidetext", ImageAccount="111122223333")
+    assert values["training_image"].startswith("111122223333.dkr.ecr.")
+    (pulling,) = [each for each in policies(aws, "insidetext-training") if each["Sid"] == "PullImage"]
+    assert pulling["Resource"] == "arn:aws:ecr:us-east-1:763104351884:repository/pytorch-training"

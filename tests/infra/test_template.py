@@ -1,0 +1,165 @@
+"""The template: AWS's own checks of it, and the rules of least privilege."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from musher.config import Environment
+
+from tests.infra import calls, policy_rules
+from tools import infrastructure
+
+BODY = infrastructure.TEMPLATE.read_text()
+TEMPLATE = infrastructure.load(BODY)
+
+
+def lint(path: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--include-checks", "I", "--regions", "us-east-1"]
+    return subprocess.run([*command, "eu-central-1", "--", str(path)], capture_output=True, text=True)
+
+
+def test_cfn_lint_finds_nothing():
+    found = lint(infrastructure.TEMPLATE)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "rule"),
+    [
+        ("sagemaker:StopTrainingJob", "sagemaker:EndTrainingJob", "W3037"),  # no such action
+        ("!GetAtt Ec2Role.Arn", "!GetAtt Ec2Rule.Arn", "E1010"),
+        ("RetentionInDays", "RetentionDays", "E3002"),
+    ],
+)
+def test_cfn_lint_finds_what_is_wrong(tmp_path, right, wrong, rule):
+    assert right in BODY
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(BODY.replace(right, wrong))
+    assert rule in lint(broken).stdout
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("training-job", False), ("processing-job", True)])
+def test_every_action_has_an_arn_of_its_kind(tmp_path, kind, expected):
+    text = json.dumps(policy_rules.filled_in(TEMPLATE))
+    assert text.count(":training-job/musher-*") == 1
+    written = tmp_path / "filled_in.json"
+    written.write_text(text.replace(":training-job/musher-*", f":{kind}/musher-*"))
+    found = lint(written)
+    assert ("I3510 action 'sagemaker:StopTrainingJob' requires" in found.stdout) is expected
+    assert ("I3510" in found.stdout) is expected
+
+
+def test_the_template_fits_into_a_request():
+    assert len(BODY.encode()) <= 51_200  # CloudFormation API reference, CreateStack, TemplateBody
+
+
+def test_every_rule_is_kept():
+    assert policy_rules.broken(TEMPLATE) == []
+    assert len(list(policy_rules.statements(TEMPLATE))) > 40, "the rules looked at nothing"
+
+
+def statement(template: dict[str, Any], policy: str, sid: str) -> dict[str, Any]:
+    document = template["Resources"][policy]["Properties"]["PolicyDocument"]
+    return next(each for each in document["Statement"] if each["Sid"] == sid)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: statement(t, "AirflowJobsPolicy", "Training").update(Action="sagemaker:*"), "has the action"),
+        (lambda t: statement(t, "AirflowJobsPolicy", "Training").update(Action=["s3:Get*"]), "has the action s3:Get*"),
+        (lambda t: statement(t, "LambdaPolicy", "Predict").update(Resource="*"), "is open (*) without a reason"),
+        (
+            lambda t: statement(t, "LambdaPolicy", "Predict").update(Resource={"Fn::Sub": "arn:aws:sagemaker:::x/*"}),
+            "is open",
+        ),
+        (lambda t: t["Resources"]["TrainingPolicy"]["Metadata"]["OpenResources"].pop("Metrics"), "Metrics is open"),
+        (lambda t: statement(t, "TrainingPolicy", "Metrics").update(Resource="arn:x"), "and is not"),
+        (lambda t: statement(t, "AirflowJobsPolicy", "PassToEc2").pop("Condition"), "without naming the service"),
+        (
+            lambda t: statement(t, "AirflowJobsPolicy", "PassToEc2").update(Resource={"Fn::Sub": "${ProjectName}-*"}),
+            "not the template's",
+        ),
+        (lambda t: statement(t, "LambdaPolicy", "Predict").pop("Sid"), "has no Sid"),
+        (lambda t: statement(t, "LambdaPolicy", "Predict").update(NotAction="iam:*"), "leaving out"),
+        (lambda t: t["Resources"].update(Me={"Type": "AWS::IAM::User", "Properties": {}}), "do not end"),
+        (lambda t: t["Resources"]["Ec2Role"]["Properties"].update(ManagedPolicyArns=["a"]), "no rule looks at"),
+        (lambda t: t["Parameters"].update(DbPassword={"Type": "String"}), "looks like a secret"),
+        (
+            lambda t: t["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"][0].update(
+                Effect="Allow"
+            ),
+            "BucketPolicy allows s3:*",
+        ),
+    ],
+)
+def test_a_broken_rule_is_found(change: Callable[[dict[str, Any]], Any], sentence: str):
+    template = copy.deepcopy(TEMPLATE)
+    change(template)
+    found = policy_rules.broken(template)
+    assert any(sentence in each for each in found), found
+
+
+def allowed(*policies: str) -> set[str]:
+    """The actions of these policies."""
+    return {
+        action for each in policy_rules.statements(TEMPLATE) if each.resource in policies for action in each.actions
+    }
+
+
+AIRFLOW = [name for name in TEMPLATE["Resources"] if name.startswith("Airflow") and name.endswith("Policy")]
+# What AWS asks of a caller beside the call itself, or does in his name.
+BESIDES = {
+    "cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "ec2:CreateTags",
+    "iam:CreateServiceLinkedRole", "iam:PassRole", "lambda:TagResource", "s3:GetObjectTagging", "s3:PutObjectTagging",
+    "sagemaker:AddTags", "sagemaker:UpdateEndpointWeightsAndCapacities",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "policies", "fewest"),
+    [("plugins/musher", AIRFLOW, 50), ("ml_scripts/run_on_ec2.py", ["Ec2Policy"], 3), ("lambda", ["LambdaPolicy"], 1)],
+)
+def test_every_call_of_the_code_has_its_action(code: str, policies: list[str], fewest: int):
+    place = calls.ROOT / code
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    there = allowed(*policies)
+    needed = calls.needed(files)
+    missing = {call: sets for call, sets in needed.items() if not any(actions <= there for actions in sets)}
+    assert missing == {}, "add the action to infra/musher.yaml (or, if it is no call, to NO_CALLS in calls.py)"
+    assert len(needed) >= fewest, "the code has fewer calls than it is known to make"
+
+
+def test_airflow_may_do_nothing_that_the_code_does_not():
+    needed = calls.needed(sorted((calls.ROOT / "plugins/musher").rglob("*.py")))
+    used = set().union(*(actions for sets in needed.values() for actions in sets))
+    assert allowed(*AIRFLOW) - used - BESIDES == set()
+
+
+def test_the_bucket_is_closed():
+    bucket = TEMPLATE["Resources"]["Bucket"]["Properties"]
+    assert list(bucket["PublicAccessBlockConfiguration"].values()) == [True] * 4
+    document = TEMPLATE["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]
+    assert {"Bool": {"aws:SecureTransport": "false"}} in [each["Condition"] for each in document["Statement"]]
+
+
+def test_the_life_cycle_keeps_what_later_runs_read():
+    """The quality gate reads evaluations under runs/, registered models are under jobs/, data sets are for ever."""
+    rules = TEMPLATE["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = {str(rule["Prefix"]) for rule in rules if "ExpirationInDays" in rule}
+    assert expiring == {"{'Fn::Sub': 'jobs/${ProjectName}-tune-'}", "checkpoints/"}
+
+
+def test_outputs_are_fields_of_the_variable():
+    values = infrastructure.variable_values(dict.fromkeys(TEMPLATE["Outputs"], "1"))
+    assert values.keys() <= Environment.model_fields.keys()
+    required = {name for name, field in Environment.model_fields.items() if field.is_required()}
+    assert required <= values.keys()
+    assert values["ssh_port"] == 1

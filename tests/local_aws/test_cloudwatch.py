@@ -1,0 +1,178 @@
+"""CloudWatch: nothing lost, nothing twice; percentiles; alarms that change state."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.clock import Clock
+from local_aws.metrics import MOST_DISTINCT, Metrics, key_of
+
+
+@pytest.fixture
+def cloudwatch(local_aws):
+    return local_aws.client("cloudwatch")
+
+
+@pytest.fixture
+def namespace():
+    return f"Tests/{uuid.uuid4().hex[:8]}"
+
+
+def get(cloudwatch, namespace, stat, start, end, *, period=60, metric="M", **more):
+    answer = cloudwatch.get_metric_data(
+        MetricDataQueries=[
+            {
+                "Id": "q",
+                "MetricStat": {
+                    "Metric": {"Namespace": namespace, "MetricName": metric},
+                    "Period": period,
+                    "Stat": stat,
+                },
+            }
+        ],
+        StartTime=start,
+        EndTime=end,
+        **more,
+    )
+    return answer["MetricDataResults"][0], answer.get("NextToken")
+
+
+@pytest.mark.parametrize("period", [10, 60, 300])
+def test_sums_over_an_interval_are_exact_whatever_the_period(cloudwatch, namespace, period):
+    # GIVEN values put by many threads at once over several minutes
+    start = time.time()
+
+    def put(number: int) -> None:
+        cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": 1}] * (1 + number % 3))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(300)))
+    # THEN every one is in the sum once
+    result, _ = get(cloudwatch, namespace, "Sum", start, time.time() + 1, period=period)
+    assert sum(result["Values"]) == 600
+    assert result["StatusCode"] == "Complete"
+
+
+def test_pages_hold_every_datapoint_once(cloudwatch, namespace, local_aws):
+    base = time.time() - 60
+    data = [{"MetricName": "M", "Value": 2**n, "Timestamp": base + n * local_aws.minute} for n in range(10)]
+    cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+    values, token = [], None
+    while True:
+        more = {"NextToken": token} if token else {}
+        result, token = get(cloudwatch, namespace, "Sum", base - 1, time.time(), MaxDatapoints=3, **more)
+        values += result["Values"]
+        if token is None:
+            break
+    assert values == [2.0**n for n in reversed(range(10))]
+
+
+def test_statistics_and_percentiles(cloudwatch, namespace):
+    cloudwatch.put_metric_data(
+        Namespace=namespace,
+        MetricData=[{"MetricName": "M", "Values": [float(n) for n in range(1, 101)], "Unit": "Milliseconds"}],
+    )
+    now = time.time()
+    answer = cloudwatch.get_metric_statistics(
+        Namespace=namespace, MetricName="M", StartTime=now - 60, EndTime=now + 1, Period=3600,
+        Statistics=["Sum", "Average", "Minimum", "Maximum", "SampleCount"],
+    )  # fmt: skip
+    points = answer["Datapoints"]
+    assert sum(point["Sum"] for point in points) == 5050
+    assert sum(point["SampleCount"] for point in points) == 100
+    assert [points[0][name] for name in ("Average", "Minimum", "Maximum", "Unit")] == [50.5, 1, 100, "Milliseconds"]
+    for name, value in (("p50", 50), ("p99", 99), ("p99.9", 100), ("p100", 100)):
+        assert get(cloudwatch, namespace, name, now - 60, now + 1, period=3600)[0]["Values"] == [value]
+    with pytest.raises(ClientError, match="statistic 'median' is not supported"):
+        get(cloudwatch, namespace, "median", now - 60, now)
+
+
+def test_percentiles_of_many_values_are_close_and_memory_is_bounded():
+    metrics, key = Metrics(Clock(60)), key_of("N", "M", None)
+    draw = random.Random(7)
+    values = [draw.lognormvariate(3, 2) for _ in range(20_000)]
+    for value in values:
+        metrics.put(key, value, "None", 1_000_000.0)
+    bucket = metrics.points(key, 60, 999_000, 1_001_000)[0].bucket
+    assert bucket.statistic("Sum") == pytest.approx(sum(values))
+    assert bucket.statistic("p99") == pytest.approx(sorted(values)[int(len(values) * 0.99)], rel=0.02)
+    assert len(bucket.counts) < 10 * MOST_DISTINCT
+
+
+def test_old_data_make_room():
+    metrics, key = Metrics(Clock(60)), key_of("N", "M", {"A": "b"})
+    for day in range(3):
+        metrics.put(key, 1, "None", 86_400.0 * (day + 1))
+    assert [point.start for point in metrics.points(key, 60, 0, 1e9)] == [86_400.0 * 3]
+
+
+def test_metrics_are_listed_by_what_they_have(cloudwatch, namespace):
+    for variant in ("a", "b"):
+        cloudwatch.put_metric_data(
+            Namespace=namespace,
+            MetricData=[{"MetricName": "M", "Value": 1, "Dimensions": [{"Name": "Variant", "Value": variant}]}],
+        )
+    everything = cloudwatch.list_metrics(Namespace=namespace)["Metrics"]
+    assert [metric["Dimensions"][0]["Value"] for metric in everything] == ["a", "b"]
+    one = cloudwatch.list_metrics(Namespace=namespace, Dimensions=[{"Name": "Variant", "Value": "b"}])["Metrics"]
+    assert one == [everything[1]]
+
+
+def alarm(cloudwatch, namespace, **more) -> str:
+    name = f"alarm-{namespace[-8:]}-{uuid.uuid4().hex[:4]}"
+    settings = {
+        "Namespace": namespace, "MetricName": "M", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 2,
+        "Threshold": 5, "ComparisonOperator": "GreaterThanThreshold",
+    }  # fmt: skip
+    cloudwatch.put_metric_alarm(AlarmName=name, **(settings | more))
+    return name
+
+
+def state(cloudwatch, name: str) -> str:
+    return cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"]
+
+
+def test_an_alarm_goes_on_and_off_and_remembers(cloudwatch, namespace, wait_for):
+    # GIVEN an alarm without data
+    name = alarm(cloudwatch, namespace)
+    assert state(cloudwatch, name) == "INSUFFICIENT_DATA"
+
+    def put_until(wanted: str, value: float) -> None:
+        def put() -> bool:
+            cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": value}])
+            return state(cloudwatch, name) == wanted
+
+        wait_for(put, 15)
+
+    # WHEN it is too much, then little, then nothing THEN its states follow, and the history says so
+    put_until("ALARM", 6)
+    put_until("OK", 0)
+    wait_for(lambda: state(cloudwatch, name) == "INSUFFICIENT_DATA", 15)
+    items = cloudwatch.describe_alarm_history(
+        AlarmName=name, HistoryItemType="StateUpdate", ScanBy="TimestampAscending"
+    )["AlarmHistoryItems"]
+    assert [item["HistorySummary"].split(" to ")[1] for item in items] == ["ALARM", "OK", "INSUFFICIENT_DATA"]
+    cloudwatch.delete_alarms(AlarmNames=[name])
+    assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
+
+
+@pytest.mark.parametrize(("treatment", "expected"), [("breaching", "ALARM"), ("notBreaching", "OK")])
+def test_missing_data_are_treated_as_asked(cloudwatch, namespace, wait_for, treatment, expected):
+    name = alarm(cloudwatch, namespace, TreatMissingData=treatment)
+    wait_for(lambda: state(cloudwatch, name) == expected, 10)
+    cloudwatch.delete_alarms(AlarmNames=[name])
+
+
+def test_alarms_that_make_no_sense_are_refused(cloudwatch, namespace):
+    with pytest.raises(ClientError, match="DatapointsToAlarm"):
+        alarm(cloudwatch, namespace, DatapointsToAlarm=3)
+    with pytest.raises(ClientError, match="statistic"):
+        alarm(cloudwatch, namespace, Statistic="Median")
+    with pytest.raises(ClientError, match="does not exist"):
+        cloudwatch.delete_alarms(AlarmNames=["no-such-alarm"])

@@ -1,0 +1,296 @@
+"""Endpoints: real processes behind the API, in and out of service, under load."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tarfile
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_aws.serving import MODEL, Serving, archive
+
+
+@pytest.fixture
+def serving(local_aws, bucket, role_arn):
+    return Serving(local_aws, bucket, role_arn)
+
+
+@pytest.fixture
+def endpoint(serving):
+    """An endpoint in service with one instance."""
+    name = serving.create(serving.config(serving.model()), Tags=[{"Key": "run", "Value": "7"}])
+    described = serving.wait(name)
+    assert described["EndpointStatus"] == "InService", described
+    yield name
+    serving.delete(name)
+
+
+def test_an_endpoint_comes_into_service_answers_and_goes(serving):
+    # GIVEN an endpoint that was just asked for
+    name = serving.create(serving.config(serving.model()), Tags=[{"Key": "run", "Value": "7"}])
+    assert serving.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
+    # WHEN it is in service
+    described = serving.wait(name)
+    # THEN it answers from a real process, has its tags, logs what the model printed, and is gone when deleted
+    assert described["EndpointStatus"] == "InService", described
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    answer = serving.call(name, {"x": 1})
+    assert answer["echo"] == {"x": 1}
+    assert answer["model"] == "a"
+    os.kill(answer["pid"], 0)
+    assert serving.sagemaker.list_tags(ResourceArn=described["EndpointArn"])["Tags"] == [{"Key": "run", "Value": "7"}]
+    logs = serving.aws.client("logs")
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    stream = logs.describe_log_streams(logGroupName=group)["logStreams"][0]["logStreamName"]
+    assert stream.startswith("v0/i-")
+    events = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
+    assert any("loading" in event["message"] for event in events)
+    assert name in [each["EndpointName"] for each in serving.sagemaker.list_endpoints()["Endpoints"]]
+    serving.delete(name)
+    with pytest.raises(ClientError, match=f"Endpoint {name} of account 123456789012 not found."):
+        serving.call(name)
+    with pytest.raises(ProcessLookupError):
+        os.kill(answer["pid"], 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "image", "reason"),
+    [
+        (archive("def model_fn(model_dir):\n    raise RuntimeError('no weights here')\n"), None, "no weights here"),
+        (archive("import os\nos._exit(3)\n"), None, "exit status 3"),
+        (b"this is no archive", None, "cannot be unpacked"),
+        (archive(extra=tarfile.TarInfo("../../outside")), None, "cannot be unpacked"),
+        (archive(), "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1", "no stand-in for the image"),
+    ],
+)
+def test_what_cannot_serve_fails_with_a_reason(serving, body, image, reason):
+    name = serving.create(serving.config(serving.model(body, **({"image": image} if image else {}))))
+    described = serving.wait(name)
+    assert described["EndpointStatus"] == "Failed"
+    assert reason in described["FailureReason"]
+    with pytest.raises(ClientError, match="not found"):
+        serving.call(name)
+    serving.delete(name)
+
+
+def test_missing_model_data_fails_with_a_reason(serving):
+    model = serving.model()
+    serving.s3.delete_object(Bucket=serving.bucket, Key=f"{model}/model.tar.gz")
+    name = serving.create(serving.config(model))
+    assert "Could not find model data at s3://" in serving.wait(name)["FailureReason"]
+    serving.delete(name)
+
+
+def test_unknown_names_and_duplicates_are_refused(serving, endpoint):
+    with pytest.raises(ClientError, match="Could not find endpoint configuration"):
+        serving.create("no-such-config")
+    with pytest.raises(ClientError, match="already existing endpoint"):
+        serving.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=serving.config(serving.model()))
+    for operation in (serving.sagemaker.describe_endpoint, serving.sagemaker.delete_endpoint):
+        with pytest.raises(ClientError, match="Could not find endpoint"):
+            operation(EndpointName="nobody")
+    with pytest.raises(ClientError) as caught:
+        serving.call("nobody")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_a_model_from_the_registry_serves(serving):
+    # GIVEN a model package of the registry
+    serving.sagemaker.create_model_package_group(ModelPackageGroupName="birds")
+    data = serving.model(archive(name="from the registry"))
+    container = serving.sagemaker.describe_model(ModelName=data)["PrimaryContainer"]
+    package = serving.sagemaker.create_model_package(
+        ModelPackageGroupName="birds",
+        InferenceSpecification={
+            "Containers": [{"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    # WHEN a model made of it is deployed
+    serving.sagemaker.create_model(
+        ModelName="of-a-package", ExecutionRoleArn=serving.role_arn, PrimaryContainer={"ModelPackageName": package}
+    )
+    name = serving.create(serving.config("of-a-package"))
+    # THEN it answers
+    assert serving.wait(name)["EndpointStatus"] == "InService"
+    assert serving.call(name)["model"] == "from the registry"
+    serving.delete(name)
+
+
+def test_errors_of_the_model_and_of_the_request(serving, endpoint):
+    with pytest.raises(ClientError) as caught:
+        serving.call(endpoint, {"fail": True})
+    answer = caught.value.response
+    assert answer["Error"]["Code"] == "ModelError"
+    assert answer["OriginalStatusCode"] == 500
+    assert "no such bird" in answer["OriginalMessage"]
+    assert f":log-group:/aws/sagemaker/Endpoints/{endpoint}:log-stream:v0/i-" in answer["LogStreamArn"]
+    with pytest.raises(ClientError, match="exceeded 6291456 bytes") as caught:
+        serving.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x" * 6_291_457)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    with pytest.raises(ClientError, match="Variant v9 not found"):
+        serving.call(endpoint, TargetVariant="v9")
+
+
+def test_a_body_of_the_largest_size_arrives(serving, endpoint):
+    text = "x" * 6_000_000
+    assert serving.call(endpoint, {"text": text})["echo"]["text"] == text
+
+
+def test_every_call_is_measured_exactly_once(serving, endpoint):
+    # GIVEN calls over several periods, some of which fail
+    since = time.time() - 1
+    for number in range(30):
+        if number % 10 == 9:
+            with pytest.raises(ClientError):
+                serving.call(endpoint, {"fail": True})
+        else:
+            serving.call(endpoint, {"sleep": 0.05})
+    # THEN the sums are what was sent, and the latencies are in microseconds
+    assert sum(serving.metric(endpoint, "Invocations", "Sum", since)) == 30
+    assert sum(serving.metric(endpoint, "InvocationsPerInstance", "Sum", since)) == 30
+    assert sum(serving.metric(endpoint, "Invocation5XXErrors", "Sum", since)) == 3
+    assert sum(serving.metric(endpoint, "Invocation4XXErrors", "Sum", since)) == 0
+    assert max(serving.metric(endpoint, "ModelLatency", "p50", since)) >= 50_000
+    assert max(serving.metric(endpoint, "OverheadLatency", "Maximum", since)) > 0
+    assert max(serving.metric(endpoint, "ConcurrentRequestsPerModel", "Maximum", since)) == 1
+
+
+def test_an_update_leaves_no_gap_in_service(serving, endpoint):
+    with serving.load(endpoint) as (answers, errors):
+        # WHEN another model takes over under load
+        config = serving.config(serving.model(archive(name="b")))
+        serving.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+        with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+            serving.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+        described = serving.wait(endpoint)
+        after = serving.call(endpoint)
+    # THEN no call failed, the answers went from the old to the new, and the old process is gone
+    assert errors == []
+    assert described["EndpointStatus"] == "InService"
+    assert described["EndpointConfigName"] == config
+    assert after["model"] == "b"
+    old = [answer for answer in answers if answer["model"] == "a"]
+    assert old
+    with pytest.raises(ProcessLookupError):
+        os.kill(old[0]["pid"], 0)
+
+
+def test_an_update_that_fails_leaves_the_old_one_in_service(serving, endpoint):
+    before = serving.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    broken = serving.config(serving.model(archive(MODEL + "\nraise RuntimeError('half a model')\n")))
+    serving.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=broken)
+    described = serving.wait(endpoint)
+    assert described["EndpointStatus"] == "InService"
+    assert "half a model" in described["FailureReason"]
+    assert described["EndpointConfigName"] == before
+    assert serving.call(endpoint)["model"] == "a"
+
+
+def test_an_alarm_rolls_a_deployment_back(serving, endpoint):
+    # GIVEN an alarm that is on
+    serving.cloudwatch.put_metric_alarm(
+        AlarmName="too-slow", Namespace="Tests", MetricName="Slowness", Statistic="Sum", Period=60, EvaluationPeriods=1,
+        Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    serving.cloudwatch.set_alarm_state(AlarmName="too-slow", StateValue="ALARM", StateReason="for the test")
+    # WHEN a deployment that watches it bakes
+    serving.sagemaker.update_endpoint(
+        EndpointName=endpoint,
+        EndpointConfigName=serving.config(serving.model(archive(name="b"))),
+        DeploymentConfig={
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": {
+                    "Type": "CANARY",
+                    "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+                    "WaitIntervalInSeconds": 120,
+                }
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "too-slow"}]},
+        },
+    )
+    # THEN the old model is back, with the alarm as the reason
+    described = serving.wait(endpoint)
+    assert "too-slow" in described["FailureReason"]
+    assert {serving.call(endpoint)["model"] for _ in range(10)} == {"a"}
+
+
+def test_a_crash_under_load_loses_only_the_calls_in_flight(serving, wait_for):
+    # GIVEN two instances under load
+    name = serving.create(serving.config(serving.model(), count=2))
+    assert serving.wait(name)["EndpointStatus"] == "InService"
+    clients = 4
+    with serving.load(name, {"sleep": 0.02}, clients) as (answers, errors):
+        wait_for(lambda: len({answer["pid"] for answer in answers}) == 2, 10)
+        # WHEN one is killed
+        victim = answers[-1]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        # THEN another takes its place
+        wait_for(lambda: len({answer["pid"] for answer in answers[-20:]} - {victim}) == 2, 20)
+    assert len(errors) <= clients
+    assert set(errors) <= {"ModelError"}
+    assert serving.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    serving.delete(name)
+
+
+def test_without_an_instance_the_service_is_unavailable(serving, endpoint, wait_for):
+    os.kill(serving.call(endpoint)["pid"], signal.SIGKILL)
+    codes = set()
+
+    def answers_again() -> bool:
+        try:
+            serving.call(endpoint)
+        except ClientError as error:
+            codes.add(error.response["Error"]["Code"])
+            return False
+        return True
+
+    wait_for(answers_again, 20)
+    assert codes <= {"ServiceUnavailable", "ModelError"}
+    assert "ServiceUnavailable" in codes
+
+
+def test_weights_share_the_traffic_and_capacities_change(serving):
+    # GIVEN two variants, of which the second has no weight
+    models = serving.model(archive(name="a")), serving.model(archive(name="b"))
+    name = serving.create(serving.config(*models, weights=(1.0, 0.0)))
+    assert serving.wait(name)["EndpointStatus"] == "InService"
+    assert {serving.call(name)["variant"] for _ in range(10)} == {"v0"}
+    assert serving.call(name, TargetVariant="v1")["model"] == "b"
+    # WHEN the weights are turned round and the second grows
+    serving.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name,
+        DesiredWeightsAndCapacities=[
+            {"VariantName": "v0", "DesiredWeight": 0.0},
+            {"VariantName": "v1", "DesiredWeight": 1.0, "DesiredInstanceCount": 2},
+        ],
+    )
+    described = serving.wait(name)
+    # THEN all traffic goes there
+    assert {serving.call(name)["variant"] for _ in range(10)} == {"v1"}
+    second = described["ProductionVariants"][1]
+    assert (second["CurrentInstanceCount"], second["DesiredInstanceCount"]) == (2, 2)
+    with pytest.raises(ClientError, match="not present"):
+        serving.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "v7", "DesiredInstanceCount": 1}]
+        )
+    serving.delete(name)
+
+
+def test_an_endpoint_that_is_being_made_cannot_be_deleted(serving):
+    name = serving.create(serving.config(serving.model(archive("import time\ntime.sleep(1)\n" + MODEL))))
+    with pytest.raises(ClientError, match="in-progress"):
+        serving.sagemaker.delete_endpoint(EndpointName=name)
+    serving.delete(name)
+
+
+def test_the_answer_carries_the_custom_attributes(serving, endpoint):
+    answer = serving.runtime.invoke_endpoint(
+        EndpointName=endpoint, Body=json.dumps({}), ContentType="application/json", CustomAttributes="trace=1"
+    )
+    assert answer["CustomAttributes"] == "trace=1"

@@ -1,0 +1,175 @@
+"""Training jobs on one host: what a job gets, what it leaves, and every way to end."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_aws.training_scripts import Jobs
+
+
+@pytest.fixture(scope="module")
+def jobs(local_aws, bucket, role_arn, wait_for):
+    return Jobs(local_aws, bucket, role_arn, wait_for)
+
+
+@pytest.fixture(scope="module")
+def succeeded(jobs):
+    """A job that succeeded; several tests look at it."""
+    checkpoints = {"S3Uri": f"s3://{jobs.bucket}/checkpoints/one/", "LocalPath": "/opt/ml/checkpoints"}
+    jobs.s3.put_object(Bucket=jobs.bucket, Key="checkpoints/one/earlier.txt", Body=b"from an earlier try")
+    tags = [{"Key": "run", "Value": "7"}]
+    name = jobs.start(changes={"CheckpointConfig": checkpoints, "Tags": tags})
+    described = jobs.end(name)
+    assert described["TrainingJobStatus"] == "Completed", described
+    return described
+
+
+def test_the_states_of_a_job_come_in_the_documented_order(succeeded):
+    transitions = succeeded["SecondaryStatusTransitions"]
+    assert [each["Status"] for each in transitions] == [
+        "Starting", "Downloading", "Training", "Uploading", "Completed",
+    ]  # fmt: skip
+    assert all(each["StatusMessage"] and each["EndTime"] >= each["StartTime"] for each in transitions)
+    assert succeeded["SecondaryStatus"] == "Completed"
+    assert succeeded["CreationTime"] <= succeeded["TrainingStartTime"] <= succeeded["TrainingEndTime"]
+    assert "FailureReason" not in succeeded
+
+
+def test_a_job_is_billed_from_its_start_to_its_end(succeeded):
+    seconds = (succeeded["TrainingEndTime"] - succeeded["TrainingStartTime"]).total_seconds()
+    assert seconds <= succeeded["BillableTimeInSeconds"] <= seconds + 1
+    assert succeeded["TrainingTimeInSeconds"] == succeeded["BillableTimeInSeconds"]
+    assert succeeded["EnableManagedSpotTraining"] is False
+
+
+def test_what_a_job_wrote_is_in_s3(jobs, succeeded):
+    name = succeeded["TrainingJobName"]
+    assert jobs.files(name, "model.tar.gz") == {"weights.bin": b"weights"}
+    artifacts = succeeded["ModelArtifacts"]["S3ModelArtifacts"]
+    assert artifacts == f"s3://{jobs.bucket}/jobs/{name}/output/model.tar.gz"
+    (facts,) = jobs.facts(name)
+    assert facts["seen"] == [f"bird/{number}.jpg" for number in range(4)]
+    assert "--mode" in facts["argv"]
+    assert facts["threads"] == "1"
+
+
+def test_an_isolated_job_sees_no_credentials_and_another_does(jobs, succeeded):
+    assert jobs.facts(succeeded["TrainingJobName"])[0]["secrets"] == []
+    name = jobs.start(changes={"EnableNetworkIsolation": False})
+    assert jobs.end(name)["TrainingJobStatus"] == "Completed"
+    assert "AWS_SECRET_ACCESS_KEY" in jobs.facts(name)[0]["secrets"]
+
+
+def test_checkpoints_are_restored_and_saved(jobs, succeeded):
+    assert jobs.facts(succeeded["TrainingJobName"])[0]["restored"] == ["earlier.txt"]
+    saved = jobs.s3.get_object(Bucket=jobs.bucket, Key="checkpoints/one/state.txt")["Body"].read()
+    assert saved == b"epoch 2"
+
+
+def test_metrics_are_read_from_both_streams_and_the_last_value_counts(succeeded):
+    metrics = {each["MetricName"]: each["Value"] for each in succeeded["FinalMetricDataList"]}
+    assert metrics == {"loss": 0.5, "accuracy": 0.75}
+
+
+def test_the_log_is_in_cloudwatch(jobs, succeeded):
+    lines = jobs.lines(succeeded["TrainingJobName"])
+    assert lines.index("epoch=1 loss=1.0") < lines.index("epoch=2 loss=0.5")
+    assert any("Reporting training SUCCESS" in line for line in lines)
+
+
+def test_a_job_is_listed_and_keeps_its_tags(jobs, succeeded):
+    name, arn = succeeded["TrainingJobName"], succeeded["TrainingJobArn"]
+    assert jobs.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "run", "Value": "7"}]
+    listed = jobs.sagemaker.list_training_jobs(NameContains=name, StatusEquals="Completed")["TrainingJobSummaries"]
+    assert [each["TrainingJobArn"] for each in listed] == [arn]
+
+
+def test_an_ended_job_can_be_neither_stopped_nor_repeated(jobs, succeeded):
+    name = succeeded["TrainingJobName"]
+    with pytest.raises(ClientError, match="status Completed") as stopping:
+        jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    assert stopping.value.response["Error"]["Code"] == "ValidationException"
+    with pytest.raises(ClientError, match="already exists") as repeating:
+        jobs.sagemaker.create_training_job(**jobs.request() | {"TrainingJobName": name})
+    assert repeating.value.response["Error"]["Code"] == "ResourceInUse"
+
+
+def test_nothing_is_left_of_a_job_that_has_ended(local_aws, succeeded):
+    name = succeeded["TrainingJobName"]
+    assert not (local_aws.state / "instances" / "training" / name).exists()
+    assert not processes_of(name)
+
+
+def test_a_script_that_raises_fails_the_job_with_its_message(jobs):
+    described = jobs.end(jobs.start("fail"))
+    assert described["TrainingJobStatus"] == "Failed"
+    assert described["SecondaryStatus"] == "Failed"
+    assert described["FailureReason"].startswith("AlgorithmError: ")
+    assert "ValueError: the pictures are of birds only" in described["FailureReason"]
+    assert described["FailureReason"].endswith("exit code: 1")
+    assert [each["Status"] for each in described["SecondaryStatusTransitions"]] == [
+        "Starting", "Downloading", "Training", "Failed",
+    ]  # fmt: skip
+
+
+def test_a_line_that_is_written_in_pieces_stays_one(jobs):
+    described = jobs.end(jobs.start("fail_in_pieces"))
+    assert "ValueError: the pictures are of birds only" in described["FailureReason"]
+    assert [(each["MetricName"], each["Value"]) for each in described["FinalMetricDataList"]] == [("loss", 0.25)]
+
+
+def test_a_script_that_is_killed_fails_the_job(jobs):
+    described = jobs.end(jobs.start("killed"))
+    assert described["TrainingJobStatus"] == "Failed"
+    assert "AlgorithmError" in described["FailureReason"]
+    assert "ExitCode -9" in described["FailureReason"]
+
+
+def test_a_script_that_hangs_is_stopped_at_its_time_limit(jobs):
+    described = jobs.end(jobs.start("hang", runtime=3))
+    assert described["TrainingJobStatus"] == "Stopped"
+    assert described["SecondaryStatus"] == "MaxRuntimeExceeded"
+    assert not processes_of(described["TrainingJobName"])
+
+
+def test_a_stopped_script_is_told_and_what_it_saves_is_kept(jobs):
+    # GIVEN a script that saves when SIGTERM comes
+    checkpoints = {"S3Uri": f"s3://{jobs.bucket}/checkpoints/stopped/", "LocalPath": "/opt/ml/checkpoints/mine"}
+    name = jobs.start("stopped", changes={"CheckpointConfig": checkpoints})
+    jobs.says(name, "waiting")
+    # WHEN the job is stopped
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    # THEN the script saw it, could finish, and its work is in S3
+    described = jobs.end(name)
+    assert described["TrainingJobStatus"] == "Stopped"
+    assert "SIGTERM came" in jobs.lines(name)
+    assert jobs.files(name, "model.tar.gz") == {"weights.bin": b"half trained"}
+    saved = jobs.s3.get_object(Bucket=jobs.bucket, Key="checkpoints/stopped/state.txt")["Body"].read()
+    assert saved == b"epoch 1"
+    assert [each["Status"] for each in described["SecondaryStatusTransitions"]] == [
+        "Starting", "Downloading", "Training", "Stopping", "Uploading", "Stopped",
+    ]  # fmt: skip
+
+
+def test_a_prefix_without_objects_fails_the_job(jobs):
+    channels = [jobs.channel("train", "no/such/prefix/"), jobs.channel("code", "code/job/")]
+    described = jobs.end(jobs.start(changes={"InputDataConfig": channels}))
+    assert described["TrainingJobStatus"] == "Failed"
+    assert "no/such/prefix" in described["FailureReason"]
+    assert described["FailureReason"].startswith("ClientError: Data download failed")
+
+
+def processes_of(name: str) -> list[str]:
+    """The command lines of the processes that work in a job's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if f"{os.sep}{name}{os.sep}" in process.cwd():
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found

@@ -1,0 +1,84 @@
+"""What CreateTrainingJob refuses: the error's code, and a sentence that names what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_aws.training_scripts import Jobs
+
+OTHER_ROLE = "arn:aws:iam::123456789012:role/nobody"
+BERT = "763104351884.dkr.ecr.us-east-1.amazonaws.com/huggingface-pytorch-training:2.1"
+
+
+@pytest.fixture(scope="module")
+def jobs(local_aws, bucket, role_arn, wait_for):
+    return Jobs(local_aws, bucket, role_arn, wait_for)
+
+
+def stopping(**limits):
+    return lambda request: request["StoppingCondition"].update(limits)
+
+
+def spot(**limits):
+    return lambda request: request.update(EnableManagedSpotTraining=True, StoppingCondition=limits)
+
+
+def put(path: str, value):
+    """Sets one member of a request: `put("ResourceConfig.InstanceType", "ml.huge")`."""
+    *parents, last = path.split(".")
+
+    def change(request):
+        for name in parents:
+            request = request[int(name) if name.isdigit() else name]
+        request[last] = value
+
+    return change
+
+
+REFUSED = {
+    "missing output bucket": (put("OutputDataConfig.S3OutputPath", "s3://nowhere-at-all/jobs"), "nowhere-at-all"),
+    "missing channel bucket": (
+        put("InputDataConfig.0.DataSource.S3DataSource.S3Uri", "s3://nowhere-at-all/x"),
+        "channel train: the bucket 'nowhere-at-all'",
+    ),
+    "channel twice": (put("InputDataConfig.0.ChannelName", "code"), "'code' is there twice"),
+    "unknown role": (put("RoleArn", OTHER_ROLE), f"Could not assume role {OTHER_ROLE}"),
+    "image without a stand-in": (put("AlgorithmSpecification.TrainingImage", BERT), "no stand-in for the image"),
+    "pipe mode": (put("AlgorithmSpecification.TrainingInputMode", "Pipe"), "input mode File, not Pipe"),
+    "unknown instance type": (put("ResourceConfig.InstanceType", "ml.huge.large"), "ml.huge.large.*enum value set"),
+    "no instances": (put("ResourceConfig.InstanceCount", 0), "InstanceCount"),
+    "name too long": (put("TrainingJobName", "n" * 64), "less than or equal to 63"),
+    "bad name": (put("TrainingJobName", "no_underscores"), "regular expression pattern"),
+    "wait without spot": (stopping(MaxWaitTimeInSeconds=600), "EnableManagedSpotTraining"),
+    "wait below runtime": (
+        spot(MaxRuntimeInSeconds=600, MaxWaitTimeInSeconds=500),
+        r"greater than or equal to MaxRuntimeInSeconds \(600\).*it is 500",
+    ),
+    "metric that is no expression": (
+        put("AlgorithmSpecification.MetricDefinitions", [{"Name": "loss", "Regex": "loss=("}]),
+        r"'loss=\(' of metric 'loss' is not a regular expression",
+    ),
+    "checkpoints outside of /opt/ml": (
+        lambda request: request.update(CheckpointConfig={"S3Uri": "s3://test-bucket/c", "LocalPath": "/data"}),
+        "below /opt/ml here, not '/data'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_request_is_refused_with_a_sentence(jobs, case):
+    change, sentence = REFUSED[case]
+    request = jobs.request()
+    change(request)
+    with pytest.raises(ClientError, match=sentence) as refused:
+        jobs.sagemaker.create_training_job(**request)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    with pytest.raises(ClientError):
+        jobs.describe(request["TrainingJobName"])
+
+
+def test_a_job_that_does_not_exist(jobs):
+    with pytest.raises(ClientError, match="not found") as refused:
+        jobs.describe("never-made")
+    assert refused.value.response["Error"]["Code"] == "ValidationException"

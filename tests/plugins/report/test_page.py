@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from musher.report import charts
+from musher.report.page import moment, number, percent, render, usd
+from musher.report.record import PARTS, join
+
+RECORD = json.loads(Path(__file__).with_name("record.json").read_text())
+EVIL = '<script>alert("x")</script>'
+
+
+class Outline(HTMLParser):
+    """Which tags a page has, whether they nest, and what it would load."""
+
+    VOID = {"meta", "img", "br", "link", "input"}
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.loads += [v for k, v in attributes if k in ("src", "href", "xlink:href", "srcset", "action") and v]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def every_text_replaced(value, text):
+    if isinstance(value, dict):
+        return {key: every_text_replaced(each, text) for key, each in value.items()}
+    if isinstance(value, list):
+        return [every_text_replaced(each, text) for each in value]
+    return text if isinstance(value, str) else value
+
+
+def test_a_full_record_has_every_section_and_every_chart():
+    page = render(RECORD)
+
+    outline = Outline(page)
+    assert outline.open == []
+    assert outline.tags.count("svg") == 9
+    assert outline.tags.count("img") == len(RECORD["evaluation"]["worst"])
+    assert "was not run" not in page
+    assert "What is real here, and what is simulated" in page
+
+
+def test_the_page_loads_nothing_from_anywhere():
+    outline = Outline(render(RECORD))
+
+    assert [load for load in outline.loads if not load.startswith(("#", "data:image/"))] == []
+    assert not {"script", "link", "iframe"} & set(outline.tags)
+    assert "url(http" not in render(RECORD)
+
+
+def test_nothing_from_the_record_becomes_markup():
+    page = render(every_text_replaced(RECORD, EVIL))
+
+    assert EVIL not in page
+    assert "script" not in Outline(page).tags
+    assert "alert(&#34;x&#34;)" in page
+
+
+def test_a_thumbnail_that_is_no_base64_is_left_out():
+    record = copy.deepcopy(RECORD)
+    record["evaluation"]["worst"][0]["thumbnail"] = 'x" onerror="alert(1)'
+
+    page = render(record)
+
+    assert "onerror" not in page
+    assert Outline(page).tags.count("img") == len(RECORD["evaluation"]["worst"]) - 1
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_was_not_run_leaves_the_others_standing(part):
+    page = render(RECORD | {part: None})
+
+    assert Outline(page).open == []
+    assert "None" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_without_its_fields_is_no_error(part):
+    assert Outline(render(RECORD | {part: {}})).open == []
+
+
+def test_a_field_that_is_null_is_a_dash():
+    record = copy.deepcopy(RECORD)
+    record["training"]["jobs"][0]["instance_type"] = None
+    record["endpoint"]["instance_type"] = None
+
+    assert ">None<" not in render(record)
+
+
+def test_a_run_that_wrote_nothing_still_has_a_page():
+    page = render(join({}, run="r", environment="aws"))
+
+    assert page.count("was not run") == 8
+    assert "What is real here" not in page
+
+
+def test_a_rejected_model_says_why_at_the_top():
+    model = RECORD["model"] | {"status": "Rejected", "reason": "accuracy 0.61 is below the floor of 0.80"}
+    nothing = dict.fromkeys(("verdict", "endpoint", "autoscaling", "lambda", "load_test"))
+
+    page = render(RECORD | {"model": model} | nothing)
+
+    top = page[page.index('id="verdict"') : page.index("<nav")]
+    assert "Model rejected, not deployed" in top
+    assert "accuracy 0.61 is below the floor of 0.80" in top
+
+
+def test_a_failed_check_is_marked():
+    record = copy.deepcopy(RECORD)
+    record["verdict"]["passed"] = False
+    record["verdict"]["checks"][1] |= {"passed": False, "measured": "2 cold starts in 10 calls"}
+
+    page = render(record)
+
+    assert page.count('<tr class="bad">') == 1
+    assert "1 of 9 checks: no cold start within provisioned" in page
+
+
+def test_costs_tell_what_was_measured_from_what_was_worked_out():
+    page = render(RECORD)
+    costs = page[page.index('<section id="costs">') :]
+
+    assert "seconds on this machine are priced as if AWS had taken them" in costs
+    rows = re.findall(r'<tr( class="quiet")?><td>(?:SageMaker|EC2)[^<]*</td>.*?<td>([^<]*)</td></tr>', costs)
+    assert len(rows) == len(RECORD["costs"]["per_path"])
+    assert [basis == "measured" for _, basis in rows] == [not quiet for quiet, _ in rows]
+    assert {basis for _, basis in rows} > {"measured"}
+    assert RECORD["costs"]["lambda"]["break_even"] in costs
+    assert "training: $0.02, at worst $1.15, of $25.00 allowed" in costs
+    svg = charts.costs(RECORD["costs"])
+    assert ">measured</text>" in svg
+    assert ">worked out</text>" in svg
+    assert ">break-even " in charts.break_even(RECORD["costs"]["lambda"])
+
+
+def test_an_interrupted_training_says_what_its_checkpoints_were_worth():
+    page = render(RECORD)
+    assert "1 of 2 Spot instances were taken back: checkpoints kept 7 s of their work, 5 s were lost" in page
+
+
+def test_a_path_without_a_price_is_no_bar_and_a_dash():
+    record = copy.deepcopy(RECORD)
+    record["costs"]["per_path"] = [{"path": "EC2 Spot", "usd": None, "basis": "prices.json has no price for it"}]
+
+    assert charts.costs(record["costs"]) is None
+    assert "prices.json has no price for it" in render(record)
+
+
+def test_charts_follow_the_page_s_colours_and_keep_their_text():
+    svg = charts.capacity(RECORD["endpoint"]["capacity"])
+
+    assert "var(--first)" in svg
+    assert not set(charts._COLOURS) & set(re.findall(r"#[0-9a-f]{6}", svg))
+    assert ">offered requests a second</text>" in svg
+
+
+def test_the_same_record_is_the_same_page():
+    assert render(RECORD) == render(RECORD)
+
+
+@pytest.mark.parametrize("classes", [2, 40, 133])
+def test_a_confusion_matrix_of_any_size(classes):
+    rows = [[3 if true == predicted else 0 for predicted in range(classes)] for true in range(classes)]
+    svg = charts.confusion({"classes": [f"{n:03}.Breed_{n}" for n in range(classes)], "confusion": rows})
+
+    assert (">Breed 1</text>" in svg) == (classes <= charts.MOST_NAMED_CLASSES)
+    assert len(svg) < 2_000_000
+
+
+@pytest.mark.parametrize("rows", [[], [[1, 2]], [[1, 2], [3]]])
+def test_a_confusion_matrix_that_is_none_is_left_out(rows):
+    assert charts.confusion({"classes": ["a", "b"], "confusion": rows}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.0, "0"),
+        (1409, "1,409"),
+        (38.4312, "38.4"),
+        (0.30912, "0.309"),
+        (1e-5, "0.00001"),
+        (9.0, "9"),
+        (1310.2, "1,310"),
+        (float("nan"), "–"),
+        ("x", "–"),
+        (True, "–"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert number(value) == text
+
+
+def test_money_shares_and_moments():
+    assert [usd(0.00268), usd(1.2), usd(0), usd(None)] == ["$0.00268", "$1.20", "$0.00", "–"]
+    assert [percent(0.925), percent(None)] == ["92.5%", "–"]
+    assert moment("2026-11-20T12:00:00+00:00") == "20 November 2026, 12:00 UTC"
+    assert moment("soon") == "soon"

@@ -1,0 +1,52 @@
+"""A task that goes on before its deferring process has ended is not taken for ended."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.utils.state import TaskInstanceState
+
+from tools.local_executor import ResumingLocalExecutor
+
+KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    """An executor whose workers never take anything: their answers are the test's to give."""
+    executor = ResumingLocalExecutor(parallelism=1)
+    monkeypatch.setattr(executor, "_spawn_workers_with_gc_freeze", lambda number: None)
+    monkeypatch.setattr(executor, "_check_workers", lambda: None)
+    executor.start()
+    return executor
+
+
+def hand_out(executor) -> None:
+    executor.queued_tasks[KEY] = SimpleNamespace(key=KEY)
+    executor.running.add(KEY)
+    executor.activity_queue = SimpleNamespace(put=lambda workload: None)
+    executor._process_workloads([SimpleNamespace(key=KEY, ti=SimpleNamespace(key=KEY))])
+
+
+def test_the_first_end_of_a_task_that_is_out_twice_is_kept_back(executor):
+    # GIVEN a task that was handed out, deferred, and was handed out again before its first process ended
+    hand_out(executor)
+    hand_out(executor)
+    # WHEN the first process ends
+    executor.change_state(KEY, TaskInstanceState.SUCCESS)
+    # THEN the scheduler hears nothing, and the task is the executor's still
+    assert not executor.get_event_buffer()
+    assert KEY in executor.running
+    # AND it hears of the second end
+    executor.change_state(KEY, TaskInstanceState.SUCCESS)
+    assert list(executor.get_event_buffer()) == [KEY]
+    assert KEY not in executor.running
+
+
+def test_an_ordinary_end_is_reported_at_once(executor):
+    for _ in range(2):
+        hand_out(executor)
+        executor.change_state(KEY, TaskInstanceState.FAILED)
+        assert list(executor.get_event_buffer()) == [KEY]

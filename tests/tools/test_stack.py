@@ -1,0 +1,134 @@
+"""The stack comes up on its own ports, says what is in its way, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.ports import free_port
+from tools.airflow_rest import Airflow
+from tools.processes import Component
+from tools.stack import ROOT, Stack, StackError
+
+
+def new_stack(folder: Path) -> Stack:
+    return Stack(
+        local_aws_port=free_port(),
+        airflow_port=free_port(),
+        minute="1s",
+        home=folder / "airflow",
+        state=folder / "local_aws",
+        logs=folder / "logs",
+    )
+
+
+def listening(processes: set[psutil.Process]) -> set[str]:
+    """The addresses that the processes listen on."""
+    connections = [connection for process in processes for connection in process.net_connections("inet")]
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def test_up_and_down_leave_no_process(tmp_path):
+    stack, said = new_stack(tmp_path), []
+    try:
+        # GIVEN a stack that was started
+        stack.up(said.append)
+        family = stack.local_aws.family() | stack.airflow.family()
+        assert len(family) > 6
+        # THEN it listens on the loopback address alone, and the account is prepared
+        assert listening(family) == {"127.0.0.1"}
+        airflow = Airflow(stack.airflow_url)
+        assert "musher-" in airflow.rest("GET", "variables/musher")["value"]
+        # AND starting it again says so and starts nothing
+        said.clear()
+        stack.up(said.append)
+        assert said[0].startswith("Already up")
+        assert stack.airflow.process() in family
+        # WHEN a component has lost its parent, which was killed
+        stack.airflow.process().kill()
+    finally:
+        stack.down(said.append)
+    # THEN stopping leaves nothing all the same
+    assert not psutil.wait_procs(family, timeout=1)[1]
+    assert not stack.local_aws.family() | stack.airflow.family()
+    # AND stopping what is not there is no error
+    said.clear()
+    stack.down(said.append)
+    assert said == ["Nothing was up."]
+
+
+@pytest.mark.parametrize("name", ["LOCAL_AWS_PORT", "AIRFLOW_PORT"])
+def test_a_port_in_use_is_named_with_its_variable(tmp_path, name):
+    stack = new_stack(tmp_path)
+    port = stack.local_aws_port if name == "LOCAL_AWS_PORT" else stack.airflow_port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        try:
+            with pytest.raises(StackError) as error:
+                stack.up(lambda line: None)
+        finally:
+            said: list[str] = []
+            stack.down(lambda line: said.append(line) if line != "Nothing was up." else None)
+    assert str(port) in str(error.value)
+    assert f"{name}=" in str(error.value)
+    # AND nothing was started by halves
+    assert said == []
+
+
+def test_a_port_that_is_none_is_named():
+    environment = {**os.environ, "AIRFLOW_PORT": "eighty"}
+    command = [sys.executable, "-m", "tools.stack", "status"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("AIRFLOW_PORT is 'eighty'")
+    assert "Traceback" not in ended.stderr
+
+
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if len(sys.argv) > 1:
+    subprocess.Popen([sys.executable, __file__], start_new_session=True)
+    time.sleep(1)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def component(tmp_path):
+    component = Component("stubborn", tmp_path / "stubborn.json", tmp_path / "stubborn.log")
+    yield component
+    component.stop(patience=0)
+
+
+def test_what_ignores_the_polite_signal_is_killed_with_its_children(component, tmp_path):
+    # GIVEN a process that ignores SIGTERM, with a child in a session of its own
+    script = tmp_path / "stubborn.py"
+    script.write_text(STUBBORN)
+    component.start([sys.executable, str(script), "with a child"], cwd=tmp_path, env=os.environ)
+    deadline = time.monotonic() + 20
+    while len(component.family()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    family = component.family()
+    # WHEN it is stopped, its parent having died meanwhile
+    os.kill(component.process().pid, signal.SIGKILL)
+    assert component.stop(patience=0.5) == set()
+    # THEN the child is gone too
+    assert not psutil.wait_procs(family, timeout=1)[1]
+
+
+def test_another_process_with_the_number_is_not_taken_for_ours(component):
+    own = psutil.Process()
+    component.record.write_text(f'{{"pid": {own.pid}, "created": {own.create_time() - 1000}}}')
+    assert component.process() is None
+    assert component.family() == set()

@@ -1,0 +1,228 @@
+"""The pages of docs/ that the code knows better than anybody: every parameter, and what the local AWS supports.
+
+    make docs, or python -m tools.reference_docs
+
+Nothing in these pages is written by hand but the heads in this file; tests/tools/test_reference_docs.py fails when a
+committed page is not what the code gives. DAG files are read, not imported, so that no Airflow is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+GAP = "…"  # stands for a value in a sentence of the code
+ENVIRONMENT = "Environment"
+
+MADE = "<!-- Made from the code by `make docs`: change that, not this file. -->\n"
+
+PARAMETERS_HEAD = """\
+# Parameters
+
+Every choice of every DAG, and every fact of the environment. The trigger form and Airflow's API refuse what a field
+does not allow; the first task checks everything once more, and ends with one sentence that names the field, the value
+and what would be right, before anything is launched.
+
+- **For one run**: the trigger form in the Airflow UI, where each field has its limits and its sentence, or the run's
+  `conf`, a JSON object with these names. A field left out has its default.
+- **For every run**, the scheduled ones and those that an asset starts as well: another default in the DAG file, such as
+  `params=TrainingConfig.params(accuracy_floor=0.9)`; it is checked like anything a person types.
+- **For the environment**: the Airflow Variable `musher`, a JSON object.
+"""
+
+ENVIRONMENT_HEAD = """\
+## The Airflow Variable `musher`
+
+Facts of the environment, written by the infrastructure (the stack of `infra/`, or `make up` for the local AWS) and
+read by every task as it runs. A field without a default has to be there.
+"""
+
+LOCAL_AWS_HEAD = """\
+# What the local AWS supports
+
+`python -m local_aws` is an AWS on 127.0.0.1 that any AWS SDK talks to; how it is built is in its
+[README](../local_aws/README.md), how to drive it by hand in [your_own.md](your_own.md#drive-the-local-aws).
+
+- **Really executed here**: processes start, requests are answered, metrics are counted, limits and states are kept as
+  AWS documents them.
+- **Records kept by moto**: what has no life of its own is stored and given back by
+  [moto](https://github.com/getmoto/moto).
+- Every other operation, and those under "Refused", are answered with an error in AWS's own form that names the
+  operation; nothing is invented.
+
+`python -m local_aws support` prints the table.
+"""
+
+REFUSED_HEAD = """\
+## Refused, although moto has an answer
+
+What moto would make up here, AWS would not say: these are refused.
+"""
+
+
+@dataclass(frozen=True)
+class Dag:
+    """What a DAG file says of itself: the name of its configuration's class, "" for none, and other defaults."""
+
+    dag_id: str
+    about: str
+    config: str
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def dags(folder: Path = ROOT / "dags") -> list[Dag]:
+    """The DAGs, by name. Raises ValueError for a file whose params are not `params=SomeConfig.params(...)`."""
+    return [_dag(path) for path in sorted(folder.glob("*.py"))]
+
+
+def _dag(path: Path) -> Dag:
+    module = ast.parse(path.read_text())
+    about = (ast.get_docstring(module) or "").split("\n\n")[1].replace("\n", " ")
+    for function in (node for node in module.body if isinstance(node, ast.FunctionDef)):
+        for call in (each for each in function.decorator_list if isinstance(each, ast.Call)):
+            if getattr(call.func, "id", "") == "dag":
+                params = next((keyword.value for keyword in call.keywords if keyword.arg == "params"), None)
+                return Dag(function.name, about, *_configuration(path, params))
+    raise ValueError(f"{path.name} has no function under @dag(...).")
+
+
+def _configuration(path: Path, params: ast.expr | None) -> tuple[str, dict[str, Any]]:
+    match params:
+        case None:
+            return "", {}
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="params"), args=[], keywords=keywords):
+            return name, {str(each.arg): ast.literal_eval(each.value) for each in keywords}
+    raise ValueError(f"{path.name} has params that are not SomeConfig.params(name=value, ...).")
+
+
+def parameters() -> str:
+    """docs/parameters.md."""
+    sys.path.insert(0, str(ROOT / "plugins"))  # as Airflow does
+    from musher import config
+
+    every = dags()
+    links = [f"[`{dag.dag_id}`](#{dag.dag_id})" for dag in every]
+    blocks = [MADE + PARAMETERS_HEAD, f"Here: {', '.join(links)}, [the Variable](#the-airflow-variable-musher).\n"]
+    for dag in every:
+        blocks.append(f"## `{dag.dag_id}`\n\n{dag.about}\n")
+        if dag.config:
+            blocks += _of_dag(getattr(config, dag.config), dag.defaults)
+        else:
+            blocks.append("It has no parameters.\n")
+    environment = getattr(config, ENVIRONMENT)
+    rows = [_row(name, schema) for name, schema in environment.model_json_schema()["properties"].items()]
+    return "\n".join([*blocks, ENVIRONMENT_HEAD, _table(rows)])
+
+
+def _of_dag(config: Any, defaults: Mapping[str, Any]) -> Iterator[str]:
+    """A table for each section of the trigger form, and the rules between fields."""
+    checked = config.from_params(defaults)
+    sections: dict[str, list[str]] = {}
+    for name, schema in config.model_json_schema()["properties"].items():
+        if name in defaults:
+            schema = schema | {"default": getattr(checked, name)}
+        sections.setdefault(schema["section"], []).append(_row(name, schema))
+    for section, rows in sections.items():
+        yield f"### {section}\n\n{_table(rows)}"
+    rules = list(_rules(config))
+    if rules:
+        yield "What has to agree, in the words in which a run says that it does not:\n"
+        yield "\n".join(f"- {_cell(rule)}" for rule in rules) + "\n"
+
+
+def _rules(config: Any) -> Iterator[str]:
+    """The sentences of a configuration's checks between fields."""
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(config)))):
+        match node:
+            case ast.Raise(exc=ast.Call(func=ast.Name(id="ValueError"), args=[ast.JoinedStr() as sentence])):
+                yield template(sentence)
+
+
+def template(sentence: ast.JoinedStr) -> str:
+    """An f-string with a gap for each of its values."""
+    return "".join(part.value if isinstance(part, ast.Constant) else GAP for part in sentence.values)
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| field | type | limits | default | what it is |", "|---|---|---|---|---|", *rows]) + "\n"
+
+
+def _row(name: str, schema: Mapping[str, Any]) -> str:
+    default = _code(schema["default"]) if "default" in schema else "**required**"
+    title = f"**{schema['title']}**. " if "section" in schema else ""
+    cells = [f"`{name}`", kind(schema), limits(schema) or "-", default, title + schema["description"]]
+    return f"| {' | '.join(_cell(each) for each in cells)} |"
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """A value's type in words."""
+    if "enum" in schema:
+        return "one of"
+    if schema["type"] == "array":
+        return f"list of {kind(schema['items'])}s"
+    return {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}[schema["type"]]
+
+
+def limits(schema: Mapping[str, Any]) -> str:
+    """What a value has to keep to, in words; "" for anything of its type."""
+    if "enum" in schema:
+        return ", ".join(_code(each) for each in schema["enum"])
+    if schema["type"] == "array":
+        return f"{schema['minItems']} to {schema['maxItems']} of them, each {limits(schema['items'])}"
+    examples = [_code(each) for each in schema.get("examples", ())]
+    if "pattern" in schema:
+        return f"{_code(schema['pattern'])}, for example {' or '.join(examples)}"
+    low, above, high = (schema.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
+    if low is not None and high is not None:
+        return f"{low:,} to {high:,}"
+    bounds = {"above": above, "at least": low, "at most": high}
+    words = [f"{word} {bound:,}" for word, bound in bounds.items() if bound is not None]
+    return ", ".join(words) or (f"such as {', '.join(examples)}" if examples else "")
+
+
+def _code(value: Any) -> str:
+    if value == "":
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _cell(text: str) -> str:
+    """A text as a table takes it: no bar that ends the cell, no tag outside of code."""
+    return text.replace("|", "\\|") if "`" in text else text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def local_aws() -> str:
+    """docs/local_aws.md."""
+    from local_aws.services import SERVICES
+    from local_aws.support import INVENTED_BY_MOTO, table
+
+    refused = [f"- {service}: {', '.join(sorted(names))}" for service, names in sorted(INVENTED_BY_MOTO.items())]
+    return "\n".join([MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"])
+
+
+PAGES: dict[str, Callable[[], str]] = {"parameters.md": parameters, "local_aws.md": local_aws}
+
+
+def main(folder: Path = ROOT / "docs") -> int:
+    """Write the pages that are not what the code gives."""
+    for name, page in PAGES.items():
+        file, text = folder / name, page()
+        changed = not file.exists() or file.read_text() != text
+        if changed:
+            file.write_text(text)
+        print(f"docs/{name}: {'written' if changed else 'as it was'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
