@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+
+CHANGES = threading.RLock()
+"""Held while records change, and while they are read for a client: moto changes them field by field.
+
+Whoever holds it may ask moto, and must not wait for an instance's lock: that one is taken first.
+"""
 
 
 def backend(account: str, region: str) -> Any:
@@ -44,7 +51,8 @@ class Record:
 
     @property
     def state(self) -> str:
-        return self._instance.state
+        with CHANGES:
+            return self._instance.state
 
     @property
     def described_state(self) -> dict[str, Any]:
@@ -106,13 +114,14 @@ class Record:
         """Change its state; `reason` is StateTransitionReason, `code` and `message` are StateReason."""
         from moto.ec2.models.instances import InstanceState, StateReason
 
-        if state == "terminated":
-            self._instance.terminate()
-        elif state == "stopped":
-            self._instance.stop()
-        self._instance._state = InstanceState(state, STATE_CODES[state])
-        self._instance._reason = reason
-        self._instance.state_reason = StateReason(f"{code}: {message}" if code else "", code)
+        with CHANGES:
+            if state == "terminated":
+                self._instance.terminate()
+            elif state == "stopped":
+                self._instance.stop()
+            self._instance._state = InstanceState(state, STATE_CODES[state])
+            self._instance._reason = reason
+            self._instance.state_reason = StateReason(f"{code}: {message}" if code else "", code)
 
     def admits(self, address: str, port: int, peers: Iterable[Record]) -> bool:
         """Whether an ingress rule of its security groups lets TCP from an address in; `peers` are running instances.

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.ec2 import images
 from local_aws.ec2.instance import Ec2Instance
-from local_aws.ec2.record import Record
+from local_aws.ec2.record import CHANGES, Record
 from local_aws.ec2.spot import Capacity, SpotRequest
 from local_aws.errors import AwsError
 from local_aws.services.base import FORWARD, Call, Service, page
@@ -79,11 +79,13 @@ class Ec2(Service):
             answer.append({"InstanceId": each.id, "PreviousState": before, "CurrentState": each.record.described_state})
         return {"TerminatingInstances": answer}
 
+    def describe_instances(self, call: Call) -> dict[str, Any]:
+        return self._described("describe_instances", call)
+
     def describe_instance_status(self, call: Call) -> dict[str, Any]:
-        if call.access_key == OWN_ACCESS_KEY:
-            return FORWARD
-        answer = self._ask("describe_instance_status", **call.params)
-        answer.pop("ResponseMetadata")
+        answer = self._described("describe_instance_status", call)
+        if answer is FORWARD:
+            return answer
         for status in answer["InstanceStatuses"]:
             instance = self.instances.get(status["InstanceId"])
             # A host passes its reachability check when it answers SSH, which is later than it runs.
@@ -152,18 +154,20 @@ class Ec2(Service):
         instance_type = request.setdefault("InstanceType", "m1.small")
         count = most if spot is None or request.get("DryRun") else self.capacity.take(instance_type, least, most)
         request |= {"MinCount": count, "MaxCount": count}
-        try:
-            reservation = self._ask("run_instances", **request)
-        except AwsError:
-            if spot is not None:
-                self.capacity.give_back(instance_type, count)
-            raise
         made = []
-        for described in reservation["Instances"]:
-            record = Record(call.account, call.region, described["InstanceId"])
-            if request.get("IamInstanceProfile"):
-                record.use_profile(request["IamInstanceProfile"])
-            made.append(self._make(record, reservation["ReservationId"], request, spot))
+        # Moto's instances run from the first: nobody may see them before they are pending.
+        with CHANGES:
+            try:
+                reservation = self._ask("run_instances", **request)
+            except AwsError:
+                if spot is not None:
+                    self.capacity.give_back(instance_type, count)
+                raise
+            for described in reservation["Instances"]:
+                record = Record(call.account, call.region, described["InstanceId"])
+                if request.get("IamInstanceProfile"):
+                    record.use_profile(request["IamInstanceProfile"])
+                made.append(self._make(record, reservation["ReservationId"], request, spot))
         return made
 
     def _make(self, record: Record, reservation: str, request: dict[str, Any], spot: dict[str, Any] | None) -> str:
@@ -222,6 +226,15 @@ class Ec2(Service):
                 ) from None
 
     # What is there
+
+    def _described(self, operation: str, call: Call) -> dict[str, Any]:
+        """What moto says of its records while none of them changes; FORWARD for our own question."""
+        if call.access_key == OWN_ACCESS_KEY:
+            return FORWARD
+        with CHANGES:
+            answer = self._ask(operation, **call.params)
+        answer.pop("ResponseMetadata")
+        return answer
 
     def _ask(self, operation: str, service: str = "ec2", **params: Any) -> dict[str, Any]:
         """Ask moto, or one of the other services, by way of the API. Raises AwsError with its refusal."""

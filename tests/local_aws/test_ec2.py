@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import psutil
@@ -47,6 +48,44 @@ def test_two_instances_live_and_end(hosts):
     assert hosts.ec2.describe_instances(Filters=filters)["Reservations"] == []
     again = hosts.ec2.terminate_instances(InstanceIds=ids[:1])["TerminatingInstances"][0]
     assert again["CurrentState"]["Name"] == again["PreviousState"]["Name"] == "terminated"
+
+
+def test_nobody_sees_half_a_change_of_state(hosts):
+    # GIVEN somebody who looks all the time, while instances come and are taken away again
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "run", "Value": "watched"}]}]
+    seen: dict[str, list[tuple[str, str]]] = {}
+    over = threading.Event()
+
+    def look():
+        while not over.is_set():
+            found = hosts.ec2.describe_instances(Filters=[{"Name": "tag:run", "Values": ["watched"]}])["Reservations"]
+            for each in (instance for reservation in found for instance in reservation["Instances"]):
+                now = each["State"]["Name"], each.get("StateReason", {}).get("Code", "")
+                states = seen.setdefault(each["InstanceId"], [])
+                if now not in states[-1:]:
+                    states.append(now)
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for each in watchers:
+        each.start()
+    try:
+        ids = [hosts.run(TagSpecifications=tags, InstanceMarketOptions=SPOT) for _ in range(4)]
+        for each in ids:
+            hosts.wait(each, "running")
+            hosts.interrupt(each)
+        for each in ids:
+            hosts.wait(each, "terminated")
+    finally:
+        over.set()
+        for each in watchers:
+            each.join()
+
+    # THEN no instance runs before it is pending, and one that ends has its reason from the first
+    taken = "Server.SpotInstanceTermination"
+    life = [("pending", ""), ("running", ""), ("shutting-down", taken), ("terminated", taken)]
+    assert set(seen) == set(ids)
+    for states in seen.values():
+        assert states == [each for each in life if each in states]
 
 
 @pytest.mark.parametrize(
