@@ -74,10 +74,10 @@ class Hosts:
     def state(self, instance: str) -> str:
         return self.describe(instance)["State"]["Name"]
 
-    def wait(self, instance: str, state: str, seconds: float = 15) -> dict:
+    def wait(self, instance: str, state: str, seconds: float = 90) -> dict:
         return self.until(lambda: self.state(instance) == state, seconds) and self.describe(instance)
 
-    def until(self, condition, seconds: float = 15):
+    def until(self, condition, seconds: float = 90):
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             assert time.monotonic() < deadline, "\n".join(self.console(each) for each in self.launched)
@@ -115,7 +115,7 @@ class Hosts:
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         try:
             client.connect(
-                address, port, user, pkey=key or self.send_key(instance, user), timeout=5,
+                address, port, user, pkey=key or self.send_key(instance, user), timeout=30,
                 allow_agent=False, look_for_keys=False,
             )  # fmt: skip
             yield client
@@ -139,7 +139,7 @@ class Hosts:
 
 
 def execute(client: paramiko.SSHClient, command: str, data: bytes = b"") -> tuple[int, str, str]:
-    stdin, stdout, stderr = client.exec_command(command, timeout=20)
+    stdin, stdout, stderr = client.exec_command(command, timeout=60)
     # A command may end before it has read everything.
     with suppress(OSError):
         stdin.write(data)
@@ -160,7 +160,7 @@ def processes(marker: str) -> list[psutil.Process]:
 
 def greeting(address: tuple[str, int]) -> bytes:
     """What a server says first; nothing when it refuses."""
-    with socket.create_connection(address, timeout=5) as connection:
+    with socket.create_connection(address, timeout=30) as connection:
         try:
             return connection.recv(100)
         except ConnectionError:

@@ -86,7 +86,7 @@ class Serving:
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config, **more)
         return name
 
-    def wait(self, name: str, *passing: str, seconds: float = 30) -> dict:
+    def wait(self, name: str, *passing: str, seconds: float = 120) -> dict:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             described = self.sagemaker.describe_endpoint(EndpointName=name)

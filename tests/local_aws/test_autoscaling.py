@@ -61,15 +61,15 @@ def test_scales_out_under_load_and_in_when_it_is_quiet(serving, scaling, endpoin
     assert [any(f"-Alarm{side}-" in name for name in alarms) for side in ("High", "Low")] == [True, True]
     # WHEN there is load
     with serving.load(endpoint, {"sleep": 0.05}) as (answers, errors):
-        wait_for(lambda: counts(serving, endpoint)[0] == 2, 30, "it did not scale out")
+        wait_for(lambda: counts(serving, endpoint)[0] == 2, 120, "it did not scale out")
         # THEN the alarm says so, and both instances answer
         high = next(name for name in alarms if "AlarmHigh" in name)
         history = serving.cloudwatch.describe_alarm_history(AlarmName=high, HistoryItemType="StateUpdate")
         assert any("to ALARM" in item["HistorySummary"] for item in history["AlarmHistoryItems"])
-        wait_for(lambda: len({answer["pid"] for answer in answers[-20:]}) == 2, 10)
+        wait_for(lambda: len({answer["pid"] for answer in answers[-20:]}) == 2)
     assert errors == []
     # WHEN it is quiet THEN it is one instance again, and the activities tell both stories, newest first
-    wait_for(lambda: counts(serving, endpoint) == (1, 1), 40, "it did not scale in")
+    wait_for(lambda: counts(serving, endpoint) == (1, 1), 120, "it did not scale in")
     wait_for(
         lambda: (
             [
@@ -79,14 +79,13 @@ def test_scales_out_under_load_and_in_when_it_is_quiet(serving, scaling, endpoin
                 ]
             ]
             == [(f"Setting desired instance count to {count}.", "Successful") for count in (1, 2)]
-        ),
-        10,
+        )
     )
     scaling.deregister_scalable_target(ResourceId=resource, **WHAT)
     assert serving.cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"] == []
 
 
-def test_a_cool_down_holds_scaling_back(serving, scaling, endpoint, local_aws):
+def test_a_cool_down_holds_scaling_back(serving, scaling, endpoint, local_aws, wait_for):
     # GIVEN a policy that a tenth of an instance would keep, with long cool-downs
     resource = register(scaling, endpoint, high=3)
     put_policy(scaling, resource, CONCURRENCY, 1e6, cooldown=36_000)
@@ -95,10 +94,12 @@ def test_a_cool_down_holds_scaling_back(serving, scaling, endpoint, local_aws):
     time.sleep(3 * local_aws.minute)
     serving.wait(endpoint)
     register(scaling, endpoint, low=1, high=3)
-    time.sleep(5 * local_aws.minute)
+    low = f"TargetTracking-{resource}-AlarmLow"
+    wait_for(
+        lambda: serving.cloudwatch.describe_alarms(AlarmNamePrefix=low)["MetricAlarms"][0]["StateValue"] == "ALARM"
+    )
+    time.sleep(3 * local_aws.minute)
     # THEN it has not scaled in, although the low alarm is on
-    low = serving.cloudwatch.describe_alarms(AlarmNamePrefix=f"TargetTracking-{resource}-AlarmLow")["MetricAlarms"][0]
-    assert low["StateValue"] == "ALARM"
     assert counts(serving, endpoint) == (2, 2)
 
 
@@ -132,5 +133,5 @@ def test_the_target_of_a_deleted_endpoint_is_forgotten(serving, scaling, wait_fo
     serving.delete(name)
     of_it = {"ServiceNamespace": "sagemaker"}
     resource = f"endpoint/{name}/variant/v0"
-    wait_for(lambda: not scaling.describe_scalable_targets(ResourceIds=[resource], **of_it)["ScalableTargets"], 10)
+    wait_for(lambda: not scaling.describe_scalable_targets(ResourceIds=[resource], **of_it)["ScalableTargets"])
     assert scaling.describe_scaling_policies(ResourceId=resource, **of_it)["ScalingPolicies"] == []

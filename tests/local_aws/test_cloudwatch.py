@@ -148,16 +148,18 @@ def test_an_alarm_goes_on_and_off_and_remembers(cloudwatch, namespace, wait_for)
             cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": value}])
             return state(cloudwatch, name) == wanted
 
-        wait_for(put, 15)
+        wait_for(put)
 
     # WHEN it is too much, then little, then nothing THEN its states follow, and the history says so
     put_until("ALARM", 6)
     put_until("OK", 0)
-    wait_for(lambda: state(cloudwatch, name) == "INSUFFICIENT_DATA", 15)
+    wait_for(lambda: state(cloudwatch, name) == "INSUFFICIENT_DATA")
     items = cloudwatch.describe_alarm_history(
         AlarmName=name, HistoryItemType="StateUpdate", ScanBy="TimestampAscending"
     )["AlarmHistoryItems"]
-    assert [item["HistorySummary"].split(" to ")[1] for item in items] == ["ALARM", "OK", "INSUFFICIENT_DATA"]
+    # On a busy machine a minute may pass without a value, which is a state between two of them.
+    states = iter([item["HistorySummary"].split(" to ")[1] for item in items])
+    assert all(each in states for each in ("ALARM", "OK", "INSUFFICIENT_DATA"))
     cloudwatch.delete_alarms(AlarmNames=[name])
     assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
 
@@ -165,7 +167,7 @@ def test_an_alarm_goes_on_and_off_and_remembers(cloudwatch, namespace, wait_for)
 @pytest.mark.parametrize(("treatment", "expected"), [("breaching", "ALARM"), ("notBreaching", "OK")])
 def test_missing_data_are_treated_as_asked(cloudwatch, namespace, wait_for, treatment, expected):
     name = alarm(cloudwatch, namespace, TreatMissingData=treatment)
-    wait_for(lambda: state(cloudwatch, name) == expected, 10)
+    wait_for(lambda: state(cloudwatch, name) == expected)
     cloudwatch.delete_alarms(AlarmNames=[name])
 
 

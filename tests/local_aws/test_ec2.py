@@ -200,10 +200,10 @@ def test_nothing_outlives_a_killed_daemon(new_local_aws):
     hosts.until(lambda: processes("sleep 86398"))
     supervised = psutil.Process(daemon.pid).children(recursive=True)
     os.kill(daemon.pid, signal.SIGKILL)
-    gone, alive = psutil.wait_procs(supervised, timeout=5)
+    gone, alive = psutil.wait_procs(supervised, timeout=30)
     assert len(gone) >= 2
     assert not alive
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while processes("sleep 86398") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not processes("sleep 86398")

@@ -38,7 +38,7 @@ def status_of(hosts, instance):
 
 def run_command(*arguments):
     command = [sys.executable, "-m", "local_aws", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_an_interruption_is_announced_and_then_happens(hosts):

@@ -78,7 +78,7 @@ def provision(client, name, number, wait_for):
         FunctionName=name, Qualifier="live", ProvisionedConcurrentExecutions=number
     )
     get = client.get_provisioned_concurrency_config
-    return wait_for(lambda: get(FunctionName=name, Qualifier="live")["Status"] == "READY", 30)
+    return wait_for(lambda: get(FunctionName=name, Qualifier="live")["Status"] == "READY", 120)
 
 
 def invalid(call, **params):
@@ -90,7 +90,7 @@ def invalid(call, **params):
 def test_beyond_reserved_exactly_the_rest_is_refused(client, function):
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=4)
     for _ in range(3):
-        answers, reasons = burst(client, function, 10, 1.5)
+        answers, reasons = burst(client, function, 10, 2.5)
         assert len(answers) == 4
         assert set(reasons) == {"ReservedFunctionConcurrentInvocationLimitExceeded"}
         assert overlap(answers) == 4
@@ -99,11 +99,11 @@ def test_beyond_reserved_exactly_the_rest_is_refused(client, function):
 def test_provisioned_first_then_the_rest_of_reserved(client, function, wait_for):
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=3)
     provision(client, function, 2, wait_for)
-    answers, reasons = burst(client, function, 6, 1.5)
+    answers, reasons = burst(client, function, 6, 2.5)
     assert Counter(each["kind"] for each in answers) == {"provisioned-concurrency": 2, "on-demand": 1}
     assert len(reasons) == 3
     # The provisioned ones are not for other qualifiers.
-    answers, reasons = burst(client, function, 3, 1.0, "$LATEST")
+    answers, reasons = burst(client, function, 3, 2.5, "$LATEST")
     assert [each["kind"] for each in answers] == ["on-demand"]
     assert len(reasons) == 2
 
@@ -145,7 +145,7 @@ def test_a_dead_provisioned_environment_is_replaced(client, function, wait_for):
         # The call that meets the death is answered with Runtime.ExitError, which has neither.
         return found.get("kind") == "provisioned-concurrency" and found["pid"] != pid
 
-    wait_for(replaced, 20)
+    wait_for(replaced)
 
 
 def test_cloudwatch_has_what_really_happened(client, function, local_aws, wait_for):
@@ -153,7 +153,7 @@ def test_cloudwatch_has_what_really_happened(client, function, local_aws, wait_f
 
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=3)
     provision(client, function, 1, wait_for)
-    answers, reasons = burst(client, function, 7, 1.5)
+    answers, reasons = burst(client, function, 7, 2.5)
     now = dt.datetime.now(dt.UTC)
     watch = local_aws.client("cloudwatch")
 

@@ -61,4 +61,4 @@ def test_nothing_of_a_job_outlives_a_killed_daemon(new_local_aws, wait_for):
     wait_for(lambda: len(psutil.Process(daemon.pid).children(recursive=True)) >= 6, 60)
     family = psutil.Process(daemon.pid).children(recursive=True)
     daemon.stop(signal.SIGKILL)
-    wait_for(lambda: not any(each.is_running() and each.status() != "zombie" for each in family), 10)
+    wait_for(lambda: not any(each.is_running() and each.status() != "zombie" for each in family))

@@ -239,7 +239,7 @@ def test_the_command_interrupts_a_job(jobs, local_aws):
     name = jobs.start_spot()
     jobs.says(name, "attempt=1")
     command = [sys.executable, "-m", "local_aws", "interrupt", name, "--port", str(local_aws.port)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"The training job {name} is interrupted: ")
     assert jobs.end(name)["TrainingJobStatus"] == "Completed"

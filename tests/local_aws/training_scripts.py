@@ -238,7 +238,7 @@ class Jobs:
     def describe(self, name: str) -> dict[str, Any]:
         return self.sagemaker.describe_training_job(TrainingJobName=name)
 
-    def end(self, name: str, seconds: float = 90) -> dict[str, Any]:
+    def end(self, name: str, seconds: float = 180) -> dict[str, Any]:
         """Wait for a job's end; its description."""
         self.wait_for(
             lambda: self.describe(name)["TrainingJobStatus"] in ENDED, seconds, f"{name} has not ended"

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import probe
 
 
-def finish(processes, seconds=120):
+def finish(processes, seconds=300):
     return [(*process.communicate(timeout=seconds), process.returncode) for process in processes]
 
 
@@ -100,7 +100,7 @@ def test_a_lost_rank_ends_the_job(job, ranks, end):
     second.send_signal(end)
 
     # THEN the other ends too, and says why
-    _, complaints = first.communicate(timeout=30)
+    _, complaints = first.communicate(timeout=120)
     assert first.returncode == 1
     assert "process 0 of 2 lost contact with another process of this job during" in complaints
     assert "Traceback" not in complaints

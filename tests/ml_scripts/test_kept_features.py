@@ -76,7 +76,7 @@ def test_an_interrupted_extraction_goes_on_and_ends_with_the_same_model(job, oft
 
     # WHEN it is interrupted, with notice or without
     process.send_signal(end)
-    printed, complaints = process.communicate(timeout=20)
+    printed, complaints = process.communicate(timeout=120)
 
     # THEN it ends before its first epoch, and with notice it says what it kept
     assert "epoch=" not in printed
@@ -114,15 +114,15 @@ def test_each_process_keeps_its_own(job, ranks, often, uninterrupted):
     for process in processes:
         process.send_signal(signal.SIGTERM)
     for process in processes:
-        _, complaints = process.communicate(timeout=30)
+        _, complaints = process.communicate(timeout=120)
         assert process.returncode == STOPPED_STATUS, complaints
     kept = [sum(len(load_file(path)["samples"]) for path in written(job.checkpoints, rank)) for rank in (0, 1)]
     assert all(kept)
 
     first, second = ranks(job, 2, *COMMON)
-    printed, complaints = first.communicate(timeout=90)
+    printed, complaints = first.communicate(timeout=300)
     assert first.returncode == 0, complaints
-    assert second.communicate(timeout=30)[0] == ""
+    assert second.communicate(timeout=120)[0] == ""
     assert int(TAKEN.search(printed)[1]) == sum(kept)
     assert [int(number) for number in MADE.search(printed).groups()] == [VIEWS - sum(kept), 2]
     for name, tensor in load_file(job.model / "model.safetensors").items():

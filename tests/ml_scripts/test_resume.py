@@ -57,7 +57,7 @@ def test_sigterm_saves_and_ends_and_the_next_start_goes_on_from_that_batch(job, 
 
     # WHEN it is asked to stop
     process.send_signal(signal.SIGTERM)
-    printed, complaints = process.communicate(timeout=20)
+    printed, complaints = process.communicate(timeout=120)
 
     # THEN it ends with a checkpoint and no model
     assert process.returncode == STOPPED_STATUS, complaints

@@ -187,7 +187,7 @@ def test_a_tuning_job_costs_what_its_trials_cost(daemon, role):
     name = request["HyperParameterTuningJobName"]
     tuning.sagemaker.create_hyper_parameter_tuning_job(**request, Tags=tags())
     try:
-        wait_for(lambda: [what for what, _ in listed(daemon, 7)].count("training job") == 1, 20)
+        wait_for(lambda: [what for what, _ in listed(daemon, 7)].count("training job") == 1)
         found = listed(daemon, 7)
         assert found["tuning job", name]["per_month_usd"] == 0
         (trial,) = [each for each in found.values() if each["what"] == "training job"]
