@@ -203,7 +203,8 @@ class Stack:
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.airflow_port}/execution/",
             "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 5,
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home.absolute()}/airflow.db",
+            # Who writes waits for the others: after SQLite's own 5 s, a request on a busy laptop would be an error.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home.absolute()}/airflow.db?timeout=60",
             "API__HOST": "127.0.0.1",
             "API__PORT": self.airflow_port,
             "API__BASE_URL": f"http://127.0.0.1:{self.airflow_port}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +50,9 @@ def test_up_and_down_leave_no_process(tmp_path):
         assert listening(family) == {"127.0.0.1"}
         airflow = Airflow(stack.airflow_url)
         assert "musher-" in airflow.rest("GET", "variables/musher")["value"]
+        # AND a request waits while another component writes, longer than the 5 s after which SQLite gives up
+        with writing(stack.home / "airflow.db", seconds=8):
+            airflow.rest("PATCH", "variables/musher", {"key": "musher", "value": "{}"}, update_mask="value")
         # AND starting it again says so and starts nothing
         said.clear()
         stack.up(said.append)
@@ -63,6 +69,17 @@ def test_up_and_down_leave_no_process(tmp_path):
     said.clear()
     stack.down(said.append)
     assert said == ["Nothing was up."]
+
+
+@contextlib.contextmanager
+def writing(database, seconds):
+    """Another writer in Airflow's database, for a while."""
+    with contextlib.closing(sqlite3.connect(database, timeout=60, isolation_level=None, check_same_thread=False)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(seconds, db.rollback)
+        timer.start()
+        yield
+        timer.join()
 
 
 @pytest.mark.parametrize("name", ["LOCAL_AWS_PORT", "AIRFLOW_PORT"])
