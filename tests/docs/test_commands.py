@@ -163,4 +163,5 @@ def test_the_program_for_boto3_finds_what_is_in_the_account(copy, up):
     assert all(value in page.read_text() for value in bootstrap.CREDENTIALS.values())
     (block,) = [each for each in blocks(page) if "list_training_jobs" in each.text]
     (copy.folder / "build/program.py").write_text(copy.here(block.text))
-    assert copy.run(".venv/bin/python build/program.py") == "runs/mine/\n"
+    # The DAG of every day may have written its own by now.
+    assert "runs/mine/" in copy.run(".venv/bin/python build/program.py").splitlines()
