@@ -8,13 +8,18 @@ AIRFLOW_PORT ?= 8080
 AWS_MINUTE ?= 2s
 # Which of MWAA's Airflows `make package` packs for; the newest without it.
 AIRFLOW ?=
+# Which of infra/environments/ `make deploy` and `make destroy` are for; DRY_RUN=1 prints the calls and makes none that
+# writes; CONFIRM=<bucket> lets destroy delete what is in it without asking.
+ENV ?=
+DRY_RUN ?=
+CONFIRM ?=
 
 OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requirements/airflow.in),$(AIRFLOW)))
 
 export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test test-airflow up down status lint docs package bench prices lock clean
+.PHONY: help environments demo test test-airflow up down status lint docs package deploy destroy bench prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +56,14 @@ docs: ## write the pages of docs/ anew that are made from the code
 package: ## pack what is committed as Amazon MWAA takes it, into build/mwaa; AIRFLOW=3.2.1 for its older line
 	@$(PYTHON) tools/environments.py airflow$(OLDER)
 	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.package
+
+deploy: ## bring the project into an account, with Airflow on MWAA: ENV=<name in infra/environments/>, DRY_RUN=1 to only look
+	@$(PYTHON) tools/environments.py airflow$(OLDER)
+	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.deployment deploy "$(ENV)" $(if $(DRY_RUN),--dry-run)
+
+destroy: ## take it out again: ENV=<name>, DRY_RUN=1; the bucket's contents only after CONFIRM=<bucket>, or when its name is typed
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m tools.deployment destroy "$(ENV)" $(if $(DRY_RUN),--dry-run) --confirm "$(CONFIRM)"
 
 test-airflow: environments ## parse the DAGs and the package, and test the operators, on MWAA's older line: AIRFLOW=3.2.1
 	@$(PYTHON) tools/environments.py airflow-$(or $(AIRFLOW),3.2.1)

@@ -58,9 +58,16 @@ class RunningCosts:
 
     def listed(self) -> list[dict[str, Any]]:
         """Everything, as plain dicts, the dearest first."""
-        listed = [*self._endpoints(), *self._functions(), *self._jobs(), *self._instances(), self._storage()]
+        listed = [*self.running(), self._storage()]
         listed.sort(key=lambda each: -(each.per_month_usd or 0))
         return [asdict(each) for each in listed]
+
+    def running(self) -> Iterator[Running]:
+        """Everything that costs by the hour, and not by what is stored."""
+        yield from self._endpoints()
+        yield from self._functions()
+        yield from self._jobs()
+        yield from self._instances()
 
     def _entry(
         self,

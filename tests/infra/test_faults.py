@@ -15,6 +15,7 @@ from botocore.stub import ANY, Stubber
 
 from tests.infra.conftest import left
 from tools import infrastructure
+from tools.cloudformation import is_aws
 from tools.infrastructure import InfrastructureError
 
 ARN = "arn:aws:cloudformation:us-east-1:111122223333:stack/musher/0a1b"
@@ -62,9 +63,9 @@ def test_aws_is_told_from_others():
         "https://cloudformation.eu-central-1.amazonaws.com",
         "https://cloudformation.cn-north-1.amazonaws.com.cn",
     ):
-        assert infrastructure._is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
+        assert is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
     for url in ("http://127.0.0.1:4566", "https://amazonaws.com.example.org"):
-        assert not infrastructure._is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
+        assert not is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
 
 
 def test_outputs_of_no_stack(aws):
@@ -145,6 +146,7 @@ def test_who_may_not_look_is_told(cloudformation):
 def test_a_deletion_that_fails_says_why(cloudformation):
     cloudformation.add_response("describe_stacks", stack("CREATE_COMPLETE"))
     cloudformation.add_response("list_stack_resources", {"StackResourceSummaries": []})
+    cloudformation.add_response("describe_stacks", stack("CREATE_COMPLETE"))
     cloudformation.add_response("delete_stack", {}, {"StackName": ARN})
     cloudformation.add_response("describe_stacks", stack("DELETE_FAILED"))
     reason = "resource sg-0a1b has a dependent object"
