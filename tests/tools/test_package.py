@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.tools.conftest import commit, git
 from tools import environments, package
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,33 +66,6 @@ print("RESULT" + json.dumps({
     "python": list(sys.version_info[:2]),
 }))
 """
-
-
-def git(root: Path, *arguments: str) -> None:
-    known = ("-c", "user.name=Musher", "-c", "user.email=musher@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", "-C", str(root), *known, *arguments], check=True, capture_output=True)
-
-
-def commit(root: Path) -> None:
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "a state to pack")
-
-
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory) -> Path:
-    """A repository with what is packed, as it lies in this checkout, committed or not."""
-    root = tmp_path_factory.mktemp("sources")
-    for name in package.INPUTS:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    git(root, "init", "--quiet")
-    commit(root)
-    return root
-
-
-@pytest.fixture
-def checkout(sources: Path, tmp_path: Path) -> Path:
-    """A repository of the test's own."""
-    return Path(shutil.copytree(sources, tmp_path / "checkout"))
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"Airflow's UI: {address}" if not given.dry_run else "A dry run: nothing was changed.")
         else:
             Removal(account, settings, lambda bucket: ask(bucket, given.confirm)).run()
-            say("Everything is removed." if not given.dry_run else "A dry run: nothing was changed.")
+            say("No stack of the project is left." if not given.dry_run else "A dry run: nothing was changed.")
     except (SettingsError, InfrastructureError, NotPackable, BotoCoreError, ClientError) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
         return 1

@@ -53,6 +53,10 @@ class Account:
             self._clients[service] = client
         return self._clients[service]
 
+    def done(self, text: str) -> None:
+        """Say what a step has changed."""
+        self.say(f"{text} (rehearsed)" if self.dry_run else text)
+
     def check(self, account: str) -> str:
         """Whose credentials these are, as an ARN. Raises InfrastructureError for none, or another account's."""
         try:

@@ -29,12 +29,13 @@ class Deployment:
     """One run of `make deploy`."""
 
     def __init__(self, account: Account, settings: Settings, poll_seconds: float = ENVIRONMENT_POLL_SECONDS) -> None:
-        self.account, self.settings, self.say = account, settings, account.say
+        self.account, self.settings = account, settings
+        self.say, self.done = account.say, account.done
         self.quick = Waiting(say=self.say)
         self.slow = Waiting(poll_seconds, settings.wait_minutes, self.say)
         self.not_made: list[str] = []
 
-    def run(self, root: Path = package.ROOT) -> str:
+    def run(self, root: Path | None = None) -> str:
         """Do all of it; the address of Airflow's UI.
 
         Raises InfrastructureError, NotPackable, ClientError or BotoCoreError. An AWS without MWAA gets everything else
@@ -43,7 +44,7 @@ class Deployment:
         settings, client = self.settings, self.account.client
         who = self.account.check(settings.account)
         self.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
-        packed = package.pack(root)
+        packed = package.pack(root or package.ROOT)
         manifest = packed.manifest
         self.say(f"The package: commit {manifest['commit'][:12]}, for Airflow {manifest['airflow']}")
         vpc, subnets = self._network()
@@ -54,7 +55,8 @@ class Deployment:
         environment = self._environment(settings.mwaa_parameters(vpc, subnets, parameters), parameters)
         self._variable(variable)
         uploaded, removed = upload.put_dags(client("s3"), settings.bucket, packed)
-        self.say(f"DAGs, with ml_scripts and lambda: {uploaded} files uploaded, {removed} removed")
+        say = self.done if uploaded or removed else self.say
+        say(f"DAGs, with ml_scripts and lambda: {uploaded} files uploaded, {removed} removed")
         for each in self.not_made:
             self.say(f"Not made by this CloudFormation: {each}")
         if environment is None:
@@ -68,9 +70,26 @@ class Deployment:
         """The VPC and the subnets, made here unless they are named."""
         settings = self.settings
         if not settings.network.is_new:
+            self._check_subnets()
             return settings.network.vpc, settings.network.subnets
         made = self._stack(settings.network_stack, "network", settings.network_parameters(), self.quick).outputs()
         return made["VpcId"], tuple(made["SubnetIds"].split(","))
+
+    def _check_subnets(self) -> None:
+        """Whether the subnets are what MWAA takes, which it would only say after half an hour."""
+        network = self.settings.network
+        try:
+            answer = self.account.client("ec2").describe_subnets(SubnetIds=list(network.subnets))
+        except ClientError as error:
+            raise InfrastructureError(f"The subnets cannot be looked at: {said(error)}") from None
+        for each in answer["Subnets"]:
+            if each["VpcId"] != network.vpc:
+                raise InfrastructureError(f"{each['SubnetId']} is in {each['VpcId']}, not in {network.vpc}.")
+        zones = {each["AvailabilityZone"] for each in answer["Subnets"]}
+        if len(zones) < 2:
+            raise InfrastructureError(
+                f"Both subnets are in {', '.join(zones)}; Amazon MWAA asks for two private subnets in two zones."
+            )
 
     def _environment(self, parameters: Mapping[str, Any], running: Mapping[str, str]) -> dict[str, Any] | None:
         """The environment with its new package; none where CloudFormation did not make it."""
@@ -93,7 +112,10 @@ class Deployment:
         stack = Stack(self.account.client, name, waiting)
         self._settle(stack)
         changed = stack.deploy(body, given, self.settings.project)
-        self.say(f"The stack {name}: {'deployed' if changed else 'nothing to change'}")
+        if changed:
+            self.done(f"The stack {name}: deployed")
+        else:
+            self.say(f"The stack {name}: nothing to change")
         self.not_made += stack.not_made(content, given)
         return stack
 
@@ -120,7 +142,7 @@ class Deployment:
             _unless_missing(error)
             tags = [{"Key": "project", "Value": self.settings.project}]
             client.create_secret(Name=name, Description="Airflow's Variable musher.", SecretString=text, Tags=tags)
-        self.say(f"The Variable musher ({name}): set")
+        self.done(f"The Variable musher ({name}): set")
 
 
 def variable_name(project: str) -> str:

@@ -7,6 +7,7 @@ the DAG that removes it would be gone, and it would go on costing.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -47,7 +48,8 @@ class Removal:
         confirmed: Callable[[str], bool],
         poll_seconds: float = ENVIRONMENT_POLL_SECONDS,
     ) -> None:
-        self.account, self.settings, self.confirmed, self.say = account, settings, confirmed, account.say
+        self.account, self.settings, self.confirmed = account, settings, confirmed
+        self.say, self.done = account.say, account.done
         quick, slow = Waiting(say=self.say), Waiting(poll_seconds, settings.wait_minutes, self.say)
         self.network = Stack(account.client, settings.network_stack, quick)
         self.project = Stack(account.client, settings.project, quick)
@@ -65,9 +67,9 @@ class Removal:
         if infrastructure.delete(
             self.account.client, settings.project, empty_bucket=bool(bucket), waiting=self.project.waiting
         ):
-            self.say(f"The stack {settings.project}: deleted{f', with all that was in {bucket}' if bucket else ''}")
+            self.done(f"The stack {settings.project}: deleted{f', with all that was in {bucket}' if bucket else ''}")
         if self.network.delete():
-            self.say(f"The stack {settings.network_stack}: deleted")
+            self.done(f"The stack {settings.network_stack}: deleted")
         self._say_what_is_left()
 
     def _refuse_while_running(self) -> None:
@@ -109,18 +111,18 @@ class Removal:
         if there and not is_aws(self.mwaa.client):
             self._remove_policy()
         if self.mwaa.delete():
-            self.say(f"The stack {self.settings.mwaa_stack}: deleted")
+            self.done(f"The stack {self.settings.mwaa_stack}: deleted")
         secrets, logs = self.account.client("secretsmanager"), self.account.client("logs")
         secret = variable_name(self.settings.project)
         # One that the stack did not make. It holds names and ARNs, nothing to be recovered.
         if _is_there(lambda: secrets.describe_secret(SecretId=secret)):
             secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
-            self.say(f"The secret {secret}: deleted")
+            self.done(f"The secret {secret}: deleted")
         for group in log_groups(self.settings.project):
             found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
             if group in [each["logGroupName"] for each in found]:
                 logs.delete_log_group(logGroupName=group)
-                self.say(f"The log group {group}: deleted")
+                self.done(f"The log group {group}: deleted")
 
     def _remove_policy(self) -> None:
         """moto deletes a stack without its managed policies, which then hold the role: this takes it off before."""
@@ -147,6 +149,8 @@ def running(account: Account, settings: Settings) -> Iterator[Running]:
     """What of the project costs by the hour, outside the stacks: what report_running_costs lists, less the storage."""
     sys.path.insert(0, str(ROOT / "plugins"))  # as Airflow does
     from musher.running_costs import RunningCosts
+
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # which Airflow, just imported, turns up
 
     now = dt.datetime.now(dt.UTC)
     costs = RunningCosts(account.client, project=settings.project, bucket=settings.bucket, unused_days=7, now=now)

@@ -43,11 +43,10 @@ def put_dags(s3: Any, bucket: str, package: Package) -> tuple[int, int]:
     The DAGs themselves come last, after what they read, and then the manifest, which says what is deployed.
     """
     files = {name: content for name, content in package.files.items() if name.startswith("dags/")}
-    ordered = sorted(files, key=lambda name: (name != IGNORE, name.count("/") == 1, name))
-    wanted = {FOLDER + name: files[name] for name in ordered}
     there = listed(s3, bucket, DAGS)
-    uploaded = sync(s3, bucket, wanted, there)
-    gone = sorted(there.keys() - wanted.keys())
+    ordered = sorted(files.keys() - {IGNORE}, key=lambda name: (name.count("/") == 1, name))
+    uploaded = sync(s3, bucket, {FOLDER + name: files[name] for name in ordered}, there)
+    gone = sorted(there.keys() - {FOLDER + name for name in files})
     for start in range(0, len(gone), AT_ONCE):
         objects = [{"Key": key} for key in gone[start : start + AT_ONCE]]
         s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
