@@ -43,6 +43,11 @@ def checkout(sources: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def packed(sources: Path) -> package.Package:
+    return package.pack(sources)
+
+
+@pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One local AWS for all tests that deploy; each of them has a project of its own in it."""
     daemon = start_daemon(tmp_path_factory.mktemp("account"))

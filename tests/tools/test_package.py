@@ -69,11 +69,6 @@ print("RESULT" + json.dumps({
 
 
 @pytest.fixture(scope="session")
-def packed(sources: Path) -> package.Package:
-    return package.pack(sources)
-
-
-@pytest.fixture(scope="session")
 def mwaa(packed: package.Package, tmp_path_factory) -> Path:
     """The folders as MWAA lays them: dags/ and plugins/ in one home, and nothing else of this project."""
     written = tmp_path_factory.mktemp("build") / "mwaa"

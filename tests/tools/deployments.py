@@ -1,0 +1,72 @@
+"""What the tests of deployments share: an environment in the local AWS, and a record of the calls that leave for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+
+from tests.local_aws.conftest import Daemon
+from tools.deployment.account import READS, Account
+from tools.deployment.rehearsal import Rehearsal
+from tools.deployment.settings import Settings, settings_of
+
+ACCOUNT = "123456789012"
+
+
+def settings(daemon: Daemon, project: str, **more: Any) -> Settings:
+    """An environment in the account's default network."""
+    ec2 = daemon.client("ec2")
+    vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+    found = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    subnets = sorted(each["SubnetId"] for each in found if each["AvailabilityZone"][-1] in "ab")
+    given = {
+        "account": ACCOUNT,
+        "region": "us-east-1",
+        "project": project,
+        "network": {"VpcId": vpc, "SubnetIds": subnets},
+        "musher": {"SshCidr": "127.0.0.1/32"},
+    }
+    return settings_of("local", {**given, **more})
+
+
+class Session:
+    """An account as a deployment sees it, the lines that it said, and the calls that AWS got."""
+
+    def __init__(self, daemon: Daemon, rehearsal: Rehearsal | None = None) -> None:
+        self.said: list[str] = []
+        self.calls: list[tuple[str, str]] = []
+        keys = {"aws_access_key_id": "AKIATESTTESTTESTTEST", "aws_secret_access_key": "test"}
+        self.account = Account("us-east-1", self.said.append, rehearsal, endpoint_url=daemon.url, **keys)
+
+    @property
+    def writes(self) -> list[str]:
+        """The calls that were sent and do not only read, as `s3 PutObject`."""
+        return [f"{service} {name}" for service, name in self.calls if not name.startswith(READS)]
+
+    @property
+    def rehearsed(self) -> list[str]:
+        """The writes that a dry run says it would make."""
+        lines = [line.split() for line in self.said if line.startswith("  would call")]
+        return [f"{words[2]} {words[3]}" for words in lines]
+
+
+@contextlib.contextmanager
+def session(daemon: Daemon, rehearsal: Rehearsal | None = None) -> Iterator[Session]:
+    """A session that records what is about to be sent, whichever client sends it: at botocore's last event before."""
+    made = Session(daemon, rehearsal)
+
+    def record(event_name: str, **_: Any) -> None:
+        _, service, operation = event_name.split(".")
+        made.calls.append((service.replace("secrets-manager", "secretsmanager"), operation))
+
+    boto3.setup_default_session()
+    events = boto3.DEFAULT_SESSION.events
+    events.register("before-send", record)
+    try:
+        yield made
+    finally:
+        events.unregister("before-send", record)
+        boto3.DEFAULT_SESSION = None

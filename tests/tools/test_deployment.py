@@ -1,0 +1,310 @@
+"""`make deploy` against the local AWS, which has everything that it needs but Amazon MWAA."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from musher.config import Environment as Variable
+
+from tests.tools.conftest import commit
+from tests.tools.deployments import ACCOUNT, session, settings
+from tools import infrastructure, package
+from tools.cloudformation import InfrastructureError
+from tools.deployment import __main__ as command
+from tools.deployment import upload
+from tools.deployment.deploy import Deployment
+from tools.deployment.destroy import Removal
+from tools.deployment.rehearsal import Rehearsal
+from tools.deployment.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_MWAA = "This AWS has no Amazon MWAA: everything else is deployed, and there is no Airflow and no UI."
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and a package needs it")
+
+
+def deploy(daemon: Any, asked: Any, root: Path, rehearsal: Rehearsal | None = None) -> Any:
+    """Deploy as far as the local AWS reaches; the session that did."""
+    with session(daemon, rehearsal) as here:
+        deployment = Deployment(here.account, asked, poll_seconds=0)
+        if rehearsal:
+            here.address = deployment.run(root)
+        else:
+            with pytest.raises(InfrastructureError) as ended:
+                deployment.run(root)
+            assert str(ended.value).startswith(NO_MWAA)
+    return here
+
+
+def objects(daemon: Any, bucket: str) -> dict[str, bytes]:
+    s3 = daemon.client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed}
+
+
+def test_everything_but_mwaa_is_deployed(account, sources, packed):
+    asked = settings(account, "whole")
+    here = deploy(account, asked, sources)
+    # The stacks, and what of them this CloudFormation left out, in so many words.
+    assert "The stack whole: deployed" in here.said
+    assert [line for line in here.said if line.startswith("Not made")] == [
+        "Not made by this CloudFormation: BucketPolicy (AWS::S3::BucketPolicy)",
+        "Not made by this CloudFormation: Variable (AWS::SecretsManager::Secret)",
+        "Not made by this CloudFormation: Environment (AWS::MWAA::Environment)",
+    ]
+    roles = account.client("iam").list_attached_role_policies(RoleName="whole-airflow")["AttachedPolicies"]
+    assert len(roles) == 1
+    # The Variable, as the DAGs read it.
+    secret = account.client("secretsmanager").get_secret_value(SecretId="whole/variables/musher")["SecretString"]
+    env = Variable.from_params({**json.loads(secret), "kind": "local"})
+    assert (env.project, env.bucket) == ("whole", f"whole-{ACCOUNT}")
+    # The package: the folder of the DAGs is the package's, to the byte.
+    there = objects(account, asked.bucket)
+    dags = {f"mwaa/{name}": content for name, content in packed.files.items() if name.startswith("dags/")}
+    assert {key: content for key, content in there.items() if key.startswith("mwaa/dags/")} == dags
+    (plugins,) = [key for key in there if key.endswith("plugins.zip")]
+    assert there[plugins] == packed.files["plugins.zip"]
+    assert json.loads(there["mwaa/manifest.json"])["commit"] == packed.manifest["commit"]
+    parameters = account.client("cloudformation").describe_stacks(StackName="whole-mwaa")["Stacks"][0]["Parameters"]
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
+    assert (values["PluginsPath"], values["PluginsVersion"]) == (plugins, "null")  # this bucket keeps no versions
+    assert values["AirflowVersion"] == packed.manifest["airflow"]
+
+
+def test_a_second_deployment_writes_nothing(account, sources):
+    asked = settings(account, "twice")
+    assert deploy(account, asked, sources).writes
+    again = deploy(account, asked, sources)
+    assert again.writes == []
+    assert again.calls, "the record is empty: it would show no write either"
+    assert "The stack twice-mwaa: nothing to change" in again.said
+
+
+def test_a_dry_run_says_what_a_deployment_does_and_does_nothing(account, sources):
+    # GIVEN an account without the project
+    asked = settings(account, "dry", network="new")
+    # WHEN it is rehearsed
+    dry = deploy(account, asked, sources, Rehearsal())
+    # THEN no write was sent, and there is nothing
+    assert dry.writes == []
+    assert ("s3", "HeadObject") in dry.calls
+    assert dry.address == "https://<the environment's>"
+    assert [each["Name"] for each in account.client("s3").list_buckets()["Buckets"] if "dry" in each["Name"]] == []
+    # AND the writes are those that a deployment makes, in their order; but this CloudFormation makes no secret
+    wet = deploy(account, asked, sources)
+    made = [each for each in wet.writes if each != "secretsmanager CreateSecret"]
+    assert dry.rehearsed == made
+    assert len(made) > 30
+
+
+def test_a_dry_run_of_what_is_there_rehearses_only_what_has_changed(account, checkout):
+    asked = settings(account, "changed")
+    deploy(account, asked, checkout)
+    (checkout / "dags" / "remove_deployment.py").unlink()
+    with (checkout / "plugins/musher/names.py").open("a") as file:
+        file.write("# another\n")
+    commit(checkout)
+    dry = deploy(account, asked, checkout, Rehearsal())
+    assert dry.writes == []
+    assert dry.rehearsed == [
+        "s3 PutObject",  # the plugins
+        "cloudformation UpdateStack",
+        "s3 DeleteObjects",  # the DAG that is gone
+        "s3 PutObject",  # the manifest
+    ]
+
+
+def test_dags_come_after_the_environment_and_after_what_they_read(account, sources):
+    dry = deploy(account, settings(account, "ordered"), sources, Rehearsal())
+    order = {line.split("Key=")[1].split()[0]: at for at, line in enumerate(dry.said) if "PutObject" in line}
+    running = max(at for at, line in enumerate(dry.said) if "mwaa GetEnvironment" in line)
+    stack = max(at for at, line in enumerate(dry.said) if "CreateStack StackName=ordered-mwaa" in line)
+    dags = [order[key] for key in order if key.startswith("mwaa/dags/") and key.endswith(".py") and key.count("/") == 2]
+    assert dags, "there are no DAGs"
+    assert order["mwaa/dags/.airflowignore"] < stack < running < min(dags)
+    assert order["mwaa/dags/ml_scripts/train.py"] < min(dags)
+    assert max(order.values()) == order["mwaa/manifest.json"]
+
+
+class RolledBack(Rehearsal):
+    """An AWS whose environment does not take the new package."""
+
+    def __init__(self, **environment: Any) -> None:
+        super().__init__()
+        self.environment = environment
+
+    def _mwaa_GetEnvironment(self, given: Any) -> dict[str, Any]:
+        return {"Environment": {**super()._mwaa_GetEnvironment(given)["Environment"], **self.environment}}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (
+            {"PluginsS3ObjectVersion": "old", "LastUpdate": {"Error": {"ErrorCode": "E", "ErrorMessage": "no pip"}}},
+            "runs another package, with PluginsS3ObjectVersion 'old' where '<version of mwaa/plugins/",
+        ),
+        ({"Status": "UPDATE_FAILED"}, "The environment failed is UPDATE_FAILED; its DAGs are as they were."),
+    ],
+)
+def test_an_environment_that_does_not_run_the_plugins_gets_no_dags(account, sources, environment, sentence):
+    with session(account, RolledBack(**environment)) as here:
+        with pytest.raises(InfrastructureError) as ended:
+            Deployment(here.account, settings(account, "failed"), poll_seconds=0).run(sources)
+    assert sentence in str(ended.value)
+    assert not [line for line in here.said if "PutObject" in line and "mwaa/dags/" in line and ".py" in line]
+
+
+def test_a_deployment_that_was_broken_off_is_taken_up(account, sources, monkeypatch):
+    asked = settings(account, "broken")
+    with monkeypatch.context() as broken:
+        broken.setattr(upload, "put_dags", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with session(account) as here, pytest.raises(KeyboardInterrupt):
+            Deployment(here.account, asked, poll_seconds=0).run(sources)
+    again = deploy(account, asked, sources)
+    assert not [each for each in again.writes if each.startswith("cloudformation")]
+    assert "s3 PutObject" in again.writes
+
+
+def test_another_account_is_refused_before_anything_else(account, sources):
+    asked = settings(account, "guarded", account="111122223333")
+    for action in (Deployment, lambda *given: Removal(*given, confirmed=lambda bucket: True)):
+        with session(account) as here, pytest.raises(InfrastructureError) as refused:
+            action(here.account, asked).run()
+        assert str(refused.value).startswith(
+            "These credentials are of the account 123456789012, and the settings are for"
+        )
+        assert here.calls == [("sts", "GetCallerIdentity")]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda vpc, subnets: {"VpcId": "vpc-0a1b", "SubnetIds": subnets}, " is in vpc-"),
+        (lambda vpc, subnets: {"VpcId": vpc, "SubnetIds": [subnets[0], "subnet-0a1b"]}, "The subnets cannot be looked"),
+    ],
+)  # fmt: skip
+def test_subnets_that_mwaa_would_not_take_are_refused_before_anything_is_made(account, sources, change, sentence):
+    right = settings(account, "subnets").network
+    asked = settings(account, "subnets", network=change(right.vpc, list(right.subnets)))
+    with session(account) as here, pytest.raises(InfrastructureError) as refused:
+        Deployment(here.account, asked).run(sources)
+    assert sentence in str(refused.value)
+    assert here.writes == []
+
+
+def test_two_subnets_of_one_zone_are_refused(account, sources):
+    ec2 = account.client("ec2")
+    right = settings(account, "zone").network
+    (first,) = ec2.describe_subnets(SubnetIds=[right.subnets[0]])["Subnets"]
+    there = ec2.describe_vpcs(VpcIds=[right.vpc])["Vpcs"][0]["CidrBlock"].split(".")
+    block = f"{there[0]}.{there[1]}.250.0/24"
+    twin = ec2.create_subnet(VpcId=right.vpc, CidrBlock=block, AvailabilityZone=first["AvailabilityZone"])
+    name = twin["Subnet"]["SubnetId"]
+    try:
+        asked = settings(account, "zone", network={"VpcId": right.vpc, "SubnetIds": [right.subnets[0], name]})
+        with session(account) as here, pytest.raises(InfrastructureError, match="two private subnets in two zones"):
+            Deployment(here.account, asked).run(sources)
+        assert here.writes == []
+    finally:
+        ec2.delete_subnet(SubnetId=name)
+
+
+def run(daemon: Any, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = {
+        "AWS_ENDPOINT_URL": daemon.url, "AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
+        "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "tools.deployment", *arguments], capture_output=True, text=True, cwd=ROOT,
+        env={name: value for name, value in {**given, **environment}.items() if value}, stdin=subprocess.DEVNULL,
+        timeout=240,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+@pytest.mark.parametrize(
+    ("name", "environment", "sentence"),
+    [
+        ("", {}, "Say which environment: ENV="),
+        ("nowhere", {}, "The settings infra/environments/nowhere.yaml cannot be read"),
+        ("example", {}, "These credentials are of the account 123456789012, and the settings are for 111122223333"),
+        ("example", {"AWS_ACCESS_KEY_ID": ""}, "AWS cannot be asked whose credentials these are: "),
+    ],
+)
+def test_a_wrong_command_ends_with_one_sentence(account, verb, name, environment, sentence):
+    ended = run(account, verb, name, **environment)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"{verb}: {sentence}")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def here(monkeypatch, account, sources):
+    """The command line in this process, on the packed sources, with the local AWS as its AWS."""
+    monkeypatch.setattr(package, "ROOT", sources)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTTESTTESTTEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    yield
+    boto3.DEFAULT_SESSION = None
+
+
+def test_the_command_line(account, here, tmp_path, capsys):
+    asked = settings(account, "typed").network
+    file = tmp_path / "typed.yaml"
+    file.write_text(json.dumps({
+        "account": ACCOUNT, "region": "us-east-1", "project": "typed", "musher": {"SshCidr": "127.0.0.1/32"},
+        "network": {"VpcId": asked.vpc, "SubnetIds": list(asked.subnets)},
+    }))  # fmt: skip
+    assert command.main(["deploy", str(file), "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "deploy: A dry run: nothing was changed."
+    assert command.main(["deploy", str(file)]) == 1
+    ended = capsys.readouterr()
+    assert ended.err.startswith(f"deploy: {NO_MWAA}")
+    assert ended.out.splitlines()[0].startswith("deploy: typed: project typed in 123456789012, us-east-1, as arn:aws:")
+    assert command.main(["destroy", str(file), "--confirm", f"typed-{ACCOUNT}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "destroy: No stack of the project is left."
+
+
+@pytest.mark.parametrize("target", ["deploy", "destroy"])
+def test_make_hands_its_variables_over(target):
+    asked = ["make", "-n", target, "ENV=production", "DRY_RUN=1", "CONFIRM=musher-111122223333"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f'tools.deployment {target} "production" --dry-run' in done.stdout
+    assert ('--confirm "musher-111122223333"' in done.stdout) is (target == "destroy")
+
+
+@pytest.mark.aws
+@pytest.mark.skipif(
+    os.environ.get("MUSHER_TEST_AWS") != "1" or not os.environ.get("MUSHER_TEST_ENV"),
+    reason="makes and removes an environment in an account, about an hour and its costs: set MUSHER_TEST_AWS=1 and "
+    "MUSHER_TEST_ENV=<a name in infra/environments/, of a project that is not there>",
+)
+@pytest.mark.timeout(3 * 3600)
+def test_an_account_gets_an_environment_and_loses_it_again(capsys):
+    name = os.environ["MUSHER_TEST_ENV"]
+    asked = load_settings(name)
+    client = lambda service: boto3.client(service, region_name=asked.region)  # noqa: E731
+    with pytest.raises(InfrastructureError, match="There is no stack"):
+        infrastructure.outputs(client, asked.project)
+    try:
+        assert command.main(["deploy", name]) == 0
+        assert "Airflow's UI: https://" in capsys.readouterr().out
+        assert command.main(["deploy", name, "--dry-run"]) == 0
+        assert "would call" not in capsys.readouterr().out
+    finally:
+        assert command.main(["destroy", name, "--confirm", asked.bucket]) == 0
+    with pytest.raises(InfrastructureError, match="There is no stack"):
+        infrastructure.outputs(client, asked.project)
