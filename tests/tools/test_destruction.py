@@ -1,0 +1,135 @@
+"""`make destroy` against the local AWS: what it asks before it removes anything, and that nothing is left."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from typing import Any
+
+import pytest
+
+from tests.infra.conftest import left
+from tests.local_aws.ec2_hosts import Hosts
+from tests.tools.deployments import ACCOUNT, session, settings
+from tools.cloudformation import InfrastructureError
+from tools.deployment.deploy import Deployment
+from tools.deployment.destroy import BY_HAND, Removal, ask
+from tools.deployment.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and a package needs it")
+
+
+def deployed(daemon: Any, project: str, sources: Any, **more: Any) -> Any:
+    """An environment, deployed as far as the local AWS reaches."""
+    asked = settings(daemon, project, **more)
+    with session(daemon) as here, pytest.raises(InfrastructureError, match=r"^This AWS has no Amazon MWAA"):
+        Deployment(here.account, asked, poll_seconds=0).run(sources)
+    return asked
+
+
+def destroy(daemon: Any, asked: Any, *, yes: bool = True, rehearsal: Rehearsal | None = None) -> Any:
+    with session(daemon, rehearsal) as here:
+        Removal(here.account, asked, lambda bucket: yes, poll_seconds=0).run()
+    return here
+
+
+def secrets(daemon: Any, project: str) -> list[str]:
+    listed = daemon.client("secretsmanager").list_secrets()["SecretList"]
+    return [each["Name"] for each in listed if each["Name"].startswith(f"{project}/")]
+
+
+def policies(daemon: Any, project: str) -> list[str]:
+    listed = daemon.client("iam").list_policies(Scope="Local")["Policies"]
+    return [each["PolicyName"] for each in listed if each["PolicyName"].startswith(f"{project}-")]
+
+
+def test_nothing_of_the_project_is_left(account, sources):
+    asked = deployed(account, "gone", sources)
+    logs = account.client("logs")
+    for group in ("airflow-gone-Task", "airflow-gone-too-Task"):  # the second is another project's
+        logs.create_log_group(logGroupName=group)
+    assert (len(secrets(account, "gone")), len(policies(account, "gone"))) == (1, 1)
+    here = destroy(account, asked)
+    assert left(account, "gone") == ["airflow-gone-too-Task"]
+    assert (secrets(account, "gone"), policies(account, "gone")) == ([], [])
+    assert f"The stack gone: deleted, with all that was in gone-{ACCOUNT}" in here.said
+    # AND once more there is nothing to do
+    assert destroy(account, asked).writes == []
+    logs.delete_log_group(logGroupName="airflow-gone-too-Task")
+
+
+def test_without_a_confirmation_nothing_is_removed(account, sources):
+    asked = deployed(account, "kept", sources)
+    everything = left(account, "kept")
+    with session(account) as here, pytest.raises(InfrastructureError) as refused:
+        Removal(here.account, asked, lambda bucket: False).run()
+    assert str(refused.value).startswith(f"Nothing was removed: the bucket kept-{ACCOUNT} has data sets")
+    assert str(refused.value).endswith(f"say CONFIRM=kept-{ACCOUNT}.")
+    assert here.writes == []
+    assert left(account, "kept") == everything
+
+
+def test_a_dry_run_removes_nothing_and_says_what_would_be(account, sources):
+    asked = deployed(account, "rehearsed", sources)
+    everything = left(account, "rehearsed")
+    dry = destroy(account, asked, yes=False, rehearsal=Rehearsal())
+    assert dry.writes == []
+    assert left(account, "rehearsed") == everything
+    assert dry.rehearsed == destroy(account, asked).writes
+    assert [line for line in dry.rehearsed if "DeleteStack" in line] == ["cloudformation DeleteStack"] * 2
+
+
+def test_while_something_runs_nothing_is_removed(account, sources):
+    asked = deployed(account, "busy", sources)
+    hosts = Hosts(account)
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "project", "Value": "busy"}]}]
+    try:
+        instance = hosts.run(TagSpecifications=tags)
+        hosts.wait(instance, "running", seconds=120)
+        with session(account) as here, pytest.raises(InfrastructureError) as refused:
+            Removal(here.account, asked, lambda bucket: True).run()
+        lines = str(refused.value).splitlines()
+        assert lines[0] == "Nothing was removed: this project still has"
+        assert f"aws ec2 terminate-instances --instance-ids {instance}" in lines[1]
+        assert lines[-1].startswith("Run the DAG remove_deployment")
+        assert here.writes == []
+    finally:
+        hosts.ec2.terminate_instances(InstanceIds=hosts.launched)
+        for each in hosts.launched:
+            hosts.wait(each, "terminated", seconds=120)
+
+
+def test_everything_that_costs_can_be_ended_by_hand():
+    from musher import running_costs
+
+    kinds = {running_costs.ENDPOINT, running_costs.PROVISIONED, running_costs.TRAINING_JOB, running_costs.TUNING_JOB}
+    assert BY_HAND.keys() == kinds | {running_costs.INSTANCE}
+
+
+@pytest.mark.parametrize(
+    ("given", "typed", "expected"),
+    [
+        ("musher-1", None, True),
+        ("musher-2", "musher-1", False),  # a wrong CONFIRM is no slip of the keyboard: nobody is asked again
+        ("", "musher-1\n", True),
+        ("", " musher-1 ", True),
+        ("", "yes", False),
+        ("", "", False),
+    ],
+)
+def test_only_the_name_of_the_bucket_confirms(given, typed, expected):
+    assert ask("musher-1", given, lambda prompt: typed) is expected
+
+
+def test_without_a_terminal_nobody_is_asked(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("musher-1\n"))
+    assert ask("musher-1") is False
+
+
+def test_the_local_aws_does_not_take_a_network_down(account, sources):
+    """A gap of moto's CloudFormation: on AWS the network goes with its stack. A test that fails here is good news."""
+    asked = deployed(account, "networked", sources, network="new")
+    vpc = account.client("cloudformation").describe_stacks(StackName="networked-network")["Stacks"][0]["Outputs"][0]
+    with pytest.raises(InfrastructureError, match=f"networked-network cannot be deleted: The vpc {vpc['OutputValue']}"):
+        destroy(account, asked)
+    assert [name for name in left(account, "networked") if name.startswith("networked")] == []
