@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 import botocore.session
@@ -24,10 +24,12 @@ SERVICES = {
     "iam": "iam",
     "lambda": "lambda",
     "logs": "logs",
+    "mwaa": "airflow",
     "resourcegroupstaggingapi": "tag",
     "s3": "s3",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
+    "secretsmanager": "secretsmanager",
     "ssm": "ssm",
 }
 # Operations whose action has another name. Source: Service Authorization Reference, Amazon S3 and AWS Lambda.
@@ -75,13 +77,13 @@ def words(file: Path) -> set[str]:
     return attributes | texts | {beginning + text for beginning in beginnings for text in texts}
 
 
-def needed(files: Iterable[Path]) -> dict[str, list[set[str]]]:
+def needed(files: Iterable[Path], no_calls: Set[str] = frozenset(NO_CALLS)) -> dict[str, list[set[str]]]:
     """Each call of the code: what it needs, as sets of actions of which one has to be allowed as a whole.
 
     There is more than one set where services have an operation of the same name, such as ListTags.
     """
     calls: dict[str, list[set[str]]] = {}
-    found = set().union(*(words(file) for file in files)) - NO_CALLS
+    found = set().union(*(words(file) for file in files)) - no_calls
     for word in sorted(found & (operations().keys() | TRANSFERS.keys())):
         if word in TRANSFERS:
             calls[word] = [TRANSFERS[word]]

@@ -10,6 +10,10 @@ from typing import Any
 
 # A resource is the project's own when its ARN carries the project's name, or comes from a resource of the template.
 OWN = re.compile(r"\$\{(ProjectName|SubnetId|DatasetBucket|[A-Z]\w+\.(Arn|GroupId))\}")
+# A role of the template itself, or one of the main template's, by its whole name.
+ROLE = re.compile(r"^\$\{\w+Role\.Arn\}$|:role/\$\{ProjectName\}-[a-z0-9]+$")
+# Who a token has to be from, so that not everybody with one may take a role.
+TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
 SECRETS = re.compile(r"AKIA[0-9A-Z]{16}|-----BEGIN|(?i:password|passwd|secret|api.?key|private.?key)\b")
 
 
@@ -87,7 +91,7 @@ def broken(template: Mapping[str, Any]) -> list[str]:
     for name, resource in template["Resources"].items():
         found += _resource(name, resource)
     text = json.dumps(template["Resources"]) + json.dumps(template.get("Parameters", {}))
-    text = text.replace("AWS::SecretsManager::Secret", "")  # a type, no secret
+    text = re.sub(r"AWS::SecretsManager::Secret|secretsmanager:\w+|:secret:", "", text)  # a type, actions, an ARN
     found += [f"{secret.group()!r} looks like a secret" for secret in SECRETS.finditer(text)]
     return found
 
@@ -107,7 +111,7 @@ def _statement(each: Statement) -> Iterator[str]:
         service = each.text.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService")
         if each.actions != ["iam:PassRole"] or not service:
             yield f"{each.name} passes roles without naming the service"
-        if not all(re.fullmatch(r"\$\{\w+Role\.Arn\}", arn) for arn in arns(each.text["Resource"])):
+        if not all(ROLE.search(arn) for arn in arns(each.text["Resource"])):
             yield f"{each.name} passes roles that are not the template's"
 
 
@@ -119,8 +123,17 @@ def _resource(name: str, resource: Mapping[str, Any]) -> Iterator[str]:
         if properties.keys() & {"ManagedPolicyArns", "Policies"}:
             yield f"{name} has policies that no rule looks at"
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
-            if "*" in json.dumps(statement["Principal"]) or statement["Action"] != "sts:AssumeRole":
+            if "*" in json.dumps(statement["Principal"]) or not _names_who(statement):
                 yield f"{name} may be taken by anybody"
     if resource["Type"] == "AWS::S3::BucketPolicy":
         allows = [each for each in properties["PolicyDocument"]["Statement"] if each["Effect"] != "Deny"]
         yield from (f"{name} allows {each['Action']}" for each in allows)
+
+
+def _names_who(statement: Mapping[str, Any]) -> bool:
+    """Whether a trust policy's statement says who may take the role: a principal, or a token's audience and subject."""
+    if statement["Action"] == "sts:AssumeRole":
+        return "Federated" not in statement["Principal"]
+    named = statement.get("Condition", {}).get("StringEquals", {})
+    exact = all(key in named and "*" not in json.dumps(named[key]) for key in TOKEN)
+    return statement["Action"] == "sts:AssumeRoleWithWebIdentity" and exact

@@ -1,0 +1,194 @@
+"""The role that GitHub's workflow deploys with: who may take it, and that it may do what a deployment does, no more."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from tests.infra import calls, policy_rules
+from tests.infra.test_template import lint
+from tests.tools.test_workflows import workflow
+from tools.cloudformation import FOLDER, load
+
+PATH = FOLDER / "github.yaml"
+TEMPLATE = load(PATH.read_text())
+POLICIES = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::IAM::ManagedPolicy"]
+DEPLOYED = [load((FOLDER / name).read_text())["Resources"] for name in ("musher.yaml", "mwaa.yaml")]
+
+# What CloudFormation calls for each type of resource, as far as our templates use its properties: to make it, to look
+# at it, to change it, and to take it back when the rest fails.
+# Source: the types' schemas of CloudFormation (handlers, permissions), as of November 2026.
+CALLED = {
+    "AWS::Budgets::Budget": {"budgets:ModifyBudget", "budgets:ViewBudget"},
+    "AWS::EC2::SecurityGroup": {
+        "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateSecurityGroup",
+        "ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags", "ec2:DescribeInstances",
+        "ec2:DescribeSecurityGroups", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+    },
+    "AWS::EC2::SecurityGroupIngress": {
+        "ec2:AuthorizeSecurityGroupIngress", "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups",
+        "ec2:RevokeSecurityGroupIngress", "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
+    },
+    "AWS::IAM::InstanceProfile": {
+        "iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:DeleteInstanceProfile",
+        "iam:GetInstanceProfile", "iam:PassRole", "iam:RemoveRoleFromInstanceProfile",
+    },
+    "AWS::IAM::ManagedPolicy": {
+        "iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy",
+        "iam:DeletePolicyVersion", "iam:DetachRolePolicy", "iam:GetPolicy", "iam:GetPolicyVersion",
+        "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
+    },
+    "AWS::IAM::Policy": {"iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"},
+    "AWS::IAM::Role": {
+        "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+        "iam:ListRolePolicies", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+        "iam:UpdateRoleDescription",
+    },
+    "AWS::Logs::LogGroup": {
+        "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteRetentionPolicy", "logs:DescribeLogGroups",
+        "logs:GetDataProtectionPolicy", "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource",
+        "logs:UntagResource",
+    },
+    # What MWAA asks of whoever calls it. Source: its user guide, "Accessing an Amazon MWAA environment".
+    "AWS::MWAA::Environment": {
+        "airflow:CreateEnvironment", "airflow:DeleteEnvironment", "airflow:GetEnvironment", "airflow:TagResource",
+        "airflow:UntagResource", "airflow:UpdateEnvironment", "ec2:CreateVpcEndpoint", "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSubnets", "ec2:DescribeVpcs", "iam:CreateServiceLinkedRole", "iam:PassRole",
+        "s3:GetEncryptionConfiguration",
+    },
+    "AWS::S3::Bucket": {
+        "s3:CreateBucket", "s3:DeleteBucket", "s3:GetAccelerateConfiguration", "s3:GetAnalyticsConfiguration",
+        "s3:GetBucketCORS", "s3:GetBucketLogging", "s3:GetBucketNotification", "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketOwnershipControls", "s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging",
+        "s3:GetBucketVersioning", "s3:GetBucketWebsite", "s3:GetEncryptionConfiguration",
+        "s3:GetIntelligentTieringConfiguration", "s3:GetInventoryConfiguration", "s3:GetLifecycleConfiguration",
+        "s3:GetMetricsConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket",
+        "s3:PutBucketOwnershipControls", "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging",
+        "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
+    },
+    "AWS::S3::BucketPolicy": {"s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"},
+    "AWS::SecretsManager::Secret": {
+        "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret",
+        "secretsmanager:GetSecretValue", "secretsmanager:TagResource", "secretsmanager:UntagResource",
+        "secretsmanager:UpdateSecret",
+    },
+}  # fmt: skip
+# Tags of a stack, which its creation and its updates carry. Source: CloudFormation user guide, on controlling access.
+TAGS = {"cloudformation:TagResource"}
+# What of the code a deployment runs; nothing of it deletes a stack of AWS's.
+CODE = [calls.ROOT / "tools/cloudformation.py"] + [
+    calls.ROOT / f"tools/deployment/{name}.py" for name in ("account", "deploy", "environment", "upload")
+]
+NOT_DEPLOY = {"delete_stack"}
+
+
+def allowed() -> set[str]:
+    return {action for each in policy_rules.statements(TEMPLATE) for action in each.actions}
+
+
+def called() -> set[str]:
+    return {action for resources in DEPLOYED for each in resources.values() for action in CALLED[each["Type"]]}
+
+
+def test_cfn_lint_finds_nothing():
+    found = lint(PATH)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_every_rule_is_kept():
+    assert policy_rules.broken(TEMPLATE) == []
+    assert len(list(policy_rules.statements(TEMPLATE))) > 20, "the rules looked at nothing"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_policy_fits(policy):
+    """IAM quotas: a managed policy has at most 6,144 characters, and a role at most 10 of them."""
+    document = TEMPLATE["Resources"][policy]["Properties"]["PolicyDocument"]
+    assert len(json.dumps(document, separators=(",", ":"))) < 6_144
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trust: trust["Condition"]["StringEquals"].pop("token.actions.githubusercontent.com:sub"),
+        lambda trust: trust["Condition"]["StringEquals"].pop("token.actions.githubusercontent.com:aud"),
+        lambda trust: trust["Condition"]["StringEquals"].update(
+            {"token.actions.githubusercontent.com:sub": {"Fn::Sub": "repo:${Repository}:*"}}
+        ),
+        lambda trust: trust.update(Condition={"StringLike": trust["Condition"]["StringEquals"]}),
+        lambda trust: trust.update(Action="sts:AssumeRole"),
+    ],
+)
+def test_a_role_that_any_token_may_take_is_found(change):
+    template = copy.deepcopy(TEMPLATE)
+    (trust,) = template["Resources"]["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    change(trust)
+    assert "DeployRole may be taken by anybody" in policy_rules.broken(template)
+
+
+def test_only_the_environment_of_one_repository_may_take_the_role():
+    (trust,) = TEMPLATE["Resources"]["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    subject = trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+    assert subject == {"Fn::Sub": "repo:${Repository}:environment:${GitHubEnvironment}"}
+
+
+def test_the_credentials_last_as_long_as_a_deployment():
+    """The first one waits for the environment's creation: an hour, the default, may not be enough."""
+    steps = workflow("deploy")["jobs"]["deploy"]["steps"]
+    (given,) = [each["with"] for each in steps if "configure-aws-credentials" in each.get("uses", "")]
+    assert given["role-duration-seconds"] == TEMPLATE["Resources"]["DeployRole"]["Properties"]["MaxSessionDuration"]
+
+
+def test_every_call_of_a_deployment_has_its_action():
+    needed = calls.needed(CODE, no_calls=calls.NO_CALLS - {"get_template"})
+    missing = {call: sets for call, sets in needed.items() if not any(each <= allowed() for each in sets)}
+    assert missing.keys() <= NOT_DEPLOY, "add the action to infra/github.yaml"
+    assert {"get_template", "get_environment", "put_object", "update_stack"} <= needed.keys()
+
+
+def test_what_cloudformation_does_for_a_caller_has_its_action():
+    types = {each["Type"] for resources in DEPLOYED for each in resources.values()}
+    assert types == CALLED.keys(), "say in CALLED what CloudFormation calls for a new type, and allow it"
+    assert called() - allowed() == set()
+
+
+def test_the_role_may_do_nothing_that_a_deployment_does_not():
+    needed = calls.needed(CODE, no_calls=calls.NO_CALLS - {"get_template"})
+    used = set().union(*(actions for sets in needed.values() for actions in sets))
+    assert allowed() - used - called() - TAGS == set()
+
+
+def test_the_role_cannot_change_itself_nor_attach_policies_of_others():
+    roles: dict[str, set[str]] = {}
+    for each in policy_rules.statements(TEMPLATE):
+        if any(action.startswith("iam:") for action in each.actions):
+            for arn in policy_rules.arns(each.text["Resource"]):
+                roles.setdefault(arn.partition(":role/")[2], set()).update(each.actions)
+    assert {role for role in roles if role.startswith("${ProjectName}")} == {
+        f"${{ProjectName}}-{each}" for each in ("airflow", "training", "endpoint", "lambda", "ec2")
+    }
+    statement = next(each for each in policy_rules.statements(TEMPLATE) if "iam:AttachRolePolicy" in each.actions)
+    (only,) = statement.text["Condition"]["ArnLike"].values()
+    assert only["Fn::Sub"].endswith(":policy/${ProjectName}-mwaa-ExecutionPolicy-*")
+
+
+def names(resources: dict[str, Any], kind: str, field: str) -> set[str]:
+    return {each["Properties"][field]["Fn::Sub"] for each in resources.values() if each["Type"] == kind}
+
+
+def test_names_are_those_of_the_templates():
+    text = json.dumps(TEMPLATE["Resources"])
+    main, mwaa = DEPLOYED
+    for name in names(main, "AWS::IAM::Role", "RoleName"):
+        assert f":role/{name}" in text
+    for name in names(main, "AWS::Logs::LogGroup", "LogGroupName"):
+        assert f":log-group:{name}" in text
+    for name in names(main, "AWS::IAM::InstanceProfile", "InstanceProfileName"):
+        assert f":instance-profile/{name}" in text
+    for name in names(mwaa, "AWS::SecretsManager::Secret", "Name"):
+        assert f":secret:{name}-??????" in text
+    assert f":budget/{main['Budget']['Properties']['Budget']['BudgetName']['Fn::Sub']}" in text
+    assert "ExecutionPolicy" in mwaa
