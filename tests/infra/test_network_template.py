@@ -26,7 +26,7 @@ def made(aws: Any) -> dict[str, str]:
 
 
 def ways_out(aws: Any, table: str) -> set[str]:
-    """Where a route table of the stack sends what is not for the network itself, by the beginning of the target's id."""
+    """Where a route table of the stack sends what is not for the network itself, by the kind of target."""
     name = Stack(aws.client, "net-network").resources()[table]
     (found,) = aws.client("ec2").describe_route_tables(RouteTableIds=[name])["RouteTables"]
     targets = [each.get("NatGatewayId") or each.get("GatewayId") for each in found["Routes"]]
