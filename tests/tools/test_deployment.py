@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from musher.config import Environment as Variable
 
 from tests.tools.conftest import commit
@@ -105,6 +107,19 @@ def test_a_dry_run_says_what_a_deployment_does_and_does_nothing(account, sources
     assert len(made) > 30
 
 
+def test_a_dry_run_lets_no_write_through_whatever_it_is(account):
+    with session(account, Rehearsal()) as here:
+        here.account.client("ec2").terminate_instances(InstanceIds=["i-0a1b2c3d"])
+        here.account.client("lambda").delete_function(FunctionName="musher-classifier")
+        here.account.client("ec2").describe_vpcs()
+    assert here.calls == [("ec2", "DescribeVpcs")]
+    assert here.said == [
+        "  would call  ec2 TerminateInstances InstanceIds=['i-0a1b2c3d']",
+        "  would call  lambda DeleteFunction FunctionName=musher-classifier",
+        "  reads       ec2 DescribeVpcs",
+    ]
+
+
 def test_a_dry_run_of_what_is_there_rehearses_only_what_has_changed(account, checkout):
     asked = settings(account, "changed")
     deploy(account, asked, checkout)
@@ -161,6 +176,22 @@ def test_an_environment_that_does_not_run_the_plugins_gets_no_dags(account, sour
             Deployment(here.account, settings(account, "failed"), poll_seconds=0).run(sources)
     assert sentence in str(ended.value)
     assert not [line for line in here.said if "PutObject" in line and "mwaa/dags/" in line and ".py" in line]
+
+
+def test_a_file_that_s3_keeps_is_named(packed):
+    s3 = boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="AKIATESTTESTTESTTEST", aws_secret_access_key="x"
+    )
+    refused = {"Errors": [{"Key": "mwaa/dags/old.py", "Code": "AccessDenied", "Message": "Access Denied"}]}
+    tags = {f"mwaa/{name}": hashlib.md5(content).hexdigest() for name, content in packed.files.items()}
+    there = [{"Key": key, "ETag": f'"{tag}"'} for key, tag in {**tags, "mwaa/dags/old.py": "0"}.items()]
+    with Stubber(s3) as stub:
+        stub.add_response("list_objects_v2", {"Contents": [each for each in there if "/dags/" in each["Key"]]})
+        stub.add_response("delete_objects", refused)
+        with pytest.raises(InfrastructureError) as failed:
+            upload.put_dags(s3, "musher-111122223333", packed)
+        stub.assert_no_pending_responses()
+    assert str(failed.value) == "mwaa/dags/old.py cannot be removed: Access Denied (AccessDenied)."
 
 
 def test_a_deployment_that_was_broken_off_is_taken_up(account, sources, monkeypatch):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from tools import infrastructure
-from tools.cloudformation import InfrastructureError, Stack, Waiting, is_aws
+from tools.cloudformation import InfrastructureError, Stack, Waiting, is_aws, said
 from tools.deployment.account import Account
 from tools.deployment.deploy import ENVIRONMENT, ENVIRONMENT_POLL_SECONDS, variable_name
 from tools.deployment.environment import Environment, log_groups
@@ -134,11 +134,15 @@ class Removal:
             iam.delete_policy(PolicyArn=arn)
 
     def _say_what_is_left(self) -> None:
+        """List what else carries the project's tag; what has just been removed may still be among it."""
         client = self.account.client("resourcegroupstaggingapi")
-        pages = client.get_paginator("get_resources").paginate(
-            TagFilters=[{"Key": "project", "Values": [self.settings.project]}]
-        )
-        left = [each["ResourceARN"] for page in pages for each in page["ResourceTagMappingList"]]
+        filters = [{"Key": "project", "Values": [self.settings.project]}]
+        try:
+            pages = client.get_paginator("get_resources").paginate(TagFilters=filters)
+            left = [each["ResourceARN"] for page in pages for each in page["ResourceTagMappingList"]]
+        except ClientError as error:
+            self.say(f"What else has the tag project={self.settings.project} cannot be listed: {said(error)}")
+            return
         if left and not self.account.dry_run:
             self.say(f"Still known to AWS by the tag project={self.settings.project} (its index lags behind):")
             for arn in left:

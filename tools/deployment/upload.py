@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tools.cloudformation import InfrastructureError
 from tools.package import Package
 
 FOLDER = "mwaa/"
@@ -41,6 +42,7 @@ def put_dags(s3: Any, bucket: str, package: Package) -> tuple[int, int]:
     """Make mwaa/dags what the package's is; how many files were uploaded, and how many removed.
 
     The DAGs themselves come last, after what they read, and then the manifest, which says what is deployed.
+    Raises InfrastructureError for one that S3 keeps.
     """
     files = {name: content for name, content in package.files.items() if name.startswith("dags/")}
     there = listed(s3, bucket, DAGS)
@@ -49,7 +51,9 @@ def put_dags(s3: Any, bucket: str, package: Package) -> tuple[int, int]:
     gone = sorted(there.keys() - {FOLDER + name for name in files})
     for start in range(0, len(gone), AT_ONCE):
         objects = [{"Key": key} for key in gone[start : start + AT_ONCE]]
-        s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        for error in answer.get("Errors", ()):
+            raise InfrastructureError(f"{error['Key']} cannot be removed: {error['Message']} ({error['Code']}).")
     sync(s3, bucket, {f"{FOLDER}manifest.json": package.files["manifest.json"]})
     return uploaded, len(gone)
 
