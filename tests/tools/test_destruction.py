@@ -7,11 +7,14 @@ import shutil
 from typing import Any
 
 import pytest
+from musher import running_costs
+from musher.running_costs import Running
 
 from tests.infra.conftest import left
 from tests.local_aws.ec2_hosts import Hosts
 from tests.tools.deployments import ACCOUNT, session, settings
 from tools.cloudformation import InfrastructureError
+from tools.deployment import destroy as destroy_module
 from tools.deployment.deploy import Deployment
 from tools.deployment.destroy import BY_HAND, Removal, ask
 from tools.deployment.rehearsal import Rehearsal
@@ -99,9 +102,20 @@ def test_while_something_runs_nothing_is_removed(account, sources):
             hosts.wait(each, "terminated", seconds=120)
 
 
-def test_everything_that_costs_can_be_ended_by_hand():
-    from musher import running_costs
+def test_what_was_started_meanwhile_keeps_its_roles_and_its_bucket(account, sources, monkeypatch):
+    asked = deployed(account, "meanwhile", sources)
+    job = Running("training job", "meanwhile-train-one", "1 x ml.m5.xlarge")
+    found = iter([[], [job]])
+    monkeypatch.setattr(destroy_module, "running", lambda *_: next(found))
+    with session(account) as here, pytest.raises(InfrastructureError) as refused:
+        Removal(here.account, asked, lambda bucket: True, poll_seconds=0).run()
+    assert str(refused.value).startswith("Only the environment was removed: this project still has\n  training job")
+    assert "meanwhile-training" in left(account, "meanwhile")
+    assert here.writes
+    assert not [each for each in here.writes if each == "s3 DeleteObjects"]
 
+
+def test_everything_that_costs_can_be_ended_by_hand():
     kinds = {running_costs.ENDPOINT, running_costs.PROVISIONED, running_costs.TRAINING_JOB, running_costs.TUNING_JOB}
     assert BY_HAND.keys() == kinds | {running_costs.INSTANCE}
 

@@ -61,9 +61,11 @@ class Removal:
         settings = self.settings
         who = self.account.check(settings.account)
         self.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
-        self._refuse_while_running()
+        self._refuse_while_running("Nothing was removed")
         bucket = self._refuse_unless_confirmed()
         self._remove_environment()
+        # Until its environment was gone, a DAG may have started something.
+        self._refuse_while_running("Only the environment was removed")
         if infrastructure.delete(
             self.account.client, settings.project, empty_bucket=bool(bucket), waiting=self.project.waiting
         ):
@@ -72,7 +74,7 @@ class Removal:
             self.done(f"The stack {settings.network_stack}: deleted")
         self._say_what_is_left()
 
-    def _refuse_while_running(self) -> None:
+    def _refuse_while_running(self, so_far: str) -> None:
         found = list(running(self.account, self.settings))
         if not found:
             return
@@ -81,7 +83,7 @@ class Removal:
             name = each.name.partition(":")[0]
             lines.append(f"  {each.what} {each.name} ({each.detail}): {BY_HAND[each.what].format(name=name)}")
         raise InfrastructureError(
-            "Nothing was removed: this project still has\n"
+            f"{so_far}: this project still has\n"
             + "\n".join(lines)
             + "\nRun the DAG remove_deployment and let jobs end, or mark their tasks failed; without Airflow, the "
             f"commands above do it (AWS_REGION={self.settings.region})."
