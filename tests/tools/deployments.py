@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+from botocore.awsrequest import AWSResponse
 
 from tests.local_aws.conftest import Daemon
 from tools.deployment.account import READS, Account
+from tools.deployment.environment import PACKAGE
 from tools.deployment.rehearsal import Rehearsal
 from tools.deployment.settings import Settings, settings_of
 
@@ -70,3 +72,32 @@ def session(daemon: Daemon, rehearsal: Rehearsal | None = None) -> Iterator[Sess
     finally:
         events.unregister("before-send", record)
         boto3.DEFAULT_SESSION = None
+
+
+class Mwaa:
+    """What the local AWS lacks, put into a session's clients: the environment of a stack, as that stack asks for it.
+
+    `statuses` are answered one after the other, and the last one for good. `puts` has how many objects had been
+    uploaded each time that somebody asked.
+    """
+
+    def __init__(self, daemon: Daemon, here: Session, project: str, statuses: list[str]) -> None:
+        self.daemon, self.here, self.project, self.statuses = daemon, here, project, statuses
+        self.puts: list[int] = []
+        events = boto3.DEFAULT_SESSION.events
+        events.register_first("before-call.mwaa.GetEnvironment", self._environment)
+        events.register("after-call.cloudformation.ListStackResources", self._resources)
+
+    def _environment(self, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        self.puts.append(len([name for _, name in self.here.calls if name == "PutObject"]))
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        stack = self.daemon.client("cloudformation").describe_stacks(StackName=f"{self.project}-mwaa")["Stacks"][0]
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+        package = {field: given[parameter] for field, parameter in PACKAGE.items()}
+        environment = {"Name": self.project, "Status": status, "WebserverUrl": "ui.example.org", **package}
+        return AWSResponse("", 200, {}, None), {"Environment": environment}
+
+    def _resources(self, parsed: dict[str, Any], **_: Any) -> None:
+        listed = parsed["StackResourceSummaries"]
+        if any(each["LogicalResourceId"] == "ExecutionPolicy" for each in listed):
+            listed.append({"LogicalResourceId": "Environment", "PhysicalResourceId": self.project})

@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 from musher.config import Environment as Variable
 
 from tests.tools.conftest import commit
-from tests.tools.deployments import ACCOUNT, session, settings
+from tests.tools.deployments import ACCOUNT, Mwaa, session, settings
 from tools import infrastructure, package
 from tools.cloudformation import InfrastructureError
 from tools.deployment import __main__ as command
@@ -79,6 +79,33 @@ def test_everything_but_mwaa_is_deployed(account, sources, packed):
     values = {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
     assert (values["PluginsPath"], values["PluginsVersion"]) == (plugins, "null")  # this bucket keeps no versions
     assert values["AirflowVersion"] == packed.manifest["airflow"]
+
+
+def test_with_an_environment_its_update_is_waited_for_and_its_address_printed(account, checkout):
+    asked = settings(account, "served")
+    with session(account) as here:
+        mwaa = Mwaa(account, here, "served", ["AVAILABLE"])
+        assert Deployment(here.account, asked, poll_seconds=0).run(checkout) == "https://ui.example.org"
+        made = len([name for _, name in here.calls if name == "PutObject"])
+        # Before the environment ran there were the ignore file, the plugins and the requirements.
+        assert mwaa.puts == [3]
+        assert made > 20
+    # WHEN somebody else updates the environment while plugins and a DAG have changed
+    for changed in ("plugins/musher/names.py", "dags/remove_deployment.py"):
+        with (checkout / changed).open("a") as file:
+            file.write("# another\n")
+    commit(checkout)
+    with session(account) as here:
+        mwaa = Mwaa(account, here, "served", ["MAINTENANCE", "UPDATING", "AVAILABLE", "UPDATING", "AVAILABLE"])
+        assert Deployment(here.account, asked, poll_seconds=0).run(checkout) == "https://ui.example.org"
+        # THEN that is waited for, then its own update, and the DAG and the manifest come after it
+        assert mwaa.statuses == ["AVAILABLE"]
+        assert mwaa.puts == [1, 1, 1, 1, 1]
+        assert here.writes == ["s3 PutObject", "cloudformation UpdateStack", "s3 PutObject", "s3 PutObject"]
+    with session(account) as here:
+        Mwaa(account, here, "served", ["AVAILABLE"])
+        assert Deployment(here.account, asked, poll_seconds=0).run(checkout) == "https://ui.example.org"
+        assert here.writes == []
 
 
 def test_a_second_deployment_writes_nothing(account, sources):
