@@ -10,10 +10,22 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 # After clearing, the task runs again and re-attaches to what the first try started; stopping it would only throw paid
 # work away.
 RUNS_AGAIN = {None, "none", "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry"}
+
+# How long AWS may not answer, after all that boto3 has tried by itself, before that fails the wait.
+SILENCE_SECONDS = 300.0
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Whether nobody has judged a call: no connection, no answer, or an error on AWS's side."""
+    if isinstance(error, ClientError):
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+    return isinstance(error, NoConnection | HTTPClientError)
 
 
 class PollingTrigger(BaseTrigger):
@@ -61,10 +73,18 @@ class PollingTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         # A trigger that fires before the deferring process has ended costs the task a try (apache/airflow #67287).
         await asyncio.sleep(min(1.0, self.poll_seconds))
-        reported = None
+        reported, silent_since = None, None
         while True:
-            # boto3 and SSH block: each look has a thread of its own.
-            state, event = await asyncio.to_thread(self.look)
+            try:
+                # boto3 and SSH block: each look has a thread of its own.
+                state, event = await asyncio.to_thread(self.look)
+                silent_since = None
+            except (BotoCoreError, ClientError) as error:
+                # What is waited for goes on, or has ended and says so later: a try is too much to pay for a restart.
+                silent_since = silent_since or time.monotonic()
+                if not is_unanswered(error) or time.monotonic() - silent_since > SILENCE_SECONDS:
+                    raise
+                state, event = "AWS does not answer; trying again", None
             if state != reported:
                 self.log.info("%s", state)
                 reported = state
