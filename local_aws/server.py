@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import moto.settings
+import waitress.channel
 import waitress.server
 
 from local_aws.aws import LocalAws, Settings
@@ -31,6 +32,19 @@ log = logging.getLogger(__name__)
 # than the concurrency that one machine can sensibly be asked for.
 THREADS = 192
 SSH_PORTS = (22, 2222)
+
+
+class Channel(waitress.channel.HTTPChannel):
+    """A connection on which an empty object can be stored.
+
+    Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes.
+    """
+
+    def send_continue(self) -> None:
+        if self.request.body_rcv is None:
+            self.request.expect_continue = False
+        else:
+            super().send_continue()
 
 
 class StartError(Exception):
@@ -69,6 +83,7 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
         max_request_body_size=6 * 1024**3,
         clear_untrusted_proxy_headers=False,
     )
+    server.channel_class = Channel
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

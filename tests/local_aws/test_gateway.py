@@ -30,6 +30,13 @@ def test_moto_answers_what_has_no_life_of_its_own(local_aws):
     assert local_aws.client("sts").get_caller_identity()["Account"] == "123456789012"
 
 
+def test_an_empty_object_is_stored(local_aws):
+    s3 = local_aws.client("s3")
+    s3.create_bucket(Bucket="empty-objects")
+    s3.put_object(Bucket="empty-objects", Key="empty", Body=b"")
+    assert s3.get_object(Bucket="empty-objects", Key="empty")["Body"].read() == b""
+
+
 def test_a_large_object_arrives_in_parts(local_aws, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 4 * 1024 * 12)
