@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from local_aws.clock import parse_duration
+from local_aws.state import SAVE_SECONDS
 
 COMMANDS = {
     "serve": "run it, until Ctrl-C or SIGTERM; what it does when no command is named",
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="Python of the environment that stands in for AWS's PyTorch containers")  # fmt: skip
     serve.add_argument("--ssh-port", type=int, default=0, metavar="PORT",
                        help="where EC2 instances answer SSH (default: 22 if usable, else 2222)")  # fmt: skip
+    serve.add_argument("--save-every", type=_save_every, default=SAVE_SECONDS, metavar="SECONDS",
+                       help=f"how long after a change it is saved (default: {SAVE_SECONDS:g}s)")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
     command["interrupt"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
@@ -73,6 +76,7 @@ def _serve(arguments: argparse.Namespace) -> int:
                 minute_seconds=arguments.minute,
                 jobs_python=arguments.jobs_python.absolute(),
                 ssh_port=arguments.ssh_port,
+                save_seconds=arguments.save_every,
             )
         )
     except StartError as error:
@@ -125,6 +129,16 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not 0.5 <= seconds <= 60:
         raise argparse.ArgumentTypeError(f"an AWS minute must last between 0.5s and 60s, not {text}")
+    return seconds
+
+
+def _save_every(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"changes must be saved after 0.1s to 3600s, not {text}")
     return seconds
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from local_aws.clock import Clock
 from local_aws.instances import Instances
 from local_aws.logs import Logs
+from local_aws.state import SAVE_SECONDS
+from local_aws.state.saver import Saver
 from local_aws.storage import Storage
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Settings:
     """The address to listen on; 0.0.0.0 for every one of this machine."""
     ssh_port: int = 0
     """Where EC2 instances answer SSH, each on its own address; the server puts the best for 0."""
+    save_seconds: float = SAVE_SECONDS
+    """How long after a change it is in the state folder, at the latest."""
     account: str = ACCOUNT
     region: str = REGION
 
@@ -50,8 +54,9 @@ class LocalAws:
         self.account, self.region = settings.account, settings.region
         self.clock = Clock(settings.minute_seconds)
         self.instances = Instances(settings.state / "instances")
-        self.s3 = Storage(self.account)
-        self.logs = Logs(self.account, self.region)
+        self.saver = Saver(self, settings.state, settings.save_seconds)
+        self.s3 = Storage(self.account, self.saver.changed)
+        self.logs = Logs(self.account, self.region, lambda: self.saver.changed(trickle=True))
         self.services: list[Service] = []
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ class Refused(Exception):
 def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
-        return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port}
+        return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
     orders = {"/_local_aws/interrupt": interrupt, "/_local_aws/capacity": capacity}
     if path not in orders or method != "POST":
         return 404, {"message": f"There is no {method} {path}."}

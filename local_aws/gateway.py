@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,12 +19,16 @@ from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from local_aws import control, validation, wire
-from local_aws.aws import LocalAws
+from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
 from local_aws.services.base import FORWARD, Call, FastPath, RawRequest, RawResponse
+from local_aws.state.gate import Shut
 from local_aws.support import supported_by_moto
 
 log = logging.getLogger(__name__)
+
+# Operations after which there is nothing to save.
+READS = re.compile(r"(Describe|List|Get|Head|Search|Filter|BatchGet|Simulate|Validate|Lookup)[A-Z]")
 
 STATUS = {
     200: "200 OK",
@@ -59,7 +64,7 @@ class Gateway:
             match = route.pattern.fullmatch(path)
             if match:
                 return self._fast(route, match.groups(), environ, start_response)
-        return self._modelled(environ, start_response)
+        return self._gated(environ, start_response)
 
     def authorise(self, call: Call | RawRequest, service: str, operation: str) -> None:
         """Raise AwsError("AccessDeniedException") for a call that IAM forbids. Everyone may do everything so far."""
@@ -81,8 +86,28 @@ class Gateway:
             answer = _internal(error)
         return _answer(start_response, answer.status, answer.headers, answer.body)
 
-    def _modelled(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    def _gated(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        """Answer the call as a whole before or after a save."""
         access_key, service, region = wire.credentials(environ.get("HTTP_AUTHORIZATION"))
+        if access_key == OWN_ACCESS_KEY or _only_reads(environ):
+            # The daemon's own calls are part of a call that is inside, or read.
+            return self._modelled(environ, start_response, access_key, service, region)
+        try:
+            with self.aws.saver.gate.call():
+                return self._modelled(environ, start_response, access_key, service, region)
+        except Shut:
+            error = AwsError("ServiceUnavailable", "The local AWS is shutting down.", status=503)
+            answer = wire.serialise_error(service or "s3", error, environ.get("CONTENT_TYPE"))
+            return answer(environ, start_response)
+
+    def _modelled(
+        self,
+        environ: dict[str, Any],
+        start_response: Callable,
+        access_key: str | None,
+        service: str | None,
+        region: str | None,
+    ) -> Iterable[bytes]:
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"
         # Moto reads the path before percent-decoding under gunicorn's name for it.
@@ -126,6 +151,8 @@ class Gateway:
             answer: Any = handler(call) or {}
             if answer is FORWARD:
                 return None
+            if not READS.match(operation.name):
+                self.aws.saver.changed()
         except AwsError as error:
             answer = error
         except OSError as error:
@@ -142,6 +169,8 @@ class Gateway:
             if known is not None and operation.name not in known:
                 error = unsupported(service, operation.name)
                 return wire.serialise(operation, error, environ.get("CONTENT_TYPE"))(environ, start_response)
+        if not (_only_reads(environ) or (operation is not None and READS.match(operation.name))):
+            self.aws.saver.changed()
         caught: list[Any] = []
 
         def catch(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -185,6 +214,11 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
     if environ.get("CONTENT_TYPE"):
         headers["content-type"] = environ["CONTENT_TYPE"]
     return headers
+
+
+def _only_reads(environ: dict[str, Any]) -> bool:
+    """Whether a request's method says that it changes nothing; the Query protocol can have any action in a GET."""
+    return environ["REQUEST_METHOD"] in {"GET", "HEAD"} and "Action=" not in environ.get("QUERY_STRING", "")
 
 
 def _answer(start_response: Callable, status: int, headers: list[tuple[str, str]], body: bytes) -> list[bytes]:

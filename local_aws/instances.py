@@ -115,6 +115,8 @@ class Instances:
         self.folder = folder
         self.cores = os.cpu_count() or 1
         self._numbers = itertools.count(1)
+        # In every identifier: log streams of the daemon before this one are there again.
+        self._born = int(time.time())
         self._lock = threading.Lock()
         self._running: dict[str, Instance] = {}
         self._closed = False
@@ -161,7 +163,7 @@ class Instances:
             if self._closed:
                 raise OSError("the local AWS is shutting down")
             number = next(self._numbers)
-        identifier = f"i-{number:017x}"
+        identifier = f"i-{self._born:08x}{number:09x}"
         folder = folder or self.folder / kind / identifier
         folder.mkdir(parents=True, exist_ok=True)
         instance = Instance(identifier, kind, address or self.address(number), folder, threads)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from moto.backends import get_backend
 
 
 class Logs:
-    """Writes lines into log groups and streams, which are made when they are missing."""
+    """Writes lines into log groups and streams, which are made when they are missing.
 
-    def __init__(self, account: str, region: str) -> None:
+    Parameters: `changed` is called after every write. Nothing is written while `lock` is held.
+    """
+
+    def __init__(self, account: str, region: str, changed: Callable[[], None]) -> None:
         self.account, self.region = account, region
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self._changed = changed
 
     def write(self, group: str, stream: str, lines: Iterable[str], *, at: float | None = None) -> None:
         """Append lines to a stream; `at` is Unix seconds, now when left out."""
@@ -24,16 +28,17 @@ class Logs:
         if not events:
             return
         backend = get_backend("logs")[self.account][self.region]
-        with self._lock:
+        with self.lock:
             backend.ensure_log_group(group)
             if stream not in backend.groups[group].streams:
                 backend.create_log_stream(group, stream)
             backend.groups[group].put_log_events(stream, events)
+        self._changed()
 
     def read(self, group: str, stream: str) -> list[str]:
         """Every line of a stream, oldest first; empty when there is none."""
         backend = get_backend("logs")[self.account][self.region]
-        with self._lock:
+        with self.lock:
             if group not in backend.groups or stream not in backend.groups[group].streams:
                 return []
             return [event.message for event in backend.groups[group].streams[stream].events]

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from local_aws.clock import Clock
 
@@ -135,6 +136,8 @@ class Point:
 class Metrics:
     """All series of one account and region; safe from many threads, a few microseconds a value.
 
+    Nothing is recorded while `lock` is held.
+
     Parameters
     ----------
     clock
@@ -145,17 +148,33 @@ class Metrics:
         self.clock = clock
         self._width = clock.real(RESOLUTION)
         self._series: dict[Key, Series] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+
+    def remember(self) -> dict[str, Any]:
+        """All data, and how long a bucket of it lasts; it may be read while `lock` is held."""
+        return {"width": self._width, "series": self._series}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Put back what `remember` gave; where an AWS minute lasted longer or shorter then, in the buckets of now."""
+        width: float = kept["width"]
+        if width == self._width:
+            self._series = kept["series"]
+            return
+        for key, old in kept["series"].items():
+            new = self._series[key] = Series(old.unit)
+            for index, bucket in sorted(old.buckets.items()):
+                new.bucket(math.floor((index + 0.5) * width / self._width)).merge(bucket)
+            new.last = old.last
 
     def put(self, key: Key, value: float, unit: str, at: float | None, count: float = 1.0) -> None:
         """Record a value, `count` times."""
         at = time.time() if at is None else at
-        with self._lock:
+        with self.lock:
             self._bucket(key, unit, at).add(value, count)
 
     def put_set(self, key: Key, unit: str, at: float, count: float, total: float, low: float, high: float) -> None:
         """Record a StatisticSet."""
-        with self._lock:
+        with self.lock:
             self._bucket(key, unit, at).add_set(count, total, low, high)
 
     def points(self, key: Key, period: int, start: float, end: float, unit: str | None = None) -> list[Point]:
@@ -165,7 +184,7 @@ class Metrics:
         first = math.floor(start / length + 1e-9) * per
         last = math.ceil(end / length - 1e-9) * per
         merged: dict[int, Bucket] = {}
-        with self._lock:
+        with self.lock:
             series = self._series.get(key)
             if series is None or unit not in (None, series.unit):
                 return []
@@ -180,7 +199,7 @@ class Metrics:
 
     def keys(self, newer_than: float = 0.0) -> list[Key]:
         """Every series that was written to since a time."""
-        with self._lock:
+        with self.lock:
             return [key for key, series in self._series.items() if series.last >= newer_than]
 
     def _bucket(self, key: Key, unit: str, at: float) -> Bucket:

@@ -25,6 +25,8 @@ from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
 from local_aws.instances import Instances, refused_port
 from local_aws.services import SERVICES
+from local_aws.state import snapshot
+from local_aws.state.gate import Shut
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class StartError(Exception):
 def serve(settings: Settings, *, ready: threading.Event | None = None, stop: threading.Event | None = None) -> None:
     """Run until SIGTERM or SIGINT (or `stop`). Raises StartError."""
     stop = stop or threading.Event()
-    lock = _take_state(settings.state)
+    lock, header = _take_state(settings.state)
     listener = _listen(settings)
     settings = dataclasses.replace(settings, ssh_port=_ssh_port(settings.ssh_port))
     # Moto keeps one open file for each object over 5 MB.
@@ -72,6 +74,12 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
         )  # fmt: skip
     aws = LocalAws(settings)
     aws.services.extend(kind(aws) for kind in SERVICES)
+    if header is not None:
+        try:
+            aws.saver.restore(header)
+        except snapshot.Refused as error:
+            raise StartError(str(error)) from error
+    _clear_state(settings.state, header)
     gateway = Gateway(aws)
     server = waitress.server.create_server(
         gateway,
@@ -91,6 +99,7 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
     accepting.start()
     for service in aws.services:
         service.start()
+    aws.saver.start()
     threading.Thread(target=_tick, args=(aws, stop), name="minutes", daemon=True).start()
     log.info("ready on %s; an AWS minute lasts %g s; state in %s", aws.url, settings.minute_seconds, settings.state)
     if ready is not None:
@@ -98,6 +107,8 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
     while not stop.wait(3600):
         pass
     log.info("stopping")
+    # What runs is saved as running: it is the restart that ends it.
+    aws.saver.close()
     for service in aws.services:
         service.stop()
     aws.instances.stop_all()
@@ -119,17 +130,18 @@ def _tick(aws: LocalAws, stop: threading.Event) -> None:
         following = (time.time() // minute + 1) * minute
         if stop.wait(max(0.0, following - time.time())):
             return
-        for service in aws.services:
-            try:
-                service.every_minute(following)
-            except Exception:
-                log.exception("the minute of %s failed", type(service).__name__)
+        with contextlib.suppress(Shut), aws.saver.gate.call():
+            for service in aws.services:
+                try:
+                    service.every_minute(following)
+                except Exception:
+                    log.exception("the minute of %s failed", type(service).__name__)
 
 
-def _take_state(folder: Path) -> IO[str]:
-    """Lock the state folder for this process and clear what a killed predecessor left of its instances."""
+def _take_state(folder: Path) -> tuple[IO[str], snapshot.Header | None]:
+    """Lock the state folder for this process; with the lock comes what there is to be restored. Raises StartError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
         raise StartError(f"the state folder {folder} cannot be used: {error.strerror}") from error
@@ -141,11 +153,20 @@ def _take_state(folder: Path) -> IO[str]:
             f"the state folder {folder} is in use by another local AWS (process {lock.read().strip() or 'unknown'}); "
             "stop that one, or name another folder with --state"
         ) from None
+    try:
+        header = snapshot.check(folder)
+    except snapshot.Refused as error:
+        raise StartError(str(error)) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
+    return lock, header
+
+
+def _clear_state(folder: Path, header: snapshot.Header | None) -> None:
+    """Delete what a killed predecessor left of its instances, and of saves that did not end."""
     shutil.rmtree(folder / "instances", ignore_errors=True)
-    return lock
+    snapshot.clear_aside(folder, header)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
@@ -28,11 +28,15 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
 
 
 class Storage:
-    """Reads and writes objects of one account's buckets."""
+    """Reads and writes objects of one account's buckets.
 
-    def __init__(self, account: str) -> None:
+    Parameters: `changed` is called after every write. Nothing is written while `lock` is held.
+    """
+
+    def __init__(self, account: str, changed: Callable[[], None]) -> None:
         self.account = account
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._changed = changed
 
     @property
     def _backend(self):
@@ -45,7 +49,7 @@ class Storage:
         """Every object under a prefix, in key order. Raises FileNotFoundError for a missing bucket."""
         if not self.bucket_exists(bucket):
             raise FileNotFoundError(f"The bucket {bucket!r} does not exist.")
-        with self._lock:
+        with self.lock:
             keys = sorted(
                 (name, key) for name, key in self._backend.buckets[bucket].keys.items() if name.startswith(prefix)
             )
@@ -58,7 +62,7 @@ class Storage:
         found = self._backend.get_object(bucket, key) if self.bucket_exists(bucket) else None
         if found is None:
             raise FileNotFoundError(f"s3://{bucket}/{key} does not exist.")
-        with self._lock:
+        with self.lock:
             return found.value
 
     def download(self, bucket: str, key: str, path: Path) -> None:
@@ -69,9 +73,11 @@ class Storage:
     def write(self, bucket: str, key: str, body: bytes) -> None:
         """Store one object. Raises FileNotFoundError for a missing bucket."""
         try:
-            self._backend.put_object(bucket, key, body)
+            with self.lock:
+                self._backend.put_object(bucket, key, body)
         except ServiceException as error:
             raise FileNotFoundError(f"The bucket {bucket!r} does not exist.") from error
+        self._changed()
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
         self.write(bucket, key, path.read_bytes())

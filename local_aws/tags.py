@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 
 
 class Tags:
-    """Tags by ARN."""
+    """Tags by ARN. Parameters: `tags` to begin with."""
 
-    def __init__(self) -> None:
-        self._tags: dict[str, dict[str, str]] = {}
+    def __init__(self, tags: Mapping[str, dict[str, str]] | None = None) -> None:
+        self._tags: dict[str, dict[str, str]] = dict(tags or {})
         self._lock = threading.Lock()
 
     def add(self, arn: str, tags: Iterable[Mapping[str, str]] | None) -> None:
@@ -25,6 +25,11 @@ class Tags:
     def forget(self, arn: str) -> None:
         with self._lock:
             self._tags.pop(arn, None)
+
+    def copy(self) -> dict[str, dict[str, str]]:
+        """All tags by ARN."""
+        with self._lock:
+            return {arn: dict(tags) for arn, tags in self._tags.items()}
 
     def of(self, arn: str) -> list[dict[str, str]]:
         """The tags of one ARN as SageMaker lists them."""

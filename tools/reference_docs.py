@@ -45,6 +45,36 @@ Facts of the environment, written by the infrastructure (the stack of `infra/`, 
 read by every task as it runs. A field without a default has to be there.
 """
 
+LOCAL_AWS_MEMORY = """\
+## What it remembers
+
+Everything that it answers from is in its state folder (`--state`; `.local_aws` under `make up`, a volume under
+`docker compose`): 5 s after a change at the latest while saves are quick, less often where a state is so large that
+saving it would take more than a tenth of the time, and at the end. What endpoints, functions and jobs measure and log
+is saved with the next change, or 30 s later. The same folder gives the next start the same AWS, after a `SIGKILL` as of
+the last save. After a restart:
+
+- **As they were**: buckets, objects and their versions; IAM, CloudFormation, SSM, Secrets Manager, logs and whatever
+  else moto keeps; the model registry; finished jobs; alarms and a day of metrics; scalable targets, policies and
+  activities; functions, versions, aliases, permissions, reserved concurrency.
+- **Endpoints in service** are `SystemUpdating` while as many instances as before start again, and `InvokeEndpoint` is
+  answered with 503 `ServiceUnavailable`; then they are `InService`, or `Failed` with the reason.
+- **Endpoints that were changing**: a creation goes on; an update is undone, with the reason; a deletion is done.
+- **Provisioned environments** of functions are prepared anew.
+- **Training and tuning jobs that ran** are `Failed`: "the local AWS was restarted", as of the save.
+- **EC2 instances** are `terminated` with that reason and the code `Server.InternalError`, their Spot requests closed;
+  what was on their disks is gone.
+- **Lost** are calls of functions that were under way, and events that waited for one.
+
+`GET /_local_aws/health` says under `state` when it was saved last, whether anything waits to be saved, and why a save
+has failed, such as a full disk: calls are answered all the same, and it is tried again.
+
+A state is written by one format of the local AWS, one version of moto and one of Python, and read by no other: another
+one, or a damaged one, is refused with a sentence, and nothing of the folder is changed. A state can hold code (it is a
+pickle): only its owner can read it, and a state that another user owns or can change is refused. Don't take one from
+somebody else.
+"""
+
 LOCAL_AWS_HEAD = """\
 # What the local AWS supports
 
@@ -207,7 +237,8 @@ def local_aws() -> str:
     from local_aws.support import INVENTED_BY_MOTO, table
 
     refused = [f"- {service}: {', '.join(sorted(names))}" for service, names in sorted(INVENTED_BY_MOTO.items())]
-    return "\n".join([MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"])
+    supported = [MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"]
+    return "\n".join([*supported, LOCAL_AWS_MEMORY])
 
 
 PAGES: dict[str, Callable[[], str]] = {"parameters.md": parameters, "local_aws.md": local_aws}

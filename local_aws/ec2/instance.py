@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from local_aws import instance_types
 from local_aws.clock import Clock
 from local_aws.ec2.credentials import profile_role, role_credentials
-from local_aws.ec2.keys import ActiveKeys
 from local_aws.ec2.metadata import MetadataService
+from local_aws.ec2.past import USER, PastInstance, transition
 from local_aws.ec2.record import Record
 from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
 from local_aws.errors import AwsError
@@ -36,13 +36,12 @@ SSH_RULE_PORT = 22
 MOST_ADDRESSES = 500
 GRACE_SECONDS = 6.0
 SSH_STARTED = "Started ssh.service"
-USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 INSIDE = ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
 INTERRUPTED = ("Server.SpotInstanceTermination", "Spot instance termination")
 BROKEN = ("Server.InternalError", "Internal error on launch")
 
 
-class Ec2Instance:
+class Ec2Instance(PastInstance):
     """An instance from RunInstances to its end. `peers` are the instances that run; `on_end` is called at the end."""
 
     def __init__(
@@ -55,15 +54,8 @@ class Ec2Instance:
         peers: Callable[[], list[Ec2Instance]],
         on_end: Callable[[Ec2Instance], None],
     ) -> None:
+        super().__init__(record, reservation_id, spot)
         self.aws = aws
-        self.record = record
-        self.id = record.id
-        self.reservation_id = reservation_id
-        self.spot = spot
-        self.reachable = False
-        self.interrupted = False
-        self.keys = ActiveKeys()
-        self.launched = Clock.now()
         self._peers = peers
         self._on_end = on_end
         self._console: deque[str] = deque()
@@ -147,6 +139,7 @@ class Ec2Instance:
                 self._close(BROKEN, "terminated")
                 return
             self.record.enter("running")
+        self.aws.saver.changed()
 
     def _take_away(self) -> None:
         with self._lock:
@@ -183,6 +176,7 @@ class Ec2Instance:
                 code = "instance-terminated-no-capacity" if self.interrupted else "instance-terminated-by-user"
                 self.spot.enter(code, "closed")
         self.record.enter(state, reason=_transition(why), code=why[0], message=why[1])
+        self.aws.saver.changed()
         if state == "terminated":
             self._on_end(self)
 
@@ -283,7 +277,5 @@ def _iso(when: dt.datetime | None) -> str | None:
 
 
 def _transition(why: tuple[str, str]) -> str:
-    """StateTransitionReason: AWS names the time only of what a user did."""
-    if why is USER:
-        return f"User initiated ({Clock.now():%Y-%m-%d %H:%M:%S} GMT)"
-    return why[0] if why is INTERRUPTED else ""
+    """StateTransitionReason."""
+    return why[0] if why is INTERRUPTED else transition(why)

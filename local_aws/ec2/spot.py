@@ -55,6 +55,11 @@ class Capacity:
             self._free[instance_type] -= count
             return count
 
+    def limits(self) -> dict[str, int]:
+        """How many more there are of the types that have a limit."""
+        with self._lock:
+            return dict(self._free)
+
     def give_back(self, instance_type: str, count: int = 1) -> None:
         """What a launch took can be had again."""
         with self._lock:

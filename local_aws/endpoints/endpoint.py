@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
+from local_aws.endpoints.record import EndpointRecord, VariantRecord, variants
 from local_aws.errors import validation
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ Wanted = dict[str, tuple[int | None, float | None]]
 
 class Endpoint:
     """An endpoint: Creating -> InService or Failed; Updating -> InService, by way of RollingBack on failure.
+
+    After a restart of the local AWS it is SystemUpdating -> InService or Failed: AWS's own state for work on an
+    endpoint that changes nothing of what the customer has asked for.
 
     One change at a time, each in a thread of its own; a second one meanwhile is refused as AWS refuses it.
     """
@@ -40,8 +44,49 @@ class Endpoint:
         self.fleet: Fleet | None = None
         self._next: Fleet | None = None
         self._share = 0.0
+        self._updating = False
+        self._restored: list[VariantRecord] = []
         self._gone = threading.Event()
         self._lock = threading.Lock()
+
+    # --- what is saved
+
+    def remember(self) -> EndpointRecord:
+        with self._lock:
+            return EndpointRecord(
+                self.name, self.arn, self.config, self.deployment, self.status, self.failure, self.created,
+                self.modified, self._variants(), self._updating,
+            )  # fmt: skip
+
+    @classmethod
+    def restored(cls, aws: LocalAws, record: EndpointRecord, restarted: str) -> Endpoint:
+        """An endpoint that was saved, without instances until `resume`. An update that was under way is undone."""
+        endpoint = cls(aws, record.name, record.arn, record.config, record.deployment)
+        endpoint.created, endpoint.modified, endpoint.failure = record.created, record.modified, record.failure
+        endpoint.status = record.status if record.status in {"Creating", "Failed"} else "SystemUpdating"
+        endpoint._restored = record.variants
+        if record.updating:
+            endpoint.failure = restarted
+        return endpoint
+
+    def resume(self) -> None:
+        """Start again what was in service, or was coming into it."""
+        failure = self.failure
+        if self.status == "Creating":
+            self.deploy()
+        elif self.status == "SystemUpdating":
+
+            def work() -> None:
+                fleet = Fleet(self.aws, self.name, self.config)
+                fleet.adopt(self._restored)
+                self.fleet = fleet
+                try:
+                    fleet.start()
+                except BaseException:
+                    self.fleet = None
+                    raise
+
+            self._run(work, lambda: "Failed", failure)
 
     # --- what is asked
 
@@ -63,17 +108,9 @@ class Endpoint:
 
     def describe(self) -> dict[str, Any]:
         answer = self.summary() | {"EndpointConfigName": self.config["EndpointConfigName"]}
-        answer["ProductionVariants"] = [
-            {
-                "VariantName": each.name,
-                "DeployedImages": [],
-                "CurrentWeight": each.weight,
-                "DesiredWeight": each.desired_weight,
-                "CurrentInstanceCount": len(each.instances),
-                "DesiredInstanceCount": each.desired,
-            }
-            for each in (self.fleet.variants if self.fleet else [])
-        ]
+        fleet = self.fleet
+        serving = {each.name: len(each.instances) for each in (fleet.variants if fleet else ())}
+        answer["ProductionVariants"] = [each.describe(serving.get(each.name, 0)) for each in self._variants()]
         if self.failure:
             answer["FailureReason"] = self.failure
         if self.deployment:
@@ -98,7 +135,7 @@ class Endpoint:
 
         `retain` keeps the counts and weights that the variants have now. Raises AwsError while it cannot be changed.
         """
-        self._begin("Updating", ("InService",))
+        self._begin("Updating", ("InService",), updating=True)
         self.deployment = deployment or self.deployment
 
         def work() -> None:
@@ -179,7 +216,12 @@ class Endpoint:
 
     # --- inside
 
-    def _begin(self, status: str, allowed: tuple[str, ...]) -> None:
+    def _variants(self) -> list[VariantRecord]:
+        if self.fleet:
+            return variants(self.fleet.variants)
+        return self._restored if self.status == "SystemUpdating" else []
+
+    def _begin(self, status: str, allowed: tuple[str, ...], *, updating: bool = False) -> None:
         with self._lock:
             if self.status not in allowed:
                 if self.status == "Failed":
@@ -187,8 +229,11 @@ class Endpoint:
                 raise validation(f'Cannot update in-progress endpoint "{self.arn}".')
             self.status, self.modified = status, dt.datetime.now(dt.UTC)
             self.failure = None
+            self._updating = updating
 
-    def _run(self, work: Callable[[], None], after_failure: Callable[[], str]) -> None:
+    def _run(self, work: Callable[[], None], after_failure: Callable[[], str], note: str | None = None) -> None:
+        """Do the work in a thread; `note` is the reason that an endpoint keeps although the work succeeds."""
+
         def run() -> None:
             failure = None
             try:
@@ -199,9 +244,12 @@ class Endpoint:
                 log.exception("endpoint %s", self.name)
                 failure = f"The local AWS failed: {error}"
             self._next, self._share = None, 0.0
-            self.failure = failure
-            self.modified = dt.datetime.now(dt.UTC)
-            self.status = "InService" if failure is None else after_failure()
+            with self._lock:
+                self.failure = failure or note
+                self.modified = dt.datetime.now(dt.UTC)
+                self.status = "InService" if failure is None else after_failure()
+                self._updating = False
+            self.aws.saver.changed()
 
         threading.Thread(target=run, name=f"change-{self.name}", daemon=True).start()
 

@@ -6,12 +6,14 @@ import itertools
 import logging
 import random
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints import models
 from local_aws.endpoints.instance import Container, EndpointInstance, StartFailed
+from local_aws.endpoints.record import VariantRecord
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -182,6 +184,14 @@ class Fleet:
         except BaseException:
             models.remove(self.folder)
             raise
+
+    def adopt(self, records: Iterable[VariantRecord]) -> None:
+        """Take over the counts and weights of variants of the same names."""
+        for record in records:
+            variant = self.variant(record.name)
+            if variant is not None:
+                variant.desired, variant.weight = record.desired, record.weight
+                variant.desired_weight = record.desired_weight
 
     def start(self) -> None:
         """Bring every variant to its desired count. Raises StartFailed; nothing is left running then."""

@@ -55,6 +55,17 @@ class Provisioned:
     closed: bool = False
 
 
+@dataclass(frozen=True)
+class ProvisionedRecord:
+    """Provisioned concurrency as it is saved: what was asked for, by names."""
+
+    function: str
+    qualifier: str
+    version: str
+    requested: int
+    modified: str
+
+
 @dataclass
 class Lease:
     """A place for one call, until `Concurrency.release`."""
@@ -231,6 +242,22 @@ class Concurrency:
             self._close(old)
         self._fill(place)
         return place
+
+    def remember(self) -> list[ProvisionedRecord]:
+        """What was asked for."""
+        with self._lock:
+            return [
+                ProvisionedRecord(
+                    each.function.name, each.qualifier, each.version.number, each.requested, each.modified
+                )
+                for each in self._configurations.values()
+            ]
+
+    def resume(self, function: Function, kept: ProvisionedRecord) -> None:
+        """Prepare anew the environments that were asked for before a restart."""
+        version = function.versions[kept.version]
+        place = self.provision(function, kept.qualifier, version, kept.requested, lambda *_: None)
+        place.modified = kept.modified
 
     def move(self, function: Function, alias: str, version: Version) -> None:
         """An alias with provisioned concurrency points to another version now."""

@@ -7,7 +7,8 @@ import random
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from local_aws.errors import AwsError
@@ -122,6 +123,13 @@ class Function:
     active_at: float = field(default_factory=lambda: time.monotonic() + SETTLE_SECONDS)
     updated_at: float = 0.0
 
+    def restored(self, folder: Path) -> None:
+        """It was saved, and its code is below `folder` now. Raises FileNotFoundError where that is not so."""
+        for version in self.versions.values():
+            version.code = _moved(version.code, folder)
+        # Counted by another process's clock, and long over.
+        self.active_at = self.updated_at = 0.0
+
     @property
     def latest(self) -> Version:
         return self.versions[LATEST]
@@ -136,6 +144,15 @@ class Function:
         if number not in self.versions:
             raise not_found(f"{self.arn}:{qualifier}")
         return self.versions[number]
+
+
+def _moved(code: Code, folder: Path) -> Code:
+    """The same code below another folder. Raises FileNotFoundError when it is not there."""
+    target = folder / code.archive.parent.name
+    moved = replace(code, folder=target / code.folder.name, archive=target / code.archive.name)
+    if not moved.archive.exists():
+        raise FileNotFoundError(f"the code {moved.archive} is missing")
+    return moved
 
 
 def stamp() -> str:

@@ -12,6 +12,7 @@ from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
+from local_aws.services.lambda_permissions import LambdaPermissions
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
 from local_aws.services.sagemaker_registry import SageMakerRegistry
 from local_aws.services.sagemaker_training import SageMakerTraining
@@ -28,6 +29,7 @@ SERVICES: list[type[Service]] = [
     ApplicationAutoScaling,
     Lambda,
     LambdaConcurrency,
+    LambdaPermissions,
     Ec2,
     Ec2InstanceConnect,
     Ssm,

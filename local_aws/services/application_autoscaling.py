@@ -57,6 +57,17 @@ class ApplicationAutoScaling(Service):
     def start(self) -> None:
         self._endpoints.refuses_update.append(self._refusal_of_update)
 
+    def remember(self) -> dict[str, Any]:
+        return {"targets": self._targets, "policies": self._policies, "activities": self._activities}
+
+    def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
+        self._targets, self._policies, self._activities = kept["targets"], kept["policies"], kept["activities"]
+        for policy in self._policies.values():
+            # An AWS minute may last longer or shorter now.
+            scale = self._scale_of(self._metric(self._targets[policy.resource], policy.settings))
+            for alarm in policy.alarms:
+                alarm.scale = scale
+
     @property
     def _endpoints(self) -> SageMakerEndpoints:
         return self.aws.service(SageMakerEndpoints)
@@ -257,7 +268,7 @@ class ApplicationAutoScaling(Service):
 
     def _make_alarms(self, target: Target, policy: str, settings: dict[str, Any]) -> list[Alarm]:
         metric = self._metric(target, settings)
-        scale = self.aws.clock.speed if metric.pop("sum") else 1.0
+        scale = self._scale_of(metric)
         alarms = []
         for side, comparison, periods, threshold in (
             ("High", "GreaterThanThreshold", HIGH_DATAPOINTS, settings["TargetValue"]),
@@ -278,6 +289,9 @@ class ApplicationAutoScaling(Service):
                 )
             )  # fmt: skip
         return alarms
+
+    def _scale_of(self, metric: dict[str, Any]) -> float:
+        return self.aws.clock.speed if metric.pop("sum") else 1.0
 
     @staticmethod
     def _metric(target: Target, settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,10 @@ parsed parameters in `call.params` (in the API's own words) and returns the answ
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,9 @@ from botocore import xform_name
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
+
+RESTARTED = "the local AWS was restarted"
+"""Why what ran when the state was saved has failed."""
 
 FORWARD: dict[str, Any] = {"forward": "moto"}
 """What an operation returns for a resource that moto keeps: moto answers the call."""
@@ -94,8 +99,32 @@ class Service:
         """Routes of the hot data-plane operations, if there are any."""
         return ()
 
+    def locks(self) -> Iterable[AbstractContextManager[Any]]:
+        """Locks that are held for the moment in which the state is saved, besides that no operation is under way.
+
+        The service's own threads change nothing that is saved without one of them. Who holds one waits for nothing.
+        """
+        return ()
+
+    def remember(self) -> Any:
+        """What of this service is saved: records that can be pickled; None when moto keeps all of it.
+
+        Called at every save, while no operation and no minute is under way: it has to be quick. What the service's own
+        threads change meanwhile, and none of `locks` guards, has to be copied under their locks.
+        """
+        return None
+
+    def restore(self, kept: Any, saved_at: dt.datetime) -> None:
+        """Put back what `remember` gave at `saved_at`, before `start`; what it gave is not None.
+
+        Moto's records and the services before this one in the list have been put back. Nothing is started here.
+        """
+
     def start(self) -> None:
-        """Called once, when all services exist and before the first request."""
+        """Called once, when all services exist and before the first request: what runs on its own begins here.
+
+        What was put back and needs processes gets them.
+        """
 
     def every_minute(self, now: float) -> None:
         """Called at every AWS minute's start (Unix seconds): what makes a service live."""

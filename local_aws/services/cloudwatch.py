@@ -38,12 +38,23 @@ class CloudWatch(Service):
         self._alarms: dict[str, Alarm] = {}
         self._lock = threading.Lock()
 
+    def locks(self) -> list[threading.Lock]:
+        return [self.data.lock]
+
+    def remember(self) -> dict[str, Any]:
+        return {"data": self.data.remember(), "alarms": self._alarms}
+
+    def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
+        self.data.restore(kept["data"])
+        self._alarms = kept["alarms"]
+
     # --- what other services use
 
     def put(self, namespace: str, metric: str, dimensions: Mapping[str, str], value: float, unit: str = "None",
             at: float | None = None) -> None:  # fmt: skip
         """Record one value; `at` is Unix seconds, now when left out."""
         self.data.put(key_of(namespace, metric, dimensions), value, unit, at)
+        self.aws.saver.changed(trickle=True)
 
     def statistic(self, namespace: str, metric: str, dimensions: Mapping[str, str], name: str, period: int,
                   start: float, end: float) -> list[tuple[float, float]]:  # fmt: skip

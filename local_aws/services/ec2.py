@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import functools
 import threading
 from typing import Any
@@ -13,10 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.ec2 import images
 from local_aws.ec2.instance import Ec2Instance
+from local_aws.ec2.past import PastInstance
 from local_aws.ec2.record import CHANGES, Record
 from local_aws.ec2.spot import Capacity, SpotRequest
 from local_aws.errors import AwsError
-from local_aws.services.base import FORWARD, Call, Service, page
+from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
 
 LARGEST_USER_DATA = 16_384
 RESOLVED_BY_SSM = "resolve:ssm:"
@@ -28,12 +30,37 @@ class Ec2(Service):
     def __init__(self, aws: LocalAws) -> None:
         super().__init__(aws)
         self.capacity = Capacity()
-        self.instances: dict[str, Ec2Instance] = {}
+        self.instances: dict[str, PastInstance] = {}
         self._requests: dict[str, SpotRequest] = {}
         self._launches: dict[str, tuple[dict[str, Any], list[str]]] = {}
         self._lock = threading.RLock()
 
-    def running(self) -> list[Ec2Instance]:
+    def locks(self) -> list[threading.RLock]:
+        return [CHANGES]
+
+    def remember(self) -> dict[str, Any]:
+        with self._lock:
+            instances = list(self.instances.values())
+            requests, launches = dict(self._requests), dict(self._launches)
+        return {
+            "instances": [each.remember() for each in instances],
+            "requests": requests,
+            "launches": launches,
+            "capacity": self.capacity.limits(),
+        }
+
+    def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
+        self._requests, self._launches = kept["requests"], kept["launches"]
+        for instance_type, free in kept["capacity"].items():
+            self.capacity.limit(instance_type, free)
+        for each in kept["instances"]:
+            instance = PastInstance.restored(each, Record(self.aws.account, each.region, each.id))
+            self.instances[each.id] = instance
+            if instance.record.state not in {"stopped", "terminated"}:
+                instance.lose(RESTARTED)
+                self._ended(instance)
+
+    def running(self) -> list[PastInstance]:
         """The instances that run, or have one more shutdown to go."""
         with self._lock:
             return [each for each in self.instances.values() if each.record.state in {"running", "shutting-down"}]
@@ -47,7 +74,7 @@ class Ec2(Service):
         request = call.params
         token = request.get("ClientToken")
         with self._lock:
-            launched = self._launches.get(token) if token else None
+            launched = known = self._launches.get(token) if token else None
             if launched is None:
                 launched = request, self._launch(call)
                 if token:
@@ -58,7 +85,7 @@ class Ec2(Service):
                 "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
             )
         reservation = self._ask("describe_instances", InstanceIds=launched[1])["Reservations"][0]
-        for instance_id in launched[1]:
+        for instance_id in launched[1] if known is None else ():
             self.instances[instance_id].start()
         return reservation
 
@@ -192,7 +219,7 @@ class Ec2(Service):
         )
         return record.id
 
-    def _ended(self, instance: Ec2Instance) -> None:
+    def _ended(self, instance: PastInstance) -> None:
         if instance.spot and not instance.interrupted:
             self.capacity.give_back(instance.record.instance_type)
 
@@ -247,13 +274,13 @@ class Ec2(Service):
         except BotoCoreError as error:
             raise AwsError("InvalidParameterValue", str(error)) from error
 
-    def _instance(self, instance_id: str) -> Ec2Instance:
+    def _instance(self, instance_id: str) -> PastInstance:
         with self._lock:
             if instance_id in self.instances:
                 return self.instances[instance_id]
         raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist")
 
-    def _named(self, call: Call) -> list[Ec2Instance]:
+    def _named(self, call: Call) -> list[PastInstance]:
         return [self._instance(each) for each in _required(call, "InstanceIds")]
 
     def _known_requests(self, ids: list[str]) -> list[SpotRequest]:

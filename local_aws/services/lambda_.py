@@ -1,12 +1,14 @@
-"""Lambda: functions, versions, aliases, permissions, tags and Invoke.
+"""Lambda: functions, versions, aliases and Invoke.
 
-Concurrency's operations are in lambda_concurrency.py.
+Concurrency's operations are in lambda_concurrency.py, those of permissions and tags in lambda_permissions.py.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -18,7 +20,7 @@ from moto.backends import get_backend
 from local_aws.errors import AwsError
 from local_aws.functions import records
 from local_aws.functions.code import Code, invalid, unpack
-from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Concurrency
+from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Concurrency, ProvisionedRecord
 from local_aws.functions.invocations import Invocations
 from local_aws.functions.records import (
     LATEST,
@@ -56,6 +58,7 @@ class Lambda(Service):
         self.concurrency = Concurrency(aws)
         self.invocations = Invocations(aws, self.concurrency, self.find)
         self._stopping = threading.Event()
+        self._provisioned: list[ProvisionedRecord] = []
 
     def fast_paths(self) -> Iterable[FastPath]:
         invoke = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
@@ -64,7 +67,24 @@ class Lambda(Service):
             "GET", re.compile(r"/_local_aws/functions/([^/]+)/([^/]+)/code.zip"), "lambda", "GetFunction", self._zip
         )
 
+    def remember(self) -> dict[str, Any]:
+        self.invocations.flush()
+        return {"functions": self.functions, "provisioned": self.concurrency.remember()}
+
+    def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
+        folder = self.aws.settings.state / "functions"
+        self.functions = kept["functions"]
+        for function in self.functions.values():
+            function.restored(folder / function.name)
+            self.concurrency.register(function)
+        self._provisioned = kept["provisioned"]
+        used = {version.code.archive.parent for each in self.functions.values() for version in each.versions.values()}
+        for unused in set(folder.glob("*/*")) - used:
+            shutil.rmtree(unused, ignore_errors=True)
+
     def start(self) -> None:
+        for each in self._provisioned:
+            self.concurrency.resume(self.functions[each.function], each)
         threading.Thread(
             target=self.invocations.flush_until, args=(self._stopping,), name="lambda-logs", daemon=True
         ).start()
@@ -361,64 +381,7 @@ class Lambda(Service):
             )
         alias.version, alias.weights = number, dict(weights)
 
-    # ---- permissions, tags, account
-
-    def add_permission(self, call: Call) -> dict[str, Any]:
-        function, qualifier = self.resolve(call)
-        function.version(qualifier)
-        params = call.params
-        statements = function.policies.setdefault(qualifier or "", {})
-        if params["StatementId"] in statements:
-            raise conflict(
-                f"The statement id ({params['StatementId']}) provided already exists. Please provide a new "
-                f"statement id."
-            )
-        principal = params["Principal"]
-        statement: dict[str, Any] = {
-            "Sid": params["StatementId"],
-            "Effect": "Allow",
-            "Principal": {"Service": principal} if principal.endswith(".amazonaws.com") else principal,
-            "Action": params["Action"],
-            "Resource": f"{function.arn}:{qualifier}" if qualifier else function.arn,
-        }
-        condition = {}
-        if params.get("SourceArn"):
-            condition["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
-        if params.get("SourceAccount"):
-            condition["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
-        if condition:
-            statement["Condition"] = condition
-        statements[params["StatementId"]] = statement
-        return {"Statement": json.dumps(statement)}
-
-    def get_policy(self, call: Call) -> dict[str, Any]:
-        function, qualifier = self.resolve(call)
-        statements = function.policies.get(qualifier or "")
-        if not statements:
-            raise AwsError(
-                "ResourceNotFoundException", "The resource you requested does not exist.", status=404, Type="User"
-            )
-        policy = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
-        return {"Policy": json.dumps(policy), "RevisionId": function.latest.revision}
-
-    def remove_permission(self, call: Call) -> None:
-        function, qualifier = self.resolve(call)
-        if function.policies.get(qualifier or "", {}).pop(call.params["StatementId"], None) is None:
-            message = f"Statement {call.params['StatementId']} is not found in resource policy."
-            raise AwsError("ResourceNotFoundException", message, status=404, Type="User")
-
-    def tag_resource(self, call: Call) -> None:
-        self._tagged(call).tags.update(call.params["Tags"])
-
-    def untag_resource(self, call: Call) -> None:
-        for key in call.params["TagKeys"]:
-            self._tagged(call).tags.pop(key, None)
-
-    def list_tags(self, call: Call) -> dict[str, Any]:
-        return {"Tags": self._tagged(call).tags}
-
-    def _tagged(self, call: Call) -> Function:
-        return self.find(parse_reference(unquote(call.params["Resource"]))[0])
+    # ---- the account
 
     def get_account_settings(self, call: Call) -> dict[str, Any]:
         return {

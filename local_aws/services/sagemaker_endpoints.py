@@ -6,6 +6,7 @@ Search find it; its state is kept here.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 import threading
@@ -19,8 +20,9 @@ from moto.backends import get_backend
 from local_aws.endpoints import router
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
+from local_aws.endpoints.record import EndpointRecord
 from local_aws.errors import AwsError, validation
-from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service, page
+from local_aws.services.base import RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
 
 # AWS emits concurrency as a high-resolution metric, one datapoint in 10 s.
 CONCURRENCY_PERIOD = 10
@@ -43,6 +45,19 @@ class SageMakerEndpoints(Service):
         # What a killed predecessor left: its endpoints are gone with it.
         shutil.rmtree(self.aws.settings.state / "endpoints", ignore_errors=True)
         threading.Thread(target=self._sample, name="concurrency", daemon=True).start()
+        for endpoint in list(self._endpoints.values()):
+            endpoint.resume()
+
+    def remember(self) -> list[EndpointRecord]:
+        with self._lock:
+            return [each.remember() for each in self._endpoints.values()]
+
+    def restore(self, kept: list[EndpointRecord], saved_at: dt.datetime) -> None:
+        # What was being deleted is gone, from moto's records as well.
+        kept = [each for each in kept if each.status != "Deleting"]
+        self._endpoints = {each.name: Endpoint.restored(self.aws, each, RESTARTED) for each in kept}
+        for name in set(self._moto.endpoints) - set(self._endpoints):
+            del self._moto.endpoints[name]
 
     def stop(self) -> None:
         self._stopping.set()
@@ -155,12 +170,14 @@ class SageMakerEndpoints(Service):
         while True:
             endpoint = self._endpoints.get(request.path[0])
             fleet: Fleet | None = endpoint.serving() if endpoint else None
+            if endpoint is not None and fleet is None and endpoint.status == "SystemUpdating":
+                raise _unavailable()
             if endpoint is None or fleet is None:
                 raise AwsError(
                     "ValidationError", f"Endpoint {request.path[0]} of account {self.aws.account} not found."
                 )
             if fleet is tried:
-                raise AwsError("ServiceUnavailable", "The service is currently unavailable.", status=503)
+                raise _unavailable()
             try:
                 return router.invoke(self.aws, endpoint.name, fleet, request, began)
             except router.NoInstance:
@@ -192,6 +209,7 @@ class SageMakerEndpoints(Service):
         with self._lock:
             self._endpoints.pop(endpoint.name, None)
         self._moto.endpoints.pop(endpoint.name, None)
+        self.aws.saver.changed()
 
     def _sample(self) -> None:
         while not self._stopping.wait(self.aws.clock.real(CONCURRENCY_PERIOD)):
@@ -201,6 +219,10 @@ class SageMakerEndpoints(Service):
                     dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
                     for peak in variant.peaks():
                         self.aws.metrics.put(router.NAMESPACE, "ConcurrentRequestsPerModel", dimensions, peak, "Count")
+
+
+def _unavailable() -> AwsError:
+    return AwsError("ServiceUnavailable", "The service is currently unavailable.", status=503)
 
 
 def _between(moment, after, before) -> bool:

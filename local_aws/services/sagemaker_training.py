@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import threading
 from typing import Any
 
 from local_aws import images
 from local_aws.errors import AwsError, validation
-from local_aws.services.base import FORWARD, Call, Service, page
+from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
 from local_aws.storage import parse_s3_uri
 from local_aws.tags import Tags
 from local_aws.training.files import CONTAINER_BASE
 from local_aws.training.job import TrainingJob
+from local_aws.training.record import JobRecord
 
 SORT = {"Name": lambda job: job.name, "CreationTime": lambda job: job.created, "Status": lambda job: job.status}
 
@@ -27,9 +29,20 @@ class SageMakerTraining(Service):
 
     def __init__(self, aws) -> None:
         super().__init__(aws)
-        self.jobs: dict[str, TrainingJob] = {}
+        self.jobs: dict[str, JobRecord] = {}
         self.tags = Tags()
         self._lock = threading.RLock()
+
+    def remember(self) -> dict[str, Any]:
+        with self._lock:
+            return {"jobs": [job.copy() for job in self.jobs.values()], "tags": self.tags.copy()}
+
+    def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
+        self.tags = Tags(kept["tags"])
+        self.jobs = {job.name: job for job in kept["jobs"]}
+        for job in self.jobs.values():
+            if job.running:
+                job.end("Failed", RESTARTED, None, saved_at)
 
     def create_training_job(self, call: Call) -> dict[str, Any]:
         job = self.create(call.params, call.arn(f"training-job/{call.params['TrainingJobName']}"))
@@ -190,7 +203,7 @@ class SageMakerTraining(Service):
             for instance in job.instances:
                 instance.kill()
 
-    def _job(self, call: Call) -> TrainingJob:
+    def _job(self, call: Call) -> JobRecord:
         job = self.jobs.get(call.params["TrainingJobName"])
         if job is None:
             raise validation("Requested resource not found.")
@@ -201,7 +214,7 @@ class SageMakerTraining(Service):
         return ":training-job/" in arn or ":hyper-parameter-tuning-job/" in arn
 
 
-def summary(job: TrainingJob) -> dict[str, Any]:
+def summary(job: JobRecord) -> dict[str, Any]:
     """One TrainingJobSummary."""
     found = {
         "TrainingJobName": job.name,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from typing import Any
 
 from local_aws.errors import AwsError, validation
-from local_aws.services.base import Call, Service, page
+from local_aws.services.base import RESTARTED, Call, Service, page
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.tuning import search
 from local_aws.tuning.job import TuningJob
+from local_aws.tuning.record import TuningRecord
 
 STRATEGIES = ("Bayesian", "Random", "Grid")
 
@@ -24,8 +26,25 @@ class SageMakerTuning(Service):
 
     def __init__(self, aws) -> None:
         super().__init__(aws)
-        self.jobs: dict[str, TuningJob] = {}
+        self.jobs: dict[str, TuningRecord] = {}
         self._lock = threading.RLock()
+
+    def remember(self) -> list[TuningRecord]:
+        with self._lock:
+            return [job.copy() for job in self.jobs.values()]
+
+    def restore(self, kept: list[TuningRecord], saved_at: dt.datetime) -> None:
+        jobs = self.aws.service(SageMakerTraining).jobs
+        self.jobs = {job.name: job for job in kept}
+        for job in kept:
+            # A trial that was deleted, or had only just begun, is known to its tuning job alone.
+            job.trials = [jobs.get(trial.name, trial) for trial in job.trials]
+            for trial in job.trials:
+                if trial.running:
+                    trial.end("Failed", RESTARTED, None, saved_at)
+                    jobs[trial.name] = trial
+            if job.status in {"InProgress", "Stopping"}:
+                job.end("Failed", RESTARTED, saved_at)
 
     def create_hyper_parameter_tuning_job(self, call: Call) -> dict[str, Any]:
         params, name = call.params, call.params["HyperParameterTuningJobName"]
@@ -115,7 +134,7 @@ class SageMakerTuning(Service):
             jobs.reverse()
         return page([tuning.summary(job) for job in jobs], call, key="TrainingJobSummaries")
 
-    def _job(self, call: Call) -> TuningJob:
+    def _job(self, call: Call) -> TuningRecord:
         name = call.params["HyperParameterTuningJobName"]
         job = self.jobs.get(name)
         if job is None:
@@ -123,7 +142,7 @@ class SageMakerTuning(Service):
         return job
 
     @staticmethod
-    def _summary(job: TuningJob) -> dict[str, Any]:
+    def _summary(job: TuningRecord) -> dict[str, Any]:
         described = job.describe()
         names = (
             "HyperParameterTuningJobName", "HyperParameterTuningJobArn", "HyperParameterTuningJobStatus",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import logging
 import math
 import re
@@ -21,6 +20,7 @@ from local_aws.errors import validation
 from local_aws.instances import NICENESS, Instance, Instances, describe_exit
 from local_aws.storage import parse_s3_uri
 from local_aws.training import container, files, spot
+from local_aws.training.record import JobRecord
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -32,19 +32,6 @@ STOP_GRACE_SECONDS = 120
 PEER_GRACE_SECONDS = 5
 CHECKPOINT_SECONDS = 2.0
 LONGEST_REASON = 1024
-MESSAGES = {
-    "Starting": "Preparing the instances for training",
-    "Downloading": "Downloading input data",
-    "Training": "Training image download completed. Training in progress.",
-    "Interrupted": "The instances were taken back",
-    "Uploading": "Uploading generated training model",
-    "Completed": "Training job completed",
-    "Stopped": "Training job stopped",
-    "Stopping": "Stopping the training job",
-    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
-    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
-    "Failed": "Training job failed",
-}
 # How a job ends, as (status, secondary status where it is another).
 ENDS = {
     "completed": ("Completed", None),
@@ -58,11 +45,10 @@ class JobFailed(Exception):
     """Ends a job as Failed with this reason."""
 
 
-class TrainingJob:
-    """A training job from Create to its end; `describe()` is DescribeTrainingJob's answer.
+class TrainingJob(JobRecord):
+    """A training job from Create to its end.
 
-    Parameters: `request` CreateTrainingJob's parameters; `arn` its ARN; `extra` further members of the description
-    (a tuning job's ARN). `on_change` is called after every change of status or metric.
+    Parameters: those of the record. `on_change` is called after every change of status or metric.
     """
 
     def __init__(
@@ -74,23 +60,11 @@ class TrainingJob:
         extra: Mapping[str, Any] | None = None,
         on_change: Callable[[TrainingJob], None] | None = None,
     ) -> None:
+        super().__init__(dict(request), arn, dict(extra or {}))
         self.aws = aws
-        self.request = dict(request)
-        self.name: str = request["TrainingJobName"]
-        self.arn = arn
-        self.extra = dict(extra or {})
         self.on_change = on_change
-        self.status, self.secondary = "InProgress", "Starting"
-        self.managed_spot = bool(request.get("EnableManagedSpotTraining"))
-        self.created = self.modified = self.attempted = Clock.now()
-        self.started: dt.datetime | None = None
-        self.ended: dt.datetime | None = None
-        self.failure_reason: str | None = None
-        self.model_uri: str | None = None
-        self.transitions: list[dict[str, Any]] = []
-        self.metrics: dict[str, tuple[float, dt.datetime]] = {}
-        self.series: dict[str, list[float]] = {}
-        self.instances: list[Instance] = []
+        self.attempted = self.modified = self.created
+        self._instances: list[Instance] = []
         self._tail: deque[str] = deque(maxlen=20)
         self._definitions = [
             (each["Name"], re.compile(each["Regex"]))
@@ -107,8 +81,8 @@ class TrainingJob:
     # What the API asks
 
     @property
-    def running(self) -> bool:
-        return self.status in {"InProgress", "Stopping"}
+    def instances(self) -> list[Instance]:
+        return self._instances
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"job-{self.name}", daemon=True).start()
@@ -149,40 +123,11 @@ class TrainingJob:
 
     def describe(self) -> dict[str, Any]:
         with self._lock:
-            kept = {
-                name: value
-                for name, value in self.request.items()
-                if name not in {"TrainingJobName", "Tags"} and value is not None
-            }
-            answer: dict[str, Any] = {
-                **kept,
-                **self.extra,
-                "TrainingJobName": self.name,
-                "TrainingJobArn": self.arn,
-                "TrainingJobStatus": self.status,
-                "SecondaryStatus": self.secondary,
-                "CreationTime": self.created,
-                "LastModifiedTime": self.modified,
-                "SecondaryStatusTransitions": [dict(each) for each in self.transitions],
-                "EnableNetworkIsolation": bool(self.request.get("EnableNetworkIsolation")),
-                "EnableManagedSpotTraining": self.managed_spot,
-                "FinalMetricDataList": [
-                    {"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self.metrics.items()
-                ],
-            }
-            if self.started:
-                answer["TrainingStartTime"] = self.started
-                held, billed = spot.seconds(
-                    self.transitions, self.started, self.ended or Clock.now(), managed_spot=self.managed_spot
-                )
-                answer["TrainingTimeInSeconds"] = math.ceil(held)
-            if self.ended:
-                answer["TrainingEndTime"] = self.ended
-                answer["BillableTimeInSeconds"] = math.ceil(billed) if self.started else 0
-            answer["ModelArtifacts"] = {"S3ModelArtifacts": self.model_uri or self._output_uri("model.tar.gz")}
-            if self.failure_reason:
-                answer["FailureReason"] = self.failure_reason
-            return answer
+            return super().describe()
+
+    def copy(self) -> JobRecord:
+        with self._lock:
+            return super().copy()
 
     # The life of a job
 
@@ -220,7 +165,7 @@ class TrainingJob:
         bases = [self._folder / f"algo-{number}" for number in range(1, count + 1)]
         # On AWS a host keeps its name, algo-1; here its address is its name.
         hosts = self._hosts = self._hosts or [Instances.address(self.aws.instances.reserve()) for _ in bases]
-        self.instances = []
+        self._instances = []
         self._enter("Downloading")
         self.started = self.started or self.modified
         checkpoints = self._prepare(bases, hosts, instance_type)
@@ -300,7 +245,7 @@ class TrainingJob:
             )  # fmt: skip
         port = free_port()
         for number, (base, host) in enumerate(zip(bases, hosts, strict=True), 1):
-            self.instances.append(
+            self._instances.append(
                 self.aws.instances.start(
                     "training",
                     container.command(self.aws.settings.jobs_python),
@@ -364,20 +309,17 @@ class TrainingJob:
         model = [base / "model" for base in bases]
         if any(any(folder.rglob("*")) for folder in model):
             self._store("model.tar.gz", files.archive(model))
-            self.model_uri = self._output_uri("model.tar.gz")
+            self.model_uri = self.output_uri("model.tar.gz")
         output = [base / "output" / "data" for base in bases]
         if any(any(folder.rglob("*")) for folder in output):
             self._store("output.tar.gz", files.archive(output))
 
     def _store(self, name: str, body: bytes) -> None:
-        bucket, key = parse_s3_uri(self._output_uri(name))
+        bucket, key = parse_s3_uri(self.output_uri(name))
         try:
             self.aws.s3.write(bucket, key, body)
         except FileNotFoundError as error:
             raise JobFailed(f"ClientError: Artifact upload failed:{error}") from error
-
-    def _output_uri(self, name: str) -> str:
-        return f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output/{name}"
 
     def _reason(self, bases) -> str:
         """AWS: the first 1,024 characters of output/failure; without that file, how it ended and what it said last.
@@ -418,23 +360,16 @@ class TrainingJob:
         self.aws.logs.write(LOG_GROUP, f"{self.name}/{host}-{int(self.attempted.timestamp())}", lines)
 
     def _enter(self, secondary: str) -> None:
-        now = Clock.now()
         with self._lock:
-            if self.transitions:
-                self.transitions[-1].setdefault("EndTime", now)
-            self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": MESSAGES[secondary]})
-            self.secondary, self.modified = secondary, now
+            self.enter(secondary, Clock.now())
 
     def _end(self, status: str, reason: str | None, secondary: str | None = None) -> None:
         with self._lock:
-            self._enter(secondary or status)
-            self.ended = self.modified
-            self.transitions[-1]["EndTime"] = self.ended
-            self.failure_reason = reason
-            self.status = status
+            self.end(status, reason, secondary, Clock.now())
         self._changed()
 
     def _changed(self) -> None:
+        self.aws.saver.changed()
         if self.on_change:
             self.on_change(self)
 

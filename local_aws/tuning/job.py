@@ -12,6 +12,7 @@ from local_aws.clock import Clock
 from local_aws.errors import AwsError
 from local_aws.training.job import TrainingJob
 from local_aws.tuning import search
+from local_aws.tuning.record import TuningRecord
 
 if TYPE_CHECKING:
     from local_aws.services.sagemaker_training import SageMakerTraining
@@ -21,28 +22,17 @@ log = logging.getLogger(__name__)
 DEFAULT_PARALLEL = 10
 
 
-class TuningJob:
-    """A tuning job from Create to its end; `describe()` is DescribeHyperParameterTuningJob's answer."""
+class TuningJob(TuningRecord):
+    """A tuning job from Create to its end. Parameters: those of the record."""
 
     def __init__(self, training: SageMakerTraining, request: Mapping[str, Any], arn: str) -> None:
+        super().__init__(request, arn)
+        self.modified = self.created
         self.training = training
-        self.request = request
-        self.name: str = request["HyperParameterTuningJobName"]
-        self.arn = arn
-        self.config = request["HyperParameterTuningJobConfig"]
-        self.definition = request["TrainingJobDefinition"]
-        objective = self.config["HyperParameterTuningJobObjective"]
-        self.metric, self.minimise = objective["MetricName"], objective["Type"] == "Minimize"
-        self.status = "InProgress"
-        self.created = self.modified = Clock.now()
-        self.ended = None
-        self.failure_reason: str | None = None
-        self.trials: list[TrainingJob] = []
-        self.values: dict[str, dict[str, str]] = {}
         self._learned: set[str] = set()
         self._stopped_early: set[str] = set()
         self._wake = threading.Condition()
-        ranges = self.config["ParameterRanges"]
+        objective, ranges = self.config["HyperParameterTuningJobObjective"], self.config["ParameterRanges"]
         limits = self.config.get("ResourceLimits") or {}
         self.most = limits.get("MaxNumberOfTrainingJobs") or search.grid_size(ranges)
         self.parallel = limits.get("MaxParallelTrainingJobs") or DEFAULT_PARALLEL
@@ -60,13 +50,6 @@ class TuningJob:
             self._wake.notify_all()
         for trial in list(self.trials):
             trial.stop()
-
-    @property
-    def best(self) -> TrainingJob | None:
-        """The completed (or early stopped) trial with the best objective."""
-        found = [job for job in self.trials if job.status in {"Completed", "Stopped"} and self.metric in job.metrics]
-        key = lambda job: job.metrics[self.metric][0]  # noqa: E731
-        return (min if self.minimise else max)(found, key=key) if found else None
 
     def _run(self) -> None:
         try:
@@ -145,65 +128,5 @@ class TuningJob:
 
     def _end(self, status: str, reason: str | None = None) -> None:
         with self._wake:
-            self.failure_reason = reason
-            self.ended = self.modified = Clock.now()
-            self.status = status
-
-    def describe(self) -> dict[str, Any]:
-        statuses = [job.status for job in self.trials]
-        best = self.best
-        with_value = sum(self.metric in job.metrics for job in self.trials if not job.running)
-        answer: dict[str, Any] = {
-            "HyperParameterTuningJobName": self.name,
-            "HyperParameterTuningJobArn": self.arn,
-            "HyperParameterTuningJobConfig": self.config,
-            "TrainingJobDefinition": {
-                **self.definition,
-                "StaticHyperParameters": {
-                    **(self.definition.get("StaticHyperParameters") or {}), "_tuning_objective_metric": self.metric,
-                },
-            },
-            "HyperParameterTuningJobStatus": self.status,
-            "CreationTime": self.created,
-            "LastModifiedTime": self.modified,
-            "TrainingJobStatusCounters": {
-                "Completed": statuses.count("Completed"),
-                "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),
-                "RetryableError": 0,
-                "NonRetryableError": statuses.count("Failed"),
-                "Stopped": statuses.count("Stopped"),
-            },
-            "ObjectiveStatusCounters": {
-                "Succeeded": with_value,
-                "Pending": sum(job.running for job in self.trials),
-                "Failed": sum(not job.running for job in self.trials) - with_value,
-            },
-        }  # fmt: skip
-        if best:
-            answer["BestTrainingJob"] = self.summary(best)
-        if self.ended:
-            answer["HyperParameterTuningEndTime"] = self.ended
-        if self.failure_reason:
-            answer["FailureReason"] = self.failure_reason
-        return answer
-
-    def summary(self, job: TrainingJob) -> dict[str, Any]:
-        """One HyperParameterTrainingJobSummary."""
-        value = job.metrics.get(self.metric)
-        found: dict[str, Any] = {
-            "TrainingJobName": job.name,
-            "TrainingJobArn": job.arn,
-            "TuningJobName": self.name,
-            "CreationTime": job.created,
-            "TrainingStartTime": job.started,
-            "TrainingEndTime": job.ended,
-            "TrainingJobStatus": job.status,
-            "TunedHyperParameters": self.values[job.name],
-            "FailureReason": job.failure_reason,
-            "ObjectiveStatus": "Pending" if job.running else "Succeeded" if value else "Failed",
-        }
-        if value:
-            found["FinalHyperParameterTuningJobObjectiveMetric"] = {
-                "Type": "Minimize" if self.minimise else "Maximize", "MetricName": self.metric, "Value": value[0],
-            }  # fmt: skip
-        return {name: each for name, each in found.items() if each is not None}
+            self.end(status, reason, Clock.now())
+        self.training.aws.saver.changed()

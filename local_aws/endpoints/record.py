@@ -1,0 +1,52 @@
+"""What is known of an endpoint, without the processes that serve it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local_aws.endpoints.fleet import Variant
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """What a variant was asked for; not in its endpoint's configuration, since it can be changed."""
+
+    name: str
+    desired: int
+    weight: float
+    desired_weight: float
+
+    def describe(self, instances: int) -> dict[str, Any]:
+        """A variant of DescribeEndpoint, with so many instances in service."""
+        return {
+            "VariantName": self.name,
+            "DeployedImages": [],
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.desired_weight,
+            "CurrentInstanceCount": instances,
+            "DesiredInstanceCount": self.desired,
+        }
+
+
+def variants(of: Iterable[Variant]) -> list[VariantRecord]:
+    return [VariantRecord(each.name, each.desired, each.weight, each.desired_weight) for each in of]
+
+
+@dataclass(frozen=True)
+class EndpointRecord:
+    """An endpoint as it was saved: `config` is the configuration that served, `updating` whether another was to."""
+
+    name: str
+    arn: str
+    config: dict[str, Any]
+    deployment: dict[str, Any] | None
+    status: str
+    failure: str | None
+    created: dt.datetime
+    modified: dt.datetime
+    variants: list[VariantRecord]
+    updating: bool

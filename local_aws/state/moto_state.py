@@ -1,0 +1,155 @@
+"""What moto keeps, as something that can be pickled: the backends of every service, account and region.
+
+The only place that knows how moto keeps its backends, and which of its objects a pickle needs help with.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator
+from typing import Any
+
+from moto.backends import get_backend
+from moto.core.base_backend import AccountSpecificBackend, BackendDict
+
+from local_aws.state.bodies import MARK
+
+# Of a BackendDict; S3's has one more: which account a bucket belongs to.
+OWN_ATTRIBUTES = {"backend", "service_name", "_use_boto3_regions", "_additional_regions", "_id"}
+
+Regions = dict[tuple[str, str], Any]
+Kept = dict[str, tuple[dict[str, Any], Regions]]
+"""A service's name in moto -> (attributes of its BackendDict, (account, region) -> backend)."""
+
+
+def remember(without: Container[str] = ()) -> Kept:
+    """Everything that moto keeps now, except of some services."""
+    kept: Kept = {}
+    for backends in list(BackendDict._instances):
+        name = name_of(backends)
+        if name not in without:
+            attributes = {key: value for key, value in vars(backends).items() if key not in OWN_ATTRIBUTES}
+            kept[name] = attributes, {(acc, region): each for acc, region, each in backends.iter_backends()}
+    return kept
+
+
+def restore(kept: Kept) -> None:
+    """Put back what `remember` gave."""
+    for name, (attributes, regions) in kept.items():
+        backends = get_backend(name)
+        vars(backends).update(attributes)
+        for (account, region), backend in regions.items():
+            dict.__setitem__(backends[account], region, backend)
+
+
+def name_of(backends: BackendDict[Any]) -> str:
+    """The name by which moto's `get_backend` gives it."""
+    return backends.backend.__module__.split(".")[1]
+
+
+def objects() -> Iterator[Any]:
+    """Every S3 object with a body: all versions, and the parts of uploads under way."""
+    from moto.s3.models import FakeKey
+
+    for _, _, backend in get_backend("s3").iter_backends():
+        for bucket in list(backend.buckets.values()):
+            for _, versions in bucket.keys.lists():
+                yield from (each for each in list(versions) if isinstance(each, FakeKey))
+            for upload in list(bucket.multiparts.values()):
+                yield from list(upload.parts.values())
+
+
+def reducers(used: set[str]) -> dict[type, Callable[[Any], Any]]:
+    """A pickler's dispatch table for what pickle cannot do by itself; the digests of bodies are added to `used`."""
+    from cryptography.hazmat.bindings._rust import openssl
+    from moto.s3.models import FakeKey
+    from moto.s3.utils import _VersionedKeyStore
+    from moto.ssm.models import ParameterDict, SimpleSystemManagerBackend
+
+    def reduce_key(key: Any) -> Any:
+        state = {name: value for name, value in vars(key).items() if name not in {"_value_buffer", "lock"}}
+        digest = state.pop(MARK, None)
+        if digest is None:
+            # Deleted, or held by something that lists no objects.
+            return copyreg.__newobj__, (FakeKey,), key.__getstate__()
+        used.add(digest)
+        return restored_key, (state, digest)
+
+    table: dict[type, Callable[[Any], Any]] = {
+        **copyreg.dispatch_table,
+        FakeKey: reduce_key,
+        _VersionedKeyStore: lambda found: (versioned, (dict(found),)),
+        SimpleSystemManagerBackend: _reduce_ssm,
+        ParameterDict: _reduce_parameters,
+        type(threading.Lock()): lambda _: (threading.Lock, ()),
+        type(threading.RLock()): lambda _: (threading.RLock, ()),
+        weakref.WeakValueDictionary: lambda found: (weakref.WeakValueDictionary, (dict(found),)),
+        openssl.rsa.RSAPrivateKey: _reduce_private_key,
+        openssl.ec.ECPrivateKey: _reduce_private_key,
+        AccountSpecificBackend: _reduce_account,
+    }
+    for kind in (BackendDict, *BackendDict.__subclasses__()):
+        table[kind] = lambda backends: (get_backend, (name_of(backends),))
+    return table
+
+
+def restored_key(state: dict[str, Any], digest: str) -> Any:
+    """Stands in a pickle for an S3 object; the reader knows where its body is (`snapshot.Reader`)."""
+    raise NotImplementedError
+
+
+def new_key(state: dict[str, Any], digest: str, body: Any) -> Any:
+    """An S3 object with its body."""
+    from moto.s3.models import FakeKey
+
+    key = FakeKey.__new__(FakeKey)
+    vars(key).update(state, lock=threading.Lock(), _value_buffer=body)
+    setattr(key, MARK, digest)
+    return key
+
+
+def versioned(versions: dict[str, list[Any]]) -> Any:
+    """A bucket's objects by key; moto's own way to set one would add a version."""
+    from moto.s3.utils import _VersionedKeyStore
+
+    store = _VersionedKeyStore()
+    dict.update(store, versions)
+    return store
+
+
+def two_levels() -> defaultdict[str, dict[str, str]]:
+    return defaultdict(dict)
+
+
+def private_key(pem: bytes) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return load_pem_private_key(pem, None)
+
+
+def account_backends(name: str, account: str) -> Any:
+    return get_backend(name)[account]
+
+
+def _reduce_ssm(backend: Any) -> Any:
+    """Its tags are a defaultdict with a lambda."""
+    tags = defaultdict(two_levels, {kind: defaultdict(dict, each) for kind, each in backend._resource_tags.items()})
+    return copyreg.__newobj__, (type(backend),), vars(backend) | {"_resource_tags": tags}
+
+
+def _reduce_parameters(found: Any) -> Any:
+    """A defaultdict that is made from an account and a region."""
+    return type(found), (found.account_id, found.region_name), vars(found), None, iter(dict.items(found))
+
+
+def _reduce_private_key(key: Any) -> Any:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return private_key, (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),)
+
+
+def _reduce_account(backends: Any) -> Any:
+    return account_backends, (backends.backend.__module__.split(".")[1], backends.account_id)

@@ -1,0 +1,270 @@
+"""Saves the state: a moment after something changed, and at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from local_aws.state import SAVE_SECONDS, moto_state, snapshot
+from local_aws.state.bodies import Bodies
+from local_aws.state.child import Child, ChildFailed
+from local_aws.state.gate import Gate
+
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+
+log = logging.getLogger(__name__)
+
+# What an endpoint measures and prints goes on for ever, and is not worth a save of its own.
+TRICKLE_SECONDS = 30.0
+# Saving takes at most this share of the time: a large state is saved less often, down to a tenth of the times.
+SHARE = 0.1
+LONGEST_PAUSE = 10
+LONGEST_CHILD_SECONDS = 120.0
+# How long calls are held back, at each try, while those under way end: briefly as long as that may do.
+PATIENCE_SECONDS = (0.1,) * 20 + (0.5, 1.0, 2.0, 4.0)
+BETWEEN_TRIES_SECONDS = 0.3
+# How much of new bodies is written with the gate closed; more is written before it is.
+BYTES_WHILE_CLOSED = 4 << 20
+
+
+class Busy(Exception):
+    """Calls were under way all the time."""
+
+
+class Saver:
+    """Saves what moto and the services keep into the state folder.
+
+    Parameters
+    ----------
+    seconds
+        How long after a change it is saved at the latest, as long as saves are quick.
+    """
+
+    def __init__(self, aws: LocalAws, folder: Path, seconds: float = SAVE_SECONDS) -> None:
+        self.aws, self.folder, self.seconds = aws, folder, seconds
+        self.gate = Gate()
+        self.bodies = Bodies(folder / "objects")
+        self.saves = 0
+        self.saved_at: dt.datetime | None = None
+        self.problem: str | None = None
+        self._due = self._trickle_due = math.inf
+        self._not_before = 0.0
+        self._left_out: dict[str, str] = {}
+        self._saving = False
+        self._ended = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="state", daemon=True)
+
+    # --- what is told to it
+
+    def changed(self, *, trickle: bool = False) -> None:
+        """Something that has to be remembered is another now; `trickle` for what changes all the time."""
+        if trickle and self._trickle_due == math.inf:
+            with self._wake:
+                self._trickle_due = time.monotonic() + max(TRICKLE_SECONDS, self.seconds)
+                self._wake.notify()
+        elif not trickle and self._due == math.inf:
+            with self._wake:
+                self._due = time.monotonic() + self.seconds
+                self._wake.notify()
+
+    def describe(self) -> dict[str, Any]:
+        """For the health page: whether all but what trickles is saved, how often was saved, and as of when."""
+        with self._wake:
+            return {
+                "saved": self._due == math.inf and not self._saving,
+                "saves": self.saves,
+                "saved_at": self.saved_at.isoformat() if self.saved_at else None,
+                "problem": self.problem,
+            }
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let no call in any more, and save what those before have changed."""
+        self.gate.shut()
+        with self._wake:
+            self._ended = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._try()
+
+    # --- reading and writing
+
+    def restore(self, header: snapshot.Header) -> None:
+        """Put back what a snapshot holds. Raises snapshot.Refused; the folder is as it was."""
+        kept = snapshot.read(self.folder, header, self.bodies)
+        moto_state.restore(kept["moto"])
+        for service in self.aws.services:
+            name = type(service).__name__
+            if kept["services"].get(name) is not None:
+                try:
+                    service.restore(kept["services"][name], header.moment)
+                except Exception as error:
+                    raise snapshot.unreadable(self.folder, error) from error
+        self.saved_at = header.moment
+        # What was in flight is Failed from now on.
+        self.changed()
+
+    def save(self) -> None:
+        """Save now. Raises OSError, ChildFailed, Busy; the snapshot before stays the state then."""
+        # What is imported for it is imported here, once, and not in every child.
+        moto_state.reducers(set())
+        path, file = snapshot.create(self.folder)
+        try:
+            with file:
+                child, at = self._fork(file)
+                used, left_out = child.wait(LONGEST_CHILD_SECONDS)
+            self._report(left_out)
+            self.bodies.sync()
+            snapshot.commit(self.folder, path, at)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self.saves, self.saved_at = self.saves + 1, at
+        self.bodies.keep(used)
+
+    def _fork(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
+        """The child that writes, forked while no call is under way. Raises OSError, Busy."""
+        # With nobody let in any more there is nobody to disturb.
+        tries = PATIENCE_SECONDS[-1:] if self._ended else PATIENCE_SECONDS
+        for patience in tries:
+            for key in self._missing():
+                self.bodies.store(key)
+            with self.gate.closed(patience) as nobody_inside:
+                if nobody_inside:
+                    missing = self._missing()
+                    if patience == tries[-1] or sum(key.contentsize for key in missing) <= BYTES_WHILE_CLOSED:
+                        for key in missing:
+                            self.bodies.store(key)
+                        return self._fork_now(file)
+            time.sleep(BETWEEN_TRIES_SECONDS)
+        raise Busy("calls were under way all the time")
+
+    def _fork_now(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
+        services = {type(each).__name__: each.remember() for each in self.aws.services}
+        at = dt.datetime.now(dt.UTC)
+
+        def work() -> Any:
+            return _pickle(services, file, self.bodies)
+
+        with self._still():
+            with self._wake:
+                self._due = self._trickle_due = math.inf
+            return Child(work, (file.fileno(),)), at
+
+    @contextlib.contextmanager
+    def _still(self) -> Iterator[None]:
+        """Nobody changes what threads of jobs, endpoints and hosts change without a call."""
+        with contextlib.ExitStack() as stack:
+            for service in self.aws.services:
+                for lock in service.locks():
+                    stack.enter_context(lock)
+            stack.enter_context(self.aws.logs.lock)
+            stack.enter_context(self.aws.s3.lock)
+            yield
+
+    def _missing(self) -> list[Any]:
+        while True:
+            try:
+                return self.bodies.missing(moto_state.objects())
+            except RuntimeError:
+                # A dictionary of moto's changed as it was read.
+                time.sleep(0.01)
+
+    def _report(self, left_out: dict[str, str]) -> None:
+        for name in left_out.keys() - self._left_out.keys():
+            log.warning(
+                "what moto keeps of %s cannot be saved and will be gone after a restart (%s)", name, left_out[name]
+            )
+        self._left_out = left_out
+
+    # --- when
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._ended and (wait := self._next() - time.monotonic()) > 0:
+                    self._wake.wait(None if wait == math.inf else wait)
+                if self._ended:
+                    return
+            began = time.monotonic()
+            saved, longest = self._try(), LONGEST_PAUSE * self.seconds
+            ended = time.monotonic()
+            self._not_before = ended + (min(longest, (ended - began) / SHARE) if saved else longest)
+
+    def _next(self) -> float:
+        return max(min(self._due, self._trickle_due), self._not_before)
+
+    def _try(self) -> bool:
+        """Save, or say once why that cannot be done."""
+        self._saving = True
+        try:
+            self.save()
+        except Exception as error:
+            if not isinstance(error, OSError | ChildFailed | Busy):
+                log.exception("a save failed")
+            reason = getattr(error, "strerror", None) or str(error)
+            if reason != self.problem:
+                at = f"as of {self.saved_at:%H:%M:%S} UTC" if self.saved_at else "that of an empty AWS"
+                log.error(
+                    "the state cannot be saved in %s (%s); what is saved there is %s. The local AWS goes on and tries "
+                    "again", self.folder, reason, at,
+                )  # fmt: skip
+            self.problem = reason
+            self.changed()
+            return False
+        finally:
+            self._saving = False
+        if self.problem:
+            log.info("the state is saved in %s again", self.folder)
+        self.problem = None
+        return True
+
+
+def _pickle(services: dict[str, Any], file: BinaryIO, bodies: Bodies) -> Any:
+    """In the child: everything into the file, and read once, since a state that cannot be read is none.
+
+    Returns the digests of the bodies in it, and why services of moto had to be left out.
+    """
+    left_out: dict[str, str] = {}
+    while True:
+        try:
+            used = snapshot.write({"moto": moto_state.remember(left_out), "services": services}, file)
+            file.seek(0)
+            snapshot.Reader(file, bodies).load()
+            return sorted(used), left_out
+        except OSError:
+            raise
+        except Exception:
+            failing = {name: why for name, why in _failing(bodies).items() if name not in left_out}
+            if not failing:
+                raise
+            left_out |= failing
+            file.seek(0)
+            file.truncate()
+
+
+def _failing(bodies: Bodies) -> dict[str, str]:
+    """The services of moto that hold something that cannot be pickled and read, and why."""
+    failing = {}
+    for name, kept in moto_state.remember().items():
+        file = io.BytesIO()
+        try:
+            snapshot.write(kept, file)
+            file.seek(0)
+            snapshot.Reader(file, bodies).load()
+        except Exception as error:
+            failing[name] = f"{type(error).__name__}: {error}"
+    return failing

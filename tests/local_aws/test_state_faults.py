@@ -1,0 +1,283 @@
+"""The state folder when things go wrong: what cannot be read, a full disk, a kill in the middle of a save."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.local_aws.conftest import ROOT, make_role, start_daemon, wait_for
+from tests.local_aws.remembering import RESTARTED, SOON, state_of, wait_until_saved
+from tests.local_aws.serving import MODEL, Serving, archive
+from tests.ports import free_port
+from tests.small_disk import small_disk
+
+BUCKET = "faults"
+SLOW = MODEL.replace("def model_fn(model_dir):", "def model_fn(model_dir):\n    time.sleep(3)")
+
+
+@pytest.fixture(scope="module")
+def saved_state(tmp_path_factory):
+    """A state folder with one object in it."""
+    folder = tmp_path_factory.mktemp("saved")
+    daemon = start_daemon(folder, options=SOON)
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    daemon.client("s3").put_object(Bucket=BUCKET, Key="kept", Body=b"kept")
+    assert daemon.stop() == 0
+    return folder / "state"
+
+
+@pytest.fixture
+def state(saved_state, tmp_path):
+    return shutil.copytree(saved_state, tmp_path / "state")
+
+
+def header(state):
+    return json.loads((state / "snapshot.json").read_text())
+
+
+def edit(state, **changes):
+    (state / "snapshot.json").write_text(json.dumps(header(state) | changes))
+
+
+def pickled(state):
+    return state / header(state)["file"]
+
+
+def truncate(state):
+    pickled(state).write_bytes(pickled(state).read_bytes()[:-10])
+
+
+def wrong_pickle(state):
+    """Whole, and no pickle."""
+    pickled(state).write_bytes(b"nonsense")
+    edit(state, sha256=hashlib.sha256(b"nonsense").hexdigest())
+
+
+def remove_bodies(state):
+    for body in (state / "objects").iterdir():
+        body.unlink()
+
+
+UNREADABLE = {
+    "another format": (lambda state: edit(state, format=7), "format 7 of the state", "format 1 of the state"),
+    "another moto": (lambda state: edit(state, moto="4.0.0"), "Moto 4.0.0", "Moto 5."),
+    "another Python": (lambda state: edit(state, python="3.99"), "Python 3.99", "Python 3."),
+    "half a pickle": (truncate, "is damaged", "is not what snapshot.json says"),
+    "no pickle": (lambda state: pickled(state).unlink(), "is damaged", "is missing"),
+    "nonsense for a pickle": (wrong_pickle, "cannot be read", "UnpicklingError"),
+    "nonsense for a header": (lambda state: (state / "snapshot.json").write_text("{"), "is damaged", "cannot be read"),
+    "a header without all": (lambda state: (state / "snapshot.json").write_text("{}"), "is damaged", "KeyError"),
+    "no bodies": (remove_bodies, "is damaged", "is missing or not whole"),
+    "a pickle that others can change": (lambda state: pickled(state).chmod(0o666), "is not safe", "another"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_cannot_be_read_whole_is_refused_in_one_sentence_and_left_alone(state, what):
+    spoil, *said = UNREADABLE[what]
+    spoil(state)
+
+    def contents():
+        return {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"}
+
+    before = contents()
+    command = [sys.executable, "-m", "local_aws", "--port", str(free_port()), "--state", str(state)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    sentence = done.stderr.strip()
+    assert "\n" not in sentence
+    assert sentence.startswith(f"local_aws: the state in {state} ")
+    assert all(each in sentence for each in said), sentence
+    assert sentence.endswith("; name another folder with --state, or remove this one to start with an empty AWS")
+    assert contents() == before
+
+
+def test_what_a_killed_save_left_is_ignored(state, new_local_aws):
+    half = [state / "snapshot-1-1.pickle", state / "snapshot.json.new", state / "objects/0123.new"]
+    for each in half:
+        each.write_bytes(b"half")
+    daemon = new_local_aws(state=state)
+    assert daemon.client("s3").get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept"
+    assert not any(each.exists() for each in half)
+
+
+def test_a_full_disk_costs_no_call_and_not_the_last_state(tmp_path, new_local_aws):
+    with small_disk(tmp_path / "disk", megabytes=24) as disk:
+        daemon = new_local_aws(state=disk / "state", options=SOON)
+        s3 = daemon.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        s3.put_object(Bucket=BUCKET, Key="before", Body=b"before")
+        wait_until_saved(daemon)
+        # WHEN the disk fills up, and something changes
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        saved = header(disk / "state")
+        s3.put_object(Bucket=BUCKET, Key="meanwhile", Body=b"meanwhile" * 1000)
+        wait_for(lambda: state_of(daemon)["problem"])
+        # THEN calls are answered, the log says it once, and the last state is whole
+        assert "No space left" in state_of(daemon)["problem"]
+        assert s3.get_object(Bucket=BUCKET, Key="meanwhile")["Body"].read() == b"meanwhile" * 1000
+        lines = [line for line in daemon.log.read_text().splitlines() if "cannot be saved" in line]
+        assert len(lines) == 1
+        assert str(disk / "state") in lines[0]
+        assert header(disk / "state") == saved
+        # AND when there is space again, it is saved after all
+        ballast.unlink()
+        wait_for(lambda: state_of(daemon)["problem"] is None, 120)
+        wait_until_saved(daemon)
+        daemon.stop(signal.SIGKILL)
+        again = new_local_aws(state=disk / "state")
+        keys = again.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
+        assert [each["Key"] for each in keys] == ["before", "meanwhile"]
+        again.stop()
+
+
+def test_a_save_has_every_call_whole_or_not_at_all(tmp_path, new_local_aws):
+    daemon = new_local_aws(state=tmp_path / "state", options=("--save-every", "0.1s"))
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    answered: dict[int, int] = {}
+
+    def write(writer):
+        """Objects and parameters in turn, until the daemon is gone."""
+        s3, ssm = daemon.client("s3"), daemon.client("ssm")
+        with contextlib.suppress(BotoCoreError, ClientError):
+            for number in range(100_000):
+                s3.put_object(Bucket=BUCKET, Key=f"{writer}/{number:06d}", Body=f"{number}".encode() * 1000)
+                ssm.put_parameter(Name=f"/{writer}/{number:06d}", Value="x", Type="String")
+                answered[writer] = number + 1
+                time.sleep(0.01)
+
+    daemon.client("ssm")
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(3)]
+    for each in writers:
+        each.start()
+    # WHEN it is killed after saves in the middle of all this
+    wait_for(lambda: len(answered) == 3)
+    known = dict(answered)
+    before = state_of(daemon)["saves"]
+    wait_for(lambda: state_of(daemon)["saves"] >= before + 4, 240)
+    daemon.stop(signal.SIGKILL)
+    for each in writers:
+        each.join()
+    # THEN each writer's objects and parameters are there up to one call, with their bodies
+    again = new_local_aws(state=tmp_path / "state")
+    s3, ssm = again.client("s3"), again.client("ssm")
+    for writer in range(3):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{writer}/")
+        keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
+        assert keys == [f"{writer}/{number:06d}" for number in range(len(keys))]
+        assert known[writer] <= len(keys) <= answered[writer] + 1
+        for number in {0, len(keys) - 1}:
+            body = s3.get_object(Bucket=BUCKET, Key=keys[number])["Body"].read()
+            assert body == f"{number}".encode() * 1000
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=f"/{writer}/")
+        parameters = [each["Name"] for page in pages for each in page["Parameters"]]
+        assert len(keys) - 1 <= len(parameters) <= len(keys)
+
+
+def test_bodies_are_stored_once_and_deleted_with_the_last_object(tmp_path, new_local_aws):
+    daemon = new_local_aws(state=tmp_path / "state", options=SOON)
+    s3, objects = daemon.client("s3"), tmp_path / "state/objects"
+    s3.create_bucket(Bucket=BUCKET)
+    for key in ("one", "two"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"the same")
+    s3.put_object(Bucket=BUCKET, Key="other", Body=b"another")
+    wait_until_saved(daemon)
+    assert len(list(objects.iterdir())) == 2
+    s3.put_object(Bucket=BUCKET, Key="other", Body=b"another one")
+    s3.delete_object(Bucket=BUCKET, Key="one")
+    wait_until_saved(daemon)
+    assert {path.read_bytes() for path in objects.iterdir()} == {b"the same", b"another one"}
+
+
+def test_reading_saves_nothing(tmp_path, new_local_aws):
+    daemon = new_local_aws(state=tmp_path / "state", options=("--save-every", "0.1s"))
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    wait_until_saved(daemon)
+    saves = state_of(daemon)["saves"]
+    daemon.client("s3").list_objects_v2(Bucket=BUCKET)
+    daemon.client("sagemaker").list_endpoints()
+    daemon.client("ssm").describe_parameters()
+    time.sleep(1)
+    assert state_of(daemon)["saves"] == saves
+
+
+@pytest.fixture
+def serving(tmp_path, new_local_aws):
+    daemon = new_local_aws(state=tmp_path / "state", options=SOON)
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    return Serving(daemon, BUCKET, make_role(daemon))
+
+
+def restarted(serving, new_local_aws):
+    """The same after a SIGKILL, saved before."""
+    wait_until_saved(serving.aws)
+    serving.aws.stop(signal.SIGKILL)
+    return Serving(new_local_aws(state=serving.aws.state, options=SOON), BUCKET, serving.role_arn)
+
+
+def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, new_local_aws):
+    model = serving.model()
+    config = serving.config(model)
+    updated, doomed, deleted = (serving.create(serving.config(serving.model())) for _ in range(3))
+    failed = serving.create(serving.config(serving.model(body=b"no archive")))
+    for name in (updated, doomed, deleted):
+        assert serving.wait(name)["EndpointStatus"] == "InService"
+    before = serving.wait(failed)
+    # GIVEN an update that takes its time, a creation under way, and one whose model is gone
+    routing = {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50}, "WaitIntervalInSeconds": 3600}
+    old = serving.sagemaker.describe_endpoint(EndpointName=updated)["EndpointConfigName"]
+    serving.sagemaker.update_endpoint(
+        EndpointName=updated, EndpointConfigName=config,
+        DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}},
+    )  # fmt: skip
+    (gone,) = serving.sagemaker.describe_endpoint_config(
+        EndpointConfigName=serving.sagemaker.describe_endpoint(EndpointName=doomed)["EndpointConfigName"]
+    )["ProductionVariants"]
+    serving.s3.delete_object(Bucket=BUCKET, Key=f"{gone['ModelName']}/model.tar.gz")
+    creating = serving.create(serving.config(serving.model(body=archive(SLOW))))
+    serving.delete(deleted)
+    again = restarted(serving, new_local_aws)
+    # THEN the update is undone, the creation goes on, what cannot serve says why, and what has failed has failed
+    moving = ("Creating", "SystemUpdating")
+    described = again.wait(updated, *moving)
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", old)
+    assert described["FailureReason"] == RESTARTED
+    assert again.call(updated, {"a": 1})["echo"] == {"a": 1}
+    assert again.wait(creating, *moving)["EndpointStatus"] == "InService"
+    described = again.wait(doomed, *moving)
+    assert described["EndpointStatus"] == "Failed"
+    assert "Could not find model data" in described["FailureReason"]
+    described = again.sagemaker.describe_endpoint(EndpointName=failed)
+    assert (described["EndpointStatus"], described["FailureReason"]) == ("Failed", before["FailureReason"])
+    names = {each["EndpointName"] for each in again.sagemaker.list_endpoints()["Endpoints"]}
+    assert names == {updated, creating, doomed, failed}
+
+
+def test_until_its_instances_answer_an_endpoint_says_that_it_is_unavailable(serving, new_local_aws):
+    name = serving.create(serving.config(serving.model(body=archive(SLOW))))
+    serving.wait(name)
+    again = restarted(serving, new_local_aws)
+    with pytest.raises(ClientError) as caught:
+        again.call(name)
+    assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    described = again.sagemaker.describe_endpoint(EndpointName=name)
+    assert described["EndpointStatus"] == "SystemUpdating"
+    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 1
+    with pytest.raises(ClientError, match="in-progress"):
+        again.sagemaker.delete_endpoint(EndpointName=name)
+    assert again.wait(name, "SystemUpdating")["EndpointStatus"] == "InService"
+    assert again.call(name, {"b": 2})["echo"] == {"b": 2}

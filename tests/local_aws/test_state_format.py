@@ -1,0 +1,100 @@
+"""What is pickled has a number: whoever changes a class of it has to raise that number."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import threading
+import weakref
+
+import pytest
+
+from local_aws.alarms import Alarm
+from local_aws.ec2.past import InstanceRecord
+from local_aws.ec2.spot import SpotRequest
+from local_aws.endpoints.record import EndpointRecord, VariantRecord
+from local_aws.endpoints.scaling import Policy, Target
+from local_aws.functions.code import Code
+from local_aws.functions.concurrency import ProvisionedRecord
+from local_aws.functions.records import Alias, Function, Version
+from local_aws.metrics import Bucket, Series
+from local_aws.state import moto_state, snapshot
+from local_aws.state.bodies import Bodies
+from local_aws.training.record import JobRecord
+from local_aws.tuning.record import TuningRecord
+
+RECORDS = (
+    Alarm, Alias, Code, EndpointRecord, Function, InstanceRecord, JobRecord, Policy, ProvisionedRecord, SpotRequest,
+    Target, TuningRecord, VariantRecord, Version,
+)  # fmt: skip
+# Of the records' fields, by format: a change belongs to a new format and to a line here.
+SHAPES = {1: "59cf2422"}
+
+
+def test_a_changed_record_is_another_format():
+    fields = {kind.__name__: sorted(each.name for each in dataclasses.fields(kind)) for kind in RECORDS}
+    fields |= {kind.__name__: sorted(kind.__slots__) for kind in (Bucket, Series)}
+    shape = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
+    assert SHAPES[snapshot.FORMAT] == shape, (
+        f"the records are another shape, {shape}: raise FORMAT in local_aws/state/snapshot.py, so that a state of the "
+        "old shape is refused, and add the new format and shape to SHAPES"
+    )
+
+
+@pytest.fixture
+def through_a_file(tmp_path):
+    """What comes back of an object that was saved."""
+
+    def through(thing):
+        _, file = snapshot.create(tmp_path)
+        with file:
+            snapshot.write(thing, file)
+            file.seek(0)
+            return snapshot.Reader(file, Bodies(tmp_path / "objects")).load()
+
+    return through
+
+
+def test_what_pickle_cannot_do_by_itself_comes_back(through_a_file):
+    from moto.kms.utils import generate_private_key
+    from moto.ssm.models import ssm_backends
+
+    # Locks, weak references and private keys
+    lock, again, weak = through_a_file((threading.Lock(), threading.RLock(), weakref.WeakValueDictionary()))
+    for each in (lock, again):
+        with each:
+            pass
+    assert isinstance(weak, weakref.WeakValueDictionary)
+    for kind in ("RSA_2048", "ECC_NIST_P256"):
+        key = generate_private_key(kind)
+        assert through_a_file(key).private_key.private_numbers() == key.private_key.private_numbers()
+    # AND moto's own dictionaries, with what they do on their own
+    backend = ssm_backends["111111111111"]["eu-west-1"]
+    with pytest.raises(AttributeError):
+        pickle.dumps(backend)
+    tags = [{"Key": "k", "Value": "v"}]
+    backend.put_parameter("/a", "", "value", "String", "", None, False, tags, "text", None, None)
+    found = through_a_file(backend)
+    assert found.get_parameter("/a").value == "value"
+    assert found._resource_tags["Parameter"]["/a"] == {"k": "v"}
+    assert found._resource_tags["new"]["thing"] == {}
+
+
+def test_a_service_of_moto_refers_to_the_others_and_not_to_copies(through_a_file):
+    from moto.backends import get_backend
+
+    s3 = get_backend("s3")
+    assert through_a_file(s3) is s3
+    assert through_a_file(s3["111111111111"]) is s3["111111111111"]
+
+
+def test_every_service_of_moto_is_found_by_its_name():
+    from moto.backends import get_backend
+    from moto.core.base_backend import BackendDict
+
+    for name in ("s3", "iam", "ssm", "sts", "logs", "events", "cloudformation", "ec2", "sagemaker", "kms", "sqs"):
+        backends = get_backend(name)
+        assert isinstance(backends, BackendDict)
+        assert get_backend(moto_state.name_of(backends)) is backends
