@@ -39,6 +39,8 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
         return orders[path](aws, order)
     except AwsError as error:
         return 400, {"message": error.message}
+    finally:
+        aws.saver.changed()
 
 
 def interrupt(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:

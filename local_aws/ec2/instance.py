@@ -195,6 +195,7 @@ class Ec2Instance(PastInstance):
                 self._console.popleft()
             if SSH_STARTED in line and not self._ending:
                 self.reachable = True
+        self.aws.saver.changed(trickle=True)
 
     def _admits(self, address: str) -> bool:
         try:

@@ -131,7 +131,7 @@ class World:
                 "ReservedConcurrentExecutions"
             ],
             "console": lambda: self.client("ec2").get_console_output(InstanceId=self.host)["Output"],
-            "volumes": lambda: self.client("ec2").describe_security_groups()["SecurityGroups"],
+            "security groups": lambda: self.client("ec2").describe_security_groups()["SecurityGroups"],
         }  # fmt: skip
         return {name: _plain(ask()) for name, ask in asked.items()}
 
@@ -153,6 +153,8 @@ def fill(daemon: Daemon) -> World:
     wait_for(lambda: world.tuning_job(world.tuned)["HyperParameterTuningJobStatus"] in ENDED, 180)
     jobs.end(world.finished)
     world.host = hosts.run_reachable(InstanceMarketOptions=SPOT)
+    # Nothing is said on the console after this.
+    wait_for(lambda: "Cloud-init finished" in hosts.console(world.host), 120)
     world.spot_request = hosts.describe(world.host)["SpotInstanceRequestId"]
     world.running = jobs.start("hang")
     world.tuning = _tune(jobs, "running", "hang", most=2)

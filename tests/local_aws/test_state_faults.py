@@ -22,7 +22,6 @@ from tests.ports import free_port
 from tests.small_disk import small_disk
 
 BUCKET = "faults"
-SLOW = MODEL.replace("def model_fn(model_dir):", "def model_fn(model_dir):\n    time.sleep(3)")
 
 
 @pytest.fixture(scope="module")
@@ -216,9 +215,18 @@ def test_reading_saves_nothing(tmp_path, new_local_aws):
 
 @pytest.fixture
 def serving(tmp_path, new_local_aws):
-    daemon = new_local_aws(state=tmp_path / "state", options=SOON)
+    # An AWS minute of a minute: an update that waits for an hour is not over before it is looked at.
+    daemon = new_local_aws(state=tmp_path / "state", minute=60.0, options=SOON)
     daemon.client("s3").create_bucket(Bucket=BUCKET)
     return Serving(daemon, BUCKET, make_role(daemon))
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A file, and a model that does not come up as long as it is there."""
+    hold = tmp_path / "hold"
+    wait = f"def model_fn(model_dir):\n    while os.path.exists({str(hold)!r}):\n        time.sleep(0.05)"
+    return hold, archive(MODEL.replace("def model_fn(model_dir):", wait))
 
 
 def restarted(serving, new_local_aws):
@@ -228,7 +236,8 @@ def restarted(serving, new_local_aws):
     return Serving(new_local_aws(state=serving.aws.state, options=SOON), BUCKET, serving.role_arn)
 
 
-def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, new_local_aws):
+def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, held, new_local_aws):
+    hold, held_model = held
     model = serving.model()
     config = serving.config(model)
     updated, doomed, deleted = (serving.create(serving.config(serving.model())) for _ in range(3))
@@ -247,9 +256,12 @@ def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, new_loc
         EndpointConfigName=serving.sagemaker.describe_endpoint(EndpointName=doomed)["EndpointConfigName"]
     )["ProductionVariants"]
     serving.s3.delete_object(Bucket=BUCKET, Key=f"{gone['ModelName']}/model.tar.gz")
-    creating = serving.create(serving.config(serving.model(body=archive(SLOW))))
+    hold.touch()
+    creating = serving.create(serving.config(serving.model(body=held_model)))
     serving.delete(deleted)
     again = restarted(serving, new_local_aws)
+    assert again.sagemaker.describe_endpoint(EndpointName=creating)["EndpointStatus"] == "Creating"
+    hold.unlink()
     # THEN the update is undone, the creation goes on, what cannot serve says why, and what has failed has failed
     moving = ("Creating", "SystemUpdating")
     described = again.wait(updated, *moving)
@@ -266,9 +278,11 @@ def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, new_loc
     assert names == {updated, creating, doomed, failed}
 
 
-def test_until_its_instances_answer_an_endpoint_says_that_it_is_unavailable(serving, new_local_aws):
-    name = serving.create(serving.config(serving.model(body=archive(SLOW))))
-    serving.wait(name)
+def test_until_its_instances_answer_an_endpoint_says_that_it_is_unavailable(serving, held, new_local_aws):
+    hold, held_model = held
+    name = serving.create(serving.config(serving.model(body=held_model)))
+    assert serving.wait(name)["EndpointStatus"] == "InService"
+    hold.touch()
     again = restarted(serving, new_local_aws)
     with pytest.raises(ClientError) as caught:
         again.call(name)
@@ -279,5 +293,6 @@ def test_until_its_instances_answer_an_endpoint_says_that_it_is_unavailable(serv
     assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 1
     with pytest.raises(ClientError, match="in-progress"):
         again.sagemaker.delete_endpoint(EndpointName=name)
+    hold.unlink()
     assert again.wait(name, "SystemUpdating")["EndpointStatus"] == "InService"
     assert again.call(name, {"b": 2})["echo"] == {"b": 2}

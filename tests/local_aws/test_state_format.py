@@ -12,6 +12,7 @@ import weakref
 import pytest
 
 from local_aws.alarms import Alarm
+from local_aws.clock import Clock
 from local_aws.ec2.past import InstanceRecord
 from local_aws.ec2.spot import SpotRequest
 from local_aws.endpoints.record import EndpointRecord, VariantRecord
@@ -19,7 +20,7 @@ from local_aws.endpoints.scaling import Policy, Target
 from local_aws.functions.code import Code
 from local_aws.functions.concurrency import ProvisionedRecord
 from local_aws.functions.records import Alias, Function, Version
-from local_aws.metrics import Bucket, Series
+from local_aws.metrics import Bucket, Metrics, Series, key_of
 from local_aws.state import moto_state, snapshot
 from local_aws.state.bodies import Bodies
 from local_aws.training.record import JobRecord
@@ -88,6 +89,20 @@ def test_a_service_of_moto_refers_to_the_others_and_not_to_copies(through_a_file
     s3 = get_backend("s3")
     assert through_a_file(s3) is s3
     assert through_a_file(s3["111111111111"]) is s3["111111111111"]
+
+
+def test_metrics_are_the_same_when_an_aws_minute_lasts_longer_or_shorter(through_a_file):
+    key = key_of("tests", "metric", None)
+    kept = Metrics(Clock(60))
+    for at in (30.0, 90.0, 91.0):
+        kept.put(key, at, "Count", at)
+    for minute in (60, 2):
+        found = Metrics(Clock(minute))
+        found.restore(through_a_file(kept.remember()))
+        points = found.points(key, 60, 0, 120)
+        assert [sum(point.bucket.statistic(name) for point in points) for name in ("SampleCount", "Sum")] == [3, 211]
+        assert max(point.bucket.statistic("Maximum") for point in points) == 91
+        assert found.unit(key) == "Count"
 
 
 def test_every_service_of_moto_is_found_by_its_name():
