@@ -133,7 +133,8 @@ class Saver:
             path.unlink(missing_ok=True)
             raise
         self.saves, self.saved_at = self.saves + 1, at
-        self.bodies.keep(used)
+        with contextlib.suppress(OSError):
+            self.bodies.keep(used)
 
     def _fork(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
         """The child that writes, forked while no call is under way. Raises OSError, Busy."""
@@ -213,10 +214,10 @@ class Saver:
         try:
             self.save()
         except Exception as error:
-            if not isinstance(error, OSError | ChildFailed | Busy):
-                log.exception("a save failed")
             reason = getattr(error, "strerror", None) or str(error)
             if reason != self.problem:
+                if not isinstance(error, OSError | ChildFailed | Busy):
+                    log.exception("a save failed")
                 at = f"as of {self.saved_at:%H:%M:%S} UTC" if self.saved_at else "that of an empty AWS"
                 log.error(
                     "the state cannot be saved in %s (%s); what is saved there is %s. The local AWS goes on and tries "

@@ -68,7 +68,7 @@ def write(payload: Any, file: BinaryIO) -> set[str]:
 
 
 def commit(folder: Path, pickled: Path, saved_at: dt.datetime) -> None:
-    """Make a pickle in the folder the state, and delete the ones before it. Raises OSError."""
+    """Make a pickle in the folder the state, and delete the ones before it. Raises OSError: it is not the state."""
     sync(pickled)
     header = Header(**versions(), saved_at=saved_at.isoformat(), file=pickled.name, sha256=_digest(pickled))
     aside = folder / f"{NAME}.new"
@@ -81,10 +81,12 @@ def commit(folder: Path, pickled: Path, saved_at: dt.datetime) -> None:
         aside.replace(folder / NAME)
     finally:
         aside.unlink(missing_ok=True)
-    sync(folder)
-    for other in folder.glob(PICKLES):
-        if other != pickled:
-            other.unlink(missing_ok=True)
+    # From here on it is the state, whatever else goes wrong.
+    with contextlib.suppress(OSError):
+        sync(folder)
+        for other in folder.glob(PICKLES):
+            if other != pickled:
+                other.unlink(missing_ok=True)
 
 
 def check(folder: Path) -> Header | None:

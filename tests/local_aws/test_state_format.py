@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import pickle
@@ -89,6 +90,21 @@ def test_a_service_of_moto_refers_to_the_others_and_not_to_copies(through_a_file
     s3 = get_backend("s3")
     assert through_a_file(s3) is s3
     assert through_a_file(s3["111111111111"]) is s3["111111111111"]
+
+
+def test_what_is_the_state_is_not_taken_back(tmp_path, monkeypatch):
+    path, file = snapshot.create(tmp_path)
+    with file:
+        snapshot.write("kept", file)
+
+    def broken(path):
+        if path.is_dir():
+            raise OSError("the folder cannot be synced")
+
+    monkeypatch.setattr(snapshot, "sync", broken)
+    snapshot.commit(tmp_path, path, dt.datetime.now(dt.UTC))
+    header = snapshot.check(tmp_path)
+    assert snapshot.read(tmp_path, header, Bodies(tmp_path / "objects")) == "kept"
 
 
 def test_metrics_are_the_same_when_an_aws_minute_lasts_longer_or_shorter(through_a_file):
