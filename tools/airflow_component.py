@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 
+from tools import sqlite_api_server
+
 FLAGS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 # Imported before the scheduler forks its workers, so that not every task has to: a task then starts a second earlier.
 PRELOADED = (
@@ -50,10 +52,13 @@ def standalone() -> None:
 def component() -> None:
     """Run one component as `airflow <component>` does."""
     from airflow.__main__ import main
+    from airflow.configuration import conf
 
     if sys.argv[1] == "scheduler":
         for module in PRELOADED:
             importlib.import_module(module)
+    if sys.argv[1] == "api-server" and conf.get("database", "sql_alchemy_conn").startswith("sqlite"):
+        sqlite_api_server.write_audit_log_in_a_thread()
     sys.argv[0] = "airflow"
     main()
 
