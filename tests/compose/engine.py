@@ -1,8 +1,8 @@
 """A private Docker engine for a Debian machine that has none: Debian's own packages, unpacked and not installed.
 
 Needs root and apt. Nothing of it listens on the network, and no service of the machine is touched: installing
-`docker.io` would start one. What the engine changes in the kernel (the bridge `docker0`, iptables' rules, forwarding) is put back
-when it stops. Its images stay in the folder, so that the next one has them.
+`docker.io` would start one. What the engine changes in the kernel (the bridge `docker0`, iptables' rules, forwarding)
+is put back when it stops. Its images stay in the folder, so that the next one has them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def why_not() -> str:
 
 def run(command: list[str], **options: object) -> str:
     """The command's output. Raises EngineError with the end of what it said."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
+    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
         raise EngineError(f"`{' '.join(command[:6])}` ended with status {done.returncode}:\n{said}")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.compose.engine import EngineError, mirror, run
+from tests.compose.engine import mirror, run
 from tools import environments
 from tools.stack import ROOT
 
@@ -134,8 +134,7 @@ def pack(each: Python, archive: tarfile.TarFile) -> None:
 
 
 def docker_build(image: str, context: Path, environment: dict[str, str], *options: str) -> None:
-    run(["nice", "-n", "5", "docker", "build", "--quiet", "--tag", image, *options, str(context)],
-        env={**environment, "DOCKER_BUILDKIT": "1"})  # fmt: skip
+    run(["docker", "build", "--quiet", "--tag", image, *options, str(context)], env=environment)
 
 
 def wheels(checkout: Path) -> None:
@@ -150,5 +149,6 @@ def package_index(file: Path) -> None:
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
     found = re.search(r"^(?:global|install|:env:)\.index-url='(.+)'", listed, re.MULTILINE)
     index = os.environ.get("PIP_INDEX_URL") or (found.group(1) if found else "")
-    lines = [f"PIP_INDEX_URL={json.dumps(index)}", f"UV_DEFAULT_INDEX={json.dumps(index)}"] if index else []
+    lines = ["# pip's own settings on this machine."]  # an empty file is not mounted
+    lines += [f"{name}={json.dumps(index)}" for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX") if index]
     file.write_text("".join(f"{line}\n" for line in lines))
