@@ -187,9 +187,7 @@ def test_the_volumes_survive_down_and_up(up, containers, record, deployed, figur
             "runs": {run["dag_run_id"]: run["state"] for run in up.airflow.runs(DEPLOY)},
             "objects": {key["Key"]: key["ETag"] for key in keys},
             "groups": sorted(group["ModelPackageGroupName"] for group in groups),
-            "model": sagemaker.describe_model_package(ModelPackageName=record["model"]["package_arn"])[
-                "ModelApprovalStatus"
-            ],
+            "model": model["ModelApprovalStatus"],
             "endpoints": [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]],
         }
 
