@@ -17,6 +17,7 @@ import pytest
 
 from tests.chain.conftest import AirflowStack
 from tests.compose.containers import ComposeError, Containers
+from tools import demo
 from tools.stack import Stack
 
 TRAIN, DEPLOY, ON_EC2, REMOVE = "train_image_classifier", "deploy_image_classifier", "train_on_ec2", "remove_deployment"
@@ -68,19 +69,37 @@ def trained(up, containers, figure) -> str:
 
 @pytest.fixture(scope="session")
 def deployed(up, trained, figure) -> str:
-    began = time.monotonic()
-    poll(lambda: up.airflow.runs(DEPLOY), "the released model started no deployment")
-    run_id = up.airflow.runs(DEPLOY)[0]["dag_run_id"]
-    up.wait(DEPLOY, run_id, WAIT)
-    figure(DEPLOY, began)
-    return run_id
+    """The deployment that the released model started; again by hand where this machine could not offer the load.
+
+    Such a verdict is refused and says nothing, or there is none: on a machine that others keep busy no load is on time.
+    """
+    run_id = demo.triggered_by(up.airflow, trained, known=set(), seconds=WAIT)
+    for _ in range(3):
+        began = time.monotonic()
+        up.wait(DEPLOY, run_id, WAIT)
+        figure(DEPLOY, began)
+        found = verdict_of(up, run_id)
+        if found and not found["refused_because"]:
+            return run_id
+        print(f"\n  no verdict: {found['refused_because'] if found else up.why(DEPLOY, run_id)}", flush=True)
+        run_id = up.trigger(DEPLOY)
+    raise AssertionError("three deployments had no verdict: this machine is too busy with other things")
+
+
+def verdict_of(up: AirflowStack, run_id: str) -> dict[str, Any]:
+    """Empty where the deployment has not come so far."""
+    return record_of(up, run_id).get("verdict", {}) if up.airflow.xcom(DEPLOY, run_id, "report") else {}
+
+
+def record_of(up: AirflowStack, run_id: str) -> dict[str, Any]:
+    """The run record of a deployment and of the training before it."""
+    key = f"{up.airflow.xcom(DEPLOY, run_id, 'report').rstrip('/')}/report.json"
+    return json.loads(up.local_aws("s3").get_object(Bucket=up.bucket, Key=key)["Body"].read())
 
 
 @pytest.fixture(scope="session")
 def record(up, deployed) -> dict[str, Any]:
-    """The run record of the training and the deployment that followed."""
-    key = f"{up.airflow.xcom(DEPLOY, deployed, 'report').rstrip('/')}/report.json"
-    return json.loads(up.local_aws("s3").get_object(Bucket=up.bucket, Key=key)["Body"].read())
+    return record_of(up, deployed)
 
 
 def poll(condition: Callable[[], Any], otherwise: str, seconds: float = 300) -> Any:
@@ -153,26 +172,36 @@ def test_the_same_training_on_a_spot_instance(up, record, figure):
 
 
 def test_training_goes_on_when_the_local_aws_restarts(up, containers, record, figure):
-    # GIVEN a training whose tuning has a trial running WHEN the local AWS restarts THEN the retries do the rest
-    began = time.monotonic()
+    # GIVEN a training whose tuning has a trial running WHEN the local AWS restarts
+    for _ in range(3):
+        began = time.monotonic()
+        job, run_id = restarted_while_a_trial_ran(up, containers)
+        # THEN the retries do the rest
+        run = up.wait(TRAIN, run_id, WAIT)
+        figure(f"{TRAIN} with the local AWS restarted while it tuned", began)
+        assert run["state"] == "success", up.why(TRAIN, run_id)
+        # Nothing else runs while the next tests look.
+        if demo.released(up.airflow, run_id):
+            up.wait(DEPLOY, demo.triggered_by(up.airflow, run_id, known=set(), seconds=WAIT), WAIT)
+        if job["TrainingJobStatus"] == "Failed":
+            break  # a trial may end by itself just before the restart
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "restarted" in job["FailureReason"]
+    # and what was there before is there still.
+    model = up.local_aws("sagemaker").describe_model_package(ModelPackageName=record["model"]["package_arn"])
+    assert model["ModelApprovalStatus"] == "Approved"
+
+
+def restarted_while_a_trial_ran(up: AirflowStack, containers: Containers) -> tuple[dict[str, Any], str]:
+    """The trial, as it is described after the restart, and the training run."""
     sagemaker = up.local_aws("sagemaker")
-    run_id = up.trigger(TRAIN, {**SMALL, "dataset_name": "sample"})
+    run_id = up.trigger(TRAIN, SMALL)
     up.wait_for_state(TRAIN, run_id, "tune", "deferred", timeout=WAIT)
     running = poll(
         lambda: sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"], "no trial runs", WAIT
     )
     containers.compose("restart", "local-aws")
-    run = up.wait(TRAIN, run_id, WAIT)
-    figure(f"{TRAIN} with the local AWS restarted while it tuned", began)
-    assert run["state"] == "success", up.why(TRAIN, run_id)
-    described = sagemaker.describe_training_job(TrainingJobName=running[0]["TrainingJobName"])
-    assert described["TrainingJobStatus"] == "Failed"
-    assert "restarted" in described["FailureReason"]
-    # What was there before is there still.
-    packages = sagemaker.list_model_packages(ModelPackageGroupName=record["model"]["package_arn"].split("/")[-2])
-    assert record["model"]["package_arn"] in {
-        package["ModelPackageArn"] for package in packages["ModelPackageSummaryList"]
-    }
+    return sagemaker.describe_training_job(TrainingJobName=running[0]["TrainingJobName"]), run_id
 
 
 def test_the_volumes_survive_down_and_up(up, containers, record, deployed, figure):
@@ -191,9 +220,6 @@ def test_the_volumes_survive_down_and_up(up, containers, record, deployed, figur
             "endpoints": [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]],
         }
 
-    # GIVEN no deployment in mid-run: the model of the last test has started one
-    for run in up.airflow.runs(DEPLOY):
-        up.wait(DEPLOY, run["dag_run_id"], WAIT)
     before = kept()
     assert before["objects"]
     assert before["endpoints"]
