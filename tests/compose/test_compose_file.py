@@ -132,6 +132,13 @@ def test_the_images_have_the_versions_that_the_environments_have():
             assert versions <= known.get(package, versions), package
 
 
+def test_all_of_airflow_goes_to_the_real_account():
+    overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]
+    parts = {name for name, service in SERVICES.items() if "airflow_component" in str(service.get("command"))}
+    for name in parts | {"airflow-init"}:
+        assert overridden[name]["environment"]["AWS_ENDPOINT_URL"] == "", name
+
+
 def compose() -> list[str]:
     if shutil.which("docker"):
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
@@ -144,6 +151,7 @@ def compose() -> list[str]:
 def test_compose_takes_the_files(files):
     command = compose()
     named = [argument for file in files for argument in ("-f", file)]
+    named += [argument for profiles in PROFILES.values() for argument in ("--profile", *profiles)]
     given = {**os.environ, "AWS_PROFILE": "somebody"}
     checked = subprocess.run([*command, *named, "config", "-q"], cwd=ROOT, env=given, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
