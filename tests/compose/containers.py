@@ -38,15 +38,25 @@ class Containers:
 
     def docker(self, *arguments: str, check: bool = True, timeout: float = 1800, **more: str) -> str:
         """The output of `docker ARGUMENTS`; `more` is added to the environment. Raises ComposeError."""
-        ports = {"AIRFLOW_PORT": str(self.airflow_port), "LOCAL_AWS_PORT": str(self.local_aws_port)}
-        environment = {**os.environ, **self.environment, **ports, "COMPOSE_PROJECT_NAME": self.project, **more}
-        done = subprocess.run(
-            ["docker", *arguments], cwd=self.checkout, env=environment, capture_output=True, text=True, timeout=timeout
-        )
+        done = self._run(arguments, timeout, more)
         if check and done.returncode:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
             raise ComposeError(f"`docker {' '.join(arguments)}` ended with status {done.returncode}:\n{said}")
         return done.stdout
+
+    def ended(self, *arguments: str, timeout: float = 3600) -> tuple[int, str]:
+        """The exit status of `docker ARGUMENTS`, and its output."""
+        done = self._run(arguments, timeout, {})
+        return done.returncode, done.stdout
+
+    def _run(
+        self, arguments: tuple[str, ...], timeout: float, more: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        ports = {"AIRFLOW_PORT": str(self.airflow_port), "LOCAL_AWS_PORT": str(self.local_aws_port)}
+        environment = {**os.environ, **self.environment, **ports, "COMPOSE_PROJECT_NAME": self.project, **more}
+        return subprocess.run(
+            ["docker", *arguments], cwd=self.checkout, env=environment, capture_output=True, text=True, timeout=timeout
+        )
 
     def compose(self, *arguments: str, **more: str) -> str:
         """The output of `docker compose ARGUMENTS`. Raises ComposeError."""
