@@ -67,6 +67,7 @@ class Engine:
         return {
             "DOCKER_HOST": f"unix://{self._run_folder}/docker.sock",
             "DOCKER_CONFIG": str(self.folder / "client"),
+            "DOCKER_BUILDKIT": "1",
             "PATH": path,
         }
 
