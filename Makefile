@@ -19,7 +19,7 @@ OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requi
 export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test test-airflow up down status lint docs package deploy destroy bench prices lock clean
+.PHONY: help environments demo test test-airflow test-compose up down status lint docs package deploy destroy bench prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ test-airflow: environments ## parse the DAGs and the package, and test the opera
 	@$(PYTHON) tools/environments.py airflow-$(or $(AIRFLOW),3.2.1)
 	@.venv-airflow-$(or $(AIRFLOW),3.2.1)/bin/python -m pytest -q -p no:cacheprovider tests/dags tests/plugins \
 		tests/tools/test_package.py tests/tools/test_local_executor.py tests/chain/test_training_jobs.py
+
+test-compose: environments ## bring docker-compose.yaml up in Docker, or in a private engine as root on Debian, and run the chain in it
+	@.venv/bin/python -m tests.compose.run
 
 bench: environments ## print the measured comparisons
 	@.venv/bin/python tools/run_benchmarks.py

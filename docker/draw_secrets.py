@@ -1,6 +1,7 @@
-"""Draw what the containers have to keep secret, once, into two volumes: the database's password, and all of Airflow's.
+"""Draw what the containers have to keep secret, once, into three volumes: the passwords of the database and of Celery's
+broker, and all of Airflow's.
 
-The database's own user reads the first, so its files are readable to everyone who has that volume.
+The database's and the broker's own users read theirs, so the files are readable to everyone who has that volume.
 """
 
 import base64
@@ -28,3 +29,7 @@ password = drawn(ROOT / "database/password")
 for name in ("fernet_key", "jwt_secret", "api_secret_key"):
     drawn(ROOT / "airflow" / name)
 write(ROOT / "airflow/sql_alchemy_conn", f"postgresql+psycopg2://airflow:{password}@postgres/airflow")
+write(ROOT / "airflow/result_backend", f"db+postgresql+psycopg2://airflow:{password}@postgres/airflow")
+broker = drawn(ROOT / "broker/password")
+write(ROOT / "broker/redis.conf", f"requirepass {broker}\n")
+write(ROOT / "airflow/broker_url", f"redis://:{broker}@redis:6379/0")

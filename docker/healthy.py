@@ -8,11 +8,26 @@ import json
 import os
 import sys
 import urllib.request
+from pathlib import Path
 
+BROKER = Path("/opt/musher/secrets/airflow/broker_url")
 PARTS = {"api-server": "metadatabase", "dag-processor": "dag_processor"}
 
 
 def main(service: str) -> int:
+    return worker() if service == "worker" else component(service)
+
+
+def worker() -> int:
+    """Airflow's API server knows nothing of Celery's workers: this asks them through the broker."""
+    from celery import Celery
+
+    answers = Celery(broker=BROKER.read_text()).control.ping(timeout=5)
+    print(answers)
+    return 0 if answers else 1
+
+
+def component(service: str) -> int:
     local_aws = service == "local-aws"
     port = os.environ["LOCAL_AWS_PORT" if local_aws else "AIRFLOW_PORT"]
     path = "_local_aws/health" if local_aws else "api/v2/monitor/health"

@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import psutil
-
 log = logging.getLogger(__name__)
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -76,18 +74,6 @@ class Instance:
             self.kill()
             self._ended.wait(10)
         return self.returncode
-
-    def renice(self, niceness: int) -> None:
-        """Change the niceness it was started with, in every process and thread that it has; for root only."""
-        if os.geteuid() != 0 or niceness == self.niceness:
-            return
-        self.niceness = niceness
-        for process in psutil.Process(self.supervisor_pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error, OSError):
-                for thread in process.threads():
-                    os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
-            with contextlib.suppress(OSError):
-                Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit status (128 + N after signal N), or None when it still runs after `timeout` seconds."""
@@ -154,8 +140,8 @@ class Instances:
         on_exit
             Called once, after the last line, when all of its processes are gone.
         niceness
-            Whether it goes before (below 0) or behind the other processes of this machine, until `Instance.renice`.
-            Only root may set a niceness below 0 or take one back, so without root every instance has 0.
+            Whether it goes before (below 0) the other processes of this machine. Only root may, so without root every
+            instance has 0.
 
         Raises OSError when it cannot be started (a full disk, too many processes).
         """

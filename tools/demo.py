@@ -47,25 +47,24 @@ class DemoError(Exception):
     """Why the demo cannot go on, as a sentence for a person."""
 
 
-def main() -> int:
+def main(stack_type: type[Stack] = Stack) -> int:
     dataset = sys.argv[1].strip() if len(sys.argv) > 1 else ""
     try:
         with only_one(ROOT / "build/demo.lock"):
-            return run_demo(dataset)
+            return run_demo(dataset, stack_type.from_environment())
     except (DemoRunning, DemoError, StackError, RestError, TimeoutError) as error:
         print(error, file=sys.stderr)
     except (requests.RequestException, BotoCoreError, ClientError) as error:
-        print(f"The local stack no longer answers as it should ({error}); its logs are in build/logs.", file=sys.stderr)
+        print(f"The local stack no longer answers as it should ({error}); {stack_type.LOGS_ARE}.", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\nInterrupted. What was started goes on in Airflow; `make down` stops it all.", file=sys.stderr)
+        print(f"\nInterrupted. What was started goes on in Airflow; `{stack_type.STOP}` stops it all.", file=sys.stderr)
     return 1
 
 
-def run_demo(dataset: str) -> int:
+def run_demo(dataset: str, stack: Stack) -> int:
     """Run the chain and report; returns the exit status."""
     began = time.monotonic()
     dataset = checked(dataset) if dataset else sample()
-    stack = Stack.from_environment()
     stack.up(say)
     airflow = Airflow(stack.airflow_url)
     for dag_id in (TRAIN, DEPLOY, TRAIN_ON_EC2):
@@ -93,7 +92,7 @@ def run_demo(dataset: str) -> int:
         if passed and state != "success":
             say(f"{dag_id} ended as {state}.")
             passed = False
-    say(f"Stop it all: make down. The demo took {time.monotonic() - began:.0f} s.")
+    say(f"Stop it all: {stack.STOP}. The demo took {time.monotonic() - began:.0f} s.")
     return 0 if passed else 1
 
 
@@ -182,7 +181,7 @@ def finish(
         log = f".airflow/logs/dag_id={dag_id}/run_id={run_id}/task_id={task['task_id']}/"
         say(f"{task['task_id']}: {airflow.error_of(dag_id, run_id, task)}\n  (its log: {log})")
     if fail and run["state"] != "success":
-        raise DemoError(f"{dag_id} ended as {run['state']}; the UI is at {airflow.url}, `make down` stops it.")
+        raise DemoError(f"{dag_id} ended as {run['state']}; the UI is at {airflow.url}.")
 
 
 def released(airflow: Airflow, run_id: str) -> bool:

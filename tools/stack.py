@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tools import bootstrap
 from tools.airflow_rest import Airflow
@@ -47,6 +47,10 @@ class Stack:
     logs: Path = ROOT / "build/logs"
     dags: Path = ROOT / "dags"
     settings: dict[str, str] = field(default_factory=dict)  # further environment variables for Airflow
+
+    # What a person is told.
+    STOP: ClassVar[str] = "make down"
+    LOGS_ARE: ClassVar[str] = "its logs are in build/logs"
 
     @classmethod
     def from_environment(cls) -> Stack:

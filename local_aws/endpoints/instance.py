@@ -70,7 +70,6 @@ class EndpointInstance:
             threads=container.threads,
             on_line=on_line,
             on_exit=lambda _: on_exit(self),
-            niceness=10,
         )
         named.set()
 
@@ -88,7 +87,6 @@ class EndpointInstance:
             with contextlib.suppress(OSError, ValueError, Unreachable, Broken):
                 self.connections = Connections("127.0.0.1", int(self.port_file.read_text()))
                 if self.connections.request("GET", "/ping", {}, b"", 2.0)[0] == 200:
-                    self.instance.renice(0)
                     self.in_service = True
                     return
             time.sleep(0.02)

@@ -22,6 +22,9 @@ LARGEST_HEADER = 64 * 1024
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 406: "Not Acceptable", 415: "Unsupported Media Type"}
 # Less than the 30 s after which SageMaker kills an instance that is being removed.
 DRAIN_SECONDS = 25.0
+# Of the thread that loads the model. Without root a niceness can be raised and never taken back (setpriority(2)); but
+# on Linux it is a thread's own, so the threads that serve need not have had it.
+LOADING_NICENESS = 10
 
 
 class PytorchHandler:
@@ -76,33 +79,57 @@ class Server:
     """A threaded HTTP/1.1 server: one thread a connection, head and body in one write."""
 
     def __init__(self, model_dir, port_file):
-        from sagemaker_inference.transformer import Transformer
-
         self.model_dir, self.port_file = model_dir, port_file
-        self.transformer = Transformer(default_inference_handler=PytorchHandler())
-        self.transformer.validate_and_initialize(model_dir=model_dir, context=Context(model_dir, {}))
         self.workers = threading.Semaphore(int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
         self.in_flight = 0
         self.counting = threading.Lock()
-        self.stopping = threading.Event()
+        self.loaded, self.stopping = threading.Event(), threading.Event()
+        self.transformer = self.listener = None
 
     def run(self):
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        listener.settimeout(0.2)
+        # A thread has the niceness of the one that starts it: those that serve come from one that never went behind.
+        accepting = threading.Thread(target=self.accept, daemon=True)
+        accepting.start()
+        self.load()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener.settimeout(0.2)
         signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
+        self.loaded.set()
         with open(self.port_file + ".new", "w") as file:
-            file.write(str(listener.getsockname()[1]))
+            file.write(str(self.listener.getsockname()[1]))
         os.replace(self.port_file + ".new", self.port_file)
-        while not self.stopping.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-        listener.close()
+        accepting.join()
         deadline = time.monotonic() + DRAIN_SECONDS
         while self.in_flight and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def load(self):
+        """Load the model, behind whatever else this machine does: it has other instances, which serve meanwhile.
+
+        Without root this thread stays there; from then on it only waits.
+        """
+        if sys.platform.startswith("linux"):  # elsewhere it would be the whole process
+            os.setpriority(os.PRIO_PROCESS, 0, LOADING_NICENESS)
+            weigh_session(LOADING_NICENESS)
+        from sagemaker_inference.transformer import Transformer
+
+        self.transformer = Transformer(default_inference_handler=PytorchHandler())
+        self.transformer.validate_and_initialize(model_dir=self.model_dir, context=Context(self.model_dir, {}))
+        if sys.platform.startswith("linux"):
+            weigh_session(0)
+            for thread in os.listdir("/proc/self/task"):
+                with contextlib.suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, int(thread), 0)
+
+    def accept(self):
+        self.loaded.wait()
+        while not self.stopping.is_set():
+            try:
+                connection, _ = self.listener.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        self.listener.close()
 
     def serve(self, connection):
         """Answer one connection's requests until it is closed."""
@@ -137,6 +164,19 @@ class Server:
         if isinstance(result, str):
             result = result.encode()
         return response(context.status, context.content_type, bytes(result))
+
+
+def weigh_session(niceness):
+    """Where the kernel weighs sessions first, give this one its place among them (sched(7), autogroup)."""
+    for _ in range(100):
+        try:
+            with open("/proc/self/autogroup", "w") as autogroup:
+                autogroup.write(str(niceness))
+            return
+        except BlockingIOError:  # without root, ten times a second for the whole machine
+            time.sleep(0.05)
+        except OSError:
+            return
 
 
 def receive_head(connection, buffered):

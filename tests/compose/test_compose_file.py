@@ -18,16 +18,24 @@ PAGE = yaml.safe_load(FILE.read_text())
 SERVICES = PAGE["services"]
 AIRFLOW = PAGE["x-airflow"]["environment"]
 ONE_SHOT = {"secrets", "airflow-init", "account"}
+BY_HAND = {"demo", "tests"}  # `docker compose run --rm NAME`
+PROFILES = {"demo": ["demo"], "tests": ["test"], "redis": ["celery"], "worker": ["celery"]}
+
+
+def default(value: object) -> str:
+    """A value with what its variables are when nobody sets them."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_no_root_and_says_whether_it_is_healthy(name):
     service = SERVICES[name]
-    user = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", str(service["user"])).split(":")[0]
+    user = default(service["user"]).split(":")[0]
     assert user not in ("", "0", "root")
     assert service["cap_drop"] == ["ALL"]
     assert "privileged" not in service
-    if name not in ONE_SHOT:
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if name not in ONE_SHOT | BY_HAND:
         assert service["healthcheck"]["test"]
         assert service["restart"] == "unless-stopped"
 
@@ -37,6 +45,24 @@ def test_a_one_shot_service_is_waited_for_to_the_end(name):
     waiting = [each["depends_on"][name] for each in SERVICES.values() if name in each.get("depends_on", {})]
     assert waiting
     assert all(each == {"condition": "service_completed_successfully"} for each in waiting)
+
+
+def test_up_alone_starts_what_make_up_starts_and_no_more():
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == PROFILES
+
+
+def test_the_demo_waits_for_all_of_airflow():
+    parts = {name for name, service in SERVICES.items() if "airflow_component" in str(service.get("command"))}
+    waited_for = SERVICES["demo"]["depends_on"]
+    assert set(waited_for) == parts - {"worker"}
+    assert all(condition == {"condition": "service_healthy"} for condition in waited_for.values())
+
+
+def test_the_executor_is_chosen_by_one_variable_and_every_component_knows_the_broker():
+    assert AIRFLOW["AIRFLOW__CORE__EXECUTOR"].startswith("${AIRFLOW_EXECUTOR:-")
+    assert AIRFLOW["AIRFLOW__CELERY__BROKER_URL_CMD"]
+    assert SERVICES["worker"]["environment"] == AIRFLOW
+    assert "ports" not in SERVICES["redis"]
 
 
 def test_every_port_is_published_on_the_loopback_address_alone():
@@ -49,7 +75,8 @@ def test_every_port_is_published_on_the_loopback_address_alone():
 def test_every_image_is_pinned_by_a_tag():
     images = [service["image"] for service in SERVICES.values()]
     images += re.findall(r"^FROM (\S+)", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
-    for image in images:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE))
+    for image in set(images) - stages:
         assert re.search(r":[\w.${}-]*\d|:\$\{\w+\}-", image), image
         assert "latest" not in image
         assert "@" not in image
@@ -84,7 +111,7 @@ def test_airflow_is_set_up_as_make_up_sets_it_up(tmp_path):
     assert len(shared) > 10
     for name in shared:
         if not name.endswith(places):
-            assert AIRFLOW[name] == options[name], name
+            assert default(AIRFLOW[name]) == options[name], name
 
 
 def test_the_images_are_built_with_the_uv_that_makes_the_environments():
@@ -105,6 +132,13 @@ def test_the_images_have_the_versions_that_the_environments_have():
             assert versions <= known.get(package, versions), package
 
 
+def test_all_of_airflow_goes_to_the_real_account():
+    overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]
+    parts = {name for name, service in SERVICES.items() if "airflow_component" in str(service.get("command"))}
+    for name in parts | {"airflow-init"}:
+        assert overridden[name]["environment"]["AWS_ENDPOINT_URL"] == "", name
+
+
 def compose() -> list[str]:
     if shutil.which("docker"):
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
@@ -117,6 +151,7 @@ def compose() -> list[str]:
 def test_compose_takes_the_files(files):
     command = compose()
     named = [argument for file in files for argument in ("-f", file)]
+    named += [argument for profiles in PROFILES.values() for argument in ("--profile", *profiles)]
     given = {**os.environ, "AWS_PROFILE": "somebody"}
     checked = subprocess.run([*command, *named, "config", "-q"], cwd=ROOT, env=given, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr

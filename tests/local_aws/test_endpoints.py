@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
+from tests.local_aws.conftest import JOBS_PYTHON, ROOT
 from tests.local_aws.serving import MODEL, Serving, archive
 
 
@@ -236,6 +240,50 @@ def test_a_crash_under_load_loses_only_the_calls_in_flight(serving, wait_for):
     assert set(errors) <= {"ModelError"}
     assert serving.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]["CurrentInstanceCount"] == 2
     serving.delete(name)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a niceness is a thread's own on Linux")
+def test_an_instance_loads_behind_the_others_and_serves_beside_them(tmp_path, wait_for):
+    # GIVEN a model that notes where its thread and its session stand among the machine's, and a server without rights
+    source = """
+import json, os
+
+def standing():
+    group = "/proc/self/autogroup"
+    session = int(open(group).read().split()[-1]) if os.path.exists(group) else None
+    return os.getpriority(os.PRIO_PROCESS, 0), session
+
+def model_fn(model_dir):
+    return standing()
+
+def input_fn(body, content_type):
+    return None
+
+def predict_fn(data, model):
+    return {"loading": model, "serving": standing()}
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction), accept
+"""
+    code = tmp_path / "model/code"
+    code.mkdir(parents=True)
+    (code / "inference.py").write_text(source)
+    port_file = tmp_path / "port"
+    # Root could take a niceness back: here it has no such right either.
+    unprivileged = ["setpriv", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    server = [str(JOBS_PYTHON), str(ROOT / "local_aws/endpoints/server.py"), str(tmp_path / "model"), str(port_file)]
+    own = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_BASE_DIR": str(tmp_path),
+           "SAGEMAKER_SUBMIT_DIRECTORY": str(code), "PYTHONPATH": str(code)}  # fmt: skip
+    process = subprocess.Popen([*unprivileged, *server], env=os.environ | own, start_new_session=True)
+    try:
+        wait_for(port_file.exists, 120)
+        answer = requests.post(f"http://127.0.0.1:{port_file.read_text()}/invocations", data=b"", timeout=60).json()
+    finally:
+        process.kill()
+        process.wait()
+    # THEN both went behind to load, and neither is there when it serves
+    assert [standing for standing in answer["loading"] if standing is not None] in ([10], [10, 10])
+    assert [standing for standing in answer["serving"] if standing is not None] in ([0], [0, 0])
 
 
 def test_without_an_instance_the_service_is_unavailable(serving, endpoint, wait_for):

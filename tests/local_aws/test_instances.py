@@ -131,24 +131,6 @@ def test_sizes_and_shares():
     assert not is_burstable("ml.m5.large")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority again")
-def test_an_instance_can_start_behind_the_others(instances):
-    source = "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); print('up', flush=True)"
-    instance, lines = lines_of(instances, source, niceness=10)
-    until(lambda: lines)
-    process = psutil.Process(instance.supervisor_pid).children()[0]
-    autogroup = Path(f"/proc/{process.pid}/autogroup")
-
-    def niceness() -> set[int]:
-        found = {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads()}
-        # The kernel's weight of the whole session, where it weighs sessions.
-        return found | ({int(autogroup.read_text().split()[-1])} if autogroup.exists() else set())
-
-    assert niceness() == {10}
-    instance.renice(0)
-    assert niceness() == {0}
-
-
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2,
     reason="cores can be given on Linux with two of them",
