@@ -82,7 +82,7 @@ def set_niceness(niceness: int) -> None:
     """Of this process and, on Linux, of its session: the kernel weighs sessions first (sched(7), autogroup)."""
     if niceness:
         with contextlib.suppress(OSError):
-            os.nice(niceness)
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
         with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:
             autogroup.write(str(niceness))
 

@@ -109,7 +109,8 @@ class Server:
         Without root this thread stays there; from then on it only waits.
         """
         if sys.platform.startswith("linux"):  # elsewhere it would be the whole process
-            os.setpriority(os.PRIO_PROCESS, 0, LOADING_NICENESS)
+            with contextlib.suppress(OSError):  # behind it already, and not allowed back
+                os.setpriority(os.PRIO_PROCESS, 0, LOADING_NICENESS)
             weigh_session(LOADING_NICENESS)
         from sagemaker_inference.transformer import Transformer
 
