@@ -16,6 +16,15 @@ from tools.stack import ROOT, Stack
 
 HERE = Path(__file__).parent
 STARTED: list[Stack] = []
+# A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
+COUNTED_CHECKS = (
+    "no cold start within provisioned",
+    "no throttle within reserved",
+    "beyond reserved, concurrency is the reserved number",
+    "throttles seen equal CloudWatch's",
+    "endpoint scaled out under load",
+    "endpoint scaled in afterwards",
+)
 
 
 class AirflowStack:

@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 
+from tests.chain.conftest import COUNTED_CHECKS
 from tools.sample_dataset import draw
 
 TRAIN, DEPLOY, REMOVE = "train_image_classifier", "deploy_image_classifier", "remove_deployment"
@@ -81,15 +82,7 @@ def test_both_jobs_really_were_billed_by_the_instance(record):
 
 def test_the_deployment_is_measured_and_judged(airflow_stack, record, deployed):
     checks = {check["name"]: check for check in record["verdict"]["checks"]}
-    # A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
-    for name in (
-        "no cold start within provisioned",
-        "no throttle within reserved",
-        "beyond reserved, concurrency is the reserved number",
-        "throttles seen equal CloudWatch's",
-        "endpoint scaled out under load",
-        "endpoint scaled in afterwards",
-    ):
+    for name in COUNTED_CHECKS:
         assert checks[name]["passed"], checks[name]
     state = airflow_stack.run(DEPLOY, deployed)["state"]
     assert state == ("success" if record["verdict"]["passed"] else "failed"), airflow_stack.why(DEPLOY, deployed)

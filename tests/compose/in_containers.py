@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.chain.conftest import AirflowStack
+from tests.chain.conftest import COUNTED_CHECKS, AirflowStack
 from tests.compose.containers import Containers
 from tools import demo
 from tools.stack import Stack
@@ -147,15 +147,7 @@ def test_the_deployment_is_measured_and_judged(up, record, deployed):
     for check in verdict["checks"]:
         print(f"\n  {'passed' if check['passed'] else 'FAILED'}: {check['name']}: {check['measured']}", end="")
     checks = {check["name"]: check for check in verdict["checks"]}
-    # A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
-    for name in (
-        "no cold start within provisioned",
-        "no throttle within reserved",
-        "beyond reserved, concurrency is the reserved number",
-        "throttles seen equal CloudWatch's",
-        "endpoint scaled out under load",
-        "endpoint scaled in afterwards",
-    ):
+    for name in COUNTED_CHECKS:
         assert checks[name]["passed"], checks[name]
     assert up.airflow.run(DEPLOY, deployed)["state"] == ("success" if verdict["passed"] else "failed")
 
