@@ -27,6 +27,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 # is not an instance's business.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 
+# Second numbers of the loopback addresses that instances get, one for each local AWS on this machine. The one who holds
+# its UDP port has it: the system takes that back however its holder ends.
+NETWORKS = range(77, 127)
+CLAIM_PORT = 4566
+
 # Of instances that compute. On AWS nothing else runs on them; here Airflow and the local AWS itself take their share of
 # the same cores, which the seconds of two instances would show more than those of one.
 NICENESS = -15
@@ -106,6 +111,7 @@ class Instances:
         self._lock = threading.Lock()
         self._running: dict[str, Instance] = {}
         self._closed = False
+        self.network, self._claim = _claim_network()
 
     def start(
         self,
@@ -186,6 +192,8 @@ class Instances:
     def _give_cores(self, instance: Instance) -> None:
         """Pin an instance to its share of the cores, those with the fewest instances on them.
 
+        Of equal ones each local AWS prefers another: the instances of others are not known here.
+
         A limit of threads alone is none: a script's second thread would use the core of the next instance. Only Linux
         can pin a process; elsewhere the limit of threads has to do.
         """
@@ -193,7 +201,10 @@ class Instances:
             return
         with self._lock:
             taken = [core for each in self._running.values() for core in each.pinned_to]
-            cores = sorted(os.sched_getaffinity(0), key=lambda core: (taken.count(core), core))
+            first = self.network - NETWORKS[0]
+            cores = sorted(
+                os.sched_getaffinity(0), key=lambda core: (taken.count(core), (core - first) % (os.cpu_count() or 1))
+            )
             instance.pinned_to = frozenset(cores[: instance.threads])
         # What the supervisor starts inherits this; it has not started anything yet.
         with contextlib.suppress(OSError):
@@ -223,13 +234,11 @@ class Instances:
                 instance.kill()
         for instance in instances:
             instance.wait(5)
+        self._claim.close()
 
-    @staticmethod
-    def address(number: int) -> str:
-        """A loopback address of its own, 127.77.0.1 onwards; 127.0.0.1 where the system has no other (macOS)."""
-        if not sys.platform.startswith("linux"):
-            return "127.0.0.1"
-        return f"127.77.{number // 254 % 256}.{number % 254 + 1}"
+    def address(self, number: int) -> str:
+        """An instance's own loopback address, which no other local AWS on this machine gives out."""
+        return loopback(self.network, number)
 
     @staticmethod
     def _environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
@@ -260,6 +269,23 @@ class Instances:
                 on_exit(instance)
             except Exception:
                 log.exception("the end of %s could not be handled", instance.id)
+
+
+def loopback(network: int, number: int) -> str:
+    """An address of one of `NETWORKS`, such as 127.77.0.1; 127.0.0.1 where the system has no other (macOS)."""
+    if not sys.platform.startswith("linux"):
+        return "127.0.0.1"
+    return f"127.{network}.{number // 254 % 256}.{number % 254 + 1}"
+
+
+def _claim_network() -> tuple[int, socket.socket]:
+    """A network that no other local AWS has, and the socket that keeps it; the first of all where none is left."""
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for network in NETWORKS:
+        with contextlib.suppress(OSError):
+            claim.bind((loopback(network, 0), CLAIM_PORT))
+            return network, claim
+    return NETWORKS[0], claim
 
 
 def refused_port(address: str, port: int) -> str | None:

@@ -23,7 +23,7 @@ import waitress.server
 
 from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
-from local_aws.instances import Instances, refused_port
+from local_aws.instances import NETWORKS, loopback, refused_port
 from local_aws.services import SERVICES
 from local_aws.state import snapshot
 from local_aws.state.gate import Shut
@@ -196,11 +196,11 @@ def _ssh_port(wanted: int) -> int:
     The system may keep ports below 1024 to root, and an sshd that listens on every address takes port 22 of all.
     """
     if wanted:
-        reason = refused_port(Instances.address(0), wanted)
+        reason = refused_port(loopback(NETWORKS[0], 0), wanted)
         if reason:
             raise StartError(
                 f"EC2 instances cannot answer SSH on port {wanted} ({reason}); choose another with --ssh-port"
             )
         return wanted
-    usable = (port for port in SSH_PORTS if refused_port(Instances.address(0), port) is None)
+    usable = (port for port in SSH_PORTS if refused_port(loopback(NETWORKS[0], 0), port) is None)
     return next(usable, SSH_PORTS[-1])

@@ -22,7 +22,7 @@ from local_aws.ec2.past import USER, PastInstance, transition
 from local_aws.ec2.record import Record
 from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
 from local_aws.errors import AwsError
-from local_aws.instances import NICENESS, Instance, Instances, refused_port
+from local_aws.instances import NICENESS, Instance, refused_port
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -71,12 +71,12 @@ class Ec2Instance(PastInstance):
         record.enter("pending")
 
     def _free_address(self) -> str:
-        """An address on which the SSH port is free: another local AWS on this machine may have taken some.
+        """An address on which the SSH port is free.
 
         Where there is only one address (macOS) it is that one, and the next host that boots there breaks.
         """
         for _ in range(MOST_ADDRESSES):
-            address = Instances.address(self.aws.instances.reserve())
+            address = self.aws.instances.address(self.aws.instances.reserve())
             if refused_port(address, self.aws.settings.ssh_port) is None:
                 break
         return address

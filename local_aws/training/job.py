@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from local_aws import instance_types
 from local_aws.clock import Clock
 from local_aws.errors import validation
-from local_aws.instances import NICENESS, Instance, Instances, describe_exit
+from local_aws.instances import NICENESS, Instance, describe_exit
 from local_aws.storage import parse_s3_uri
 from local_aws.training import container, files, spot
 from local_aws.training.record import JobRecord
@@ -164,7 +164,8 @@ class TrainingJob(JobRecord):
         count, instance_type = resources["InstanceCount"], resources["InstanceType"]
         bases = [self._folder / f"algo-{number}" for number in range(1, count + 1)]
         # On AWS a host keeps its name, algo-1; here its address is its name.
-        hosts = self._hosts = self._hosts or [Instances.address(self.aws.instances.reserve()) for _ in bases]
+        own = self.aws.instances
+        hosts = self._hosts = self._hosts or [own.address(own.reserve()) for _ in bases]
         self._instances = []
         self._enter("Downloading")
         self.started = self.started or self.modified

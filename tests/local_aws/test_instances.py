@@ -70,6 +70,20 @@ def test_addresses_differ(instances):
     assert first.address != second.address or not sys.platform.startswith("linux")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have one loopback address")
+def test_two_local_awss_give_out_different_addresses(instances, tmp_path):
+    # GIVEN two at the same time
+    other = Instances(tmp_path)
+    assert {instances.address(number) for number in range(600)}.isdisjoint(map(other.address, range(600)))
+
+    # WHEN one has ended, the next takes its addresses over
+    first = other.address(1)
+    other.stop_all()
+    third = Instances(tmp_path)
+    assert third.address(1) == first
+    third.stop_all()
+
+
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="process trees across sessions are found on Linux only"
 )
@@ -140,4 +154,22 @@ def test_two_instances_of_one_thread_have_a_core_each(instances):
     (_, first), (_, second) = (lines_of(instances, source, threads=1) for _ in range(2))
     until(lambda: first and second)
     assert len(first[0].split()) == len(second[0].split()) == 1
+    assert first != second
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2,
+    reason="cores can be given on Linux with two of them",
+)
+def test_the_first_instances_of_two_local_awss_have_a_core_each(instances, tmp_path):
+    source = "import os, time; print(*os.sched_getaffinity(0), flush=True); time.sleep(600)"
+    others = [Instances(tmp_path)]
+    while (others[-1].network - instances.network) % os.cpu_count() == 0:
+        others.append(Instances(tmp_path))
+    try:
+        (_, first), (_, second) = (lines_of(owner, source, threads=1) for owner in (instances, others[-1]))
+        until(lambda: first and second)
+    finally:
+        for other in others:
+            other.stop_all(0.1)
     assert first != second
