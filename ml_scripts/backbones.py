@@ -1,6 +1,5 @@
 """The networks: a backbone that turns pictures into features, a small head that turns features into logits."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,32 +37,13 @@ def _efficientnet_lite0(image_size: int) -> nn.Module:
 
 def _resnet(name: str) -> Callable[[int], nn.Module]:
     def build(image_size: int) -> nn.Module:
-        network = getattr(_torchvision_models(), name)(weights=None)
+        import torchvision.models
+
+        network = getattr(torchvision.models, name)(weights=None)
         network.fc = nn.Identity()
         return network
 
     return build
-
-
-def _torchvision_models():
-    """torchvision.models, also where torchvision was built for CUDA and torch was not.
-
-    Such a torchvision fails at import, because its compiled operators never register and it wants to describe
-    ``nms`` to the compiler. The classification models use no operator of it: declaring the names is enough.
-    """
-    try:
-        import torchvision.models
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _torchvision_models.library = library  # the operators vanish with the object that declared them
-        import torchvision.models
-    return torchvision.models
 
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

@@ -28,6 +28,8 @@ SOURCES |= {name: [f"{name}.in", "local_aws.in", "test.in"] for name in OLDER}
 # What the containers' images hold, in the versions of Airflow's environment.
 LIKE_AIRFLOW = {"compose", "local_aws"}
 STAMP = ".made-from"
+# What an environment holds beyond its pins.
+MENDING = {"ml": Path(__file__).with_name("torchvision_without_cuda.py")}
 # Airflow 3.3 and the compiled packages here have wheels for these; a newer Python may lack some of them.
 OLDEST, NEWEST = (3, 11), (3, 13)
 MWAA_PYTHON = "3.12"
@@ -64,7 +66,8 @@ def install(name: str) -> bool:
     python, version = (mwaas_python(),) * 2 if name in OLDER else (sys.executable, sys.version)
     # An environment belongs to one Python and one place; the packages in it follow the pins.
     place = f"{version} {folder}".replace("\n", " ")
-    digest = hashlib.sha256(pins.read_bytes()).hexdigest()
+    mending = MENDING.get(name)
+    digest = hashlib.sha256(pins.read_bytes() + (mending.read_bytes() if mending else b"")).hexdigest()
     stamp = folder / STAMP
     made_from = stamp.read_text().splitlines() if stamp.exists() else []
     if made_from == [place, digest]:
@@ -77,6 +80,8 @@ def install(name: str) -> bool:
     stamp.write_text(f"{place}\n")
     command = [uv, "pip", "sync", "--quiet", *torch_source(name), str(pins)]
     run(command, VIRTUAL_ENV=str(folder))
+    if mending and subprocess.run([str(folder / "bin" / "python"), str(mending)]).returncode:
+        raise SystemExit(1)  # it has said why
     stamp.write_text(f"{place}\n{digest}\n")
     return True
 
