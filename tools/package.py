@@ -36,7 +36,7 @@ INPUTS = ("dags", "plugins", "ml_scripts", "lambda", "requirements")
 # What nothing works without. staging/folders.py knows the last two folders by these files.
 NEEDED = (
     *("requirements/airflow.in", "requirements/airflow.txt", "plugins/.airflowignore", "plugins/musher/__init__.py"),
-    *("plugins/musher/prices.json", "ml_scripts/train.py", "lambda/handler.py"),
+    *("plugins/musher/costs/prices.json", "ml_scripts/train.py", "lambda/handler.py"),
 )
 
 # MWAA's Python. Source: its image's Dockerfile.

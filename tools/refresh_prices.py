@@ -23,7 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-TABLE = Path(__file__).parents[1] / "plugins/musher/prices.json"
+TABLE = Path(__file__).parents[1] / "plugins/musher/costs/prices.json"
 
 # The Price List API answers for every region, from a few. Source: AWS Billing user guide, "Using the AWS Price List
 # Query API", endpoints.

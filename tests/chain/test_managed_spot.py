@@ -10,7 +10,7 @@ import tarfile
 import urllib.request
 
 import pytest
-from musher import requests
+from musher import request_parameters
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
 from musher.operators.training_jobs import described
@@ -75,13 +75,13 @@ def test_an_interruption_in_the_middle_of_the_features_costs_seconds_only(daemon
     # GIVEN a job each of whose instances has put some features on S3
     sagemaker, s3 = daemon.client("sagemaker"), daemon.client("s3")
     name = "musher-train-many-0a1b2c3d"
-    inputs = requests.Inputs(
+    inputs = request_parameters.Inputs(
         dataset=environment.uri("dataset", "images", ""),
         code=environment.uri("code", "scripts", ""),
         pretrained=environment.uri("pretrained", "none", ""),
     )
-    values = requests.hyperparameters(CONFIG, {"lr": "0.01", "batch-size": "64"}, pretrained=False)
-    request = requests.training(CONFIG, environment, values, instances=2, name=name, run=RUN, inputs=inputs)
+    values = request_parameters.hyperparameters(CONFIG, {"lr": "0.01", "batch-size": "64"}, pretrained=False)
+    request = request_parameters.training(CONFIG, environment, values, instances=2, name=name, run=RUN, inputs=inputs)
     sagemaker.create_training_job(**request)
 
     def kept():

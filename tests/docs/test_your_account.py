@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
-from musher import costs, projected_costs
 from musher.config import DeploymentConfig, TrainingConfig
+from musher.costs import prices, projection
 
 from tests.docs.pages import DOCS, ROOT, rows
 from tools.deployment import deploy, settings
 
 PAGE = (DOCS / "your_account.md").read_text()
-TABLE = json.loads((ROOT / "plugins/musher/prices.json").read_text())
+TABLE = json.loads((ROOT / "plugins/musher/costs/prices.json").read_text())
 
 
 def cells(beginning: str) -> list[str]:
@@ -27,13 +27,13 @@ def test_costs_are_those_of_the_price_table():
     training, deployment = TrainingConfig(), DeploymentConfig()
     first = cells("[The first run]")[2]
     assert re.findall(r"at most ([\d.]+)", first) == [
-        f"{projected_costs.training(training)['worst_case_usd']:.2f}",
-        f"{projected_costs.deployment(deployment)['worst_case_usd']:.2f}",
+        f"{projection.training(training)['worst_case_usd']:.2f}",
+        f"{projection.deployment(deployment)['worst_case_usd']:.2f}",
     ]
-    hour = costs.endpoint_cost(deployment.instance_type)
-    assert cells("the endpoint")[1:3] == [f"{hour:.3f}", f"{hour * costs.HOURS_PER_MONTH:.2f}"]
-    ready = costs.provisioned_cost(deployment.function_memory_mb, deployment.provisioned_concurrency)
-    assert cells("provisioned")[1:3] == [f"{ready:.4f}", f"{ready * costs.HOURS_PER_MONTH:.2f}"]
+    hour = prices.endpoint_cost(deployment.instance_type)
+    assert cells("the endpoint")[1:3] == [f"{hour:.3f}", f"{hour * prices.HOURS_PER_MONTH:.2f}"]
+    ready = prices.provisioned_cost(deployment.function_memory_mb, deployment.provisioned_concurrency)
+    assert cells("provisioned")[1:3] == [f"{ready:.4f}", f"{ready * prices.HOURS_PER_MONTH:.2f}"]
     assert cells("the bucket")[2] == f"{TABLE['s3_standard']['per_gb_month']['usd']} a GB"
 
 

@@ -9,8 +9,8 @@ import boto3
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from musher import costs
 from musher.config import Environment
+from musher.costs import prices
 from musher.names import Run
 
 REGION = "us-east-1"
@@ -35,10 +35,10 @@ def run() -> Run:
 
 
 @pytest.fixture
-def fixed_prices(monkeypatch) -> costs.Prices:
+def fixed_prices(monkeypatch) -> prices.Prices:
     """The price table that sums in tests are worked out from, whatever `make prices` does to the real one."""
-    table = costs.Prices.read(Path(__file__).with_name("prices.json"))
-    monkeypatch.setattr(costs, "prices", lambda: table)
+    table = prices.Prices.read(Path(__file__).with_name("prices.json"))
+    monkeypatch.setattr(prices, "table", lambda: table)
     return table
 
 

@@ -185,7 +185,7 @@ def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(change, part
 def test_making_a_form_loads_no_aws_library():
     # GIVEN a fresh interpreter, as when a DAG file is parsed
     script = (
-        "import sys; from musher.config import TrainingConfig, DeploymentConfig; import musher.requests;"
+        "import sys; from musher.config import TrainingConfig, DeploymentConfig; import musher.request_parameters;"
         "TrainingConfig(); DeploymentConfig();"
         "heavy = sorted(m for m in sys.modules if m.split('.')[0] in ('boto3', 'botocore', 'airflow'));"
         "sys.exit(', '.join(heavy) or 0)"

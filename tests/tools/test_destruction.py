@@ -7,8 +7,8 @@ import shutil
 from typing import Any
 
 import pytest
-from musher import running_costs
-from musher.running_costs import Running
+from musher.costs import running
+from musher.costs.running import Running
 
 from tests.infra.conftest import left
 from tests.local_aws.ec2_hosts import Hosts
@@ -116,8 +116,8 @@ def test_what_was_started_meanwhile_keeps_its_roles_and_its_bucket(account, sour
 
 
 def test_everything_that_costs_can_be_ended_by_hand():
-    kinds = {running_costs.ENDPOINT, running_costs.PROVISIONED, running_costs.TRAINING_JOB, running_costs.TUNING_JOB}
-    assert BY_HAND.keys() == kinds | {running_costs.INSTANCE}
+    kinds = {running.ENDPOINT, running.PROVISIONED, running.TRAINING_JOB, running.TUNING_JOB}
+    assert BY_HAND.keys() == kinds | {running.INSTANCE}
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,9 @@ def test_the_plugins_are_on_the_top_level_with_the_data_they_read_and_without_te
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {info.external_attr >> 16 for info in archive.infolist()} == {0o100644}
     assert names == sorted(sources_of("plugins"))
-    assert {"musher/__init__.py", "musher/prices.json", "musher/report/page.html.jinja", ".airflowignore"} <= set(names)
+    assert {"musher/__init__.py", "musher/costs/prices.json", "musher/report/page.html.jinja", ".airflowignore"} <= set(
+        names
+    )
     parts = {part for name in names for part in Path(name).parts}
     assert not [part for part in parts if part in ("tests", "__pycache__") or part.startswith("test_")]
 
@@ -200,7 +202,7 @@ def test_packing_twice_gives_the_same_bytes(checkout, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "digests"),
     [
-        ("plugins/musher/costs.py", {"files: plugins.zip", "plugins: musher/costs.py"}),
+        ("plugins/musher/costs/prices.py", {"files: plugins.zip", "plugins: musher/costs/prices.py"}),
         ("dags/train_on_ec2.py", {"files: dags/train_on_ec2.py"}),
         ("ml_scripts/train.py", {"files: dags/ml_scripts/train.py"}),
         ("lambda/handler.py", {"files: dags/lambda/handler.py"}),
@@ -255,7 +257,7 @@ def test_an_ignored_file_is_left_out(checkout):
     assert package.pack(checkout).files == before
 
 
-@pytest.mark.parametrize("name", ["plugins/musher/prices.json", "lambda/handler.py", "requirements/airflow.txt"])
+@pytest.mark.parametrize("name", ["plugins/musher/costs/prices.json", "lambda/handler.py", "requirements/airflow.txt"])
 def test_what_is_missing_is_named(checkout, name):
     (checkout / name).unlink()
     commit(checkout)
@@ -288,10 +290,12 @@ def test_a_link_is_named(checkout):
 @pytest.mark.parametrize("line", ["import optuna", "def later():\n    from unheard_of.parts import piece"])
 def test_an_import_that_would_fail_on_mwaa_is_named(checkout, line):
     # optuna is installed here, for the local AWS, but MWAA has nothing of it.
-    (checkout / "plugins" / "musher" / "costs.py").write_text(f"{line}\n")
+    (checkout / "plugins" / "musher" / "costs" / "prices.py").write_text(f"{line}\n")
     commit(checkout)
     message = refused(checkout)
-    assert message.startswith("plugins/musher/costs.py imports " + ("optuna" if "optuna" in line else "unheard_of"))
+    assert message.startswith(
+        "plugins/musher/costs/prices.py imports " + ("optuna" if "optuna" in line else "unheard_of")
+    )
     assert f"{LINE}.in" in message
 
 

@@ -23,7 +23,7 @@ from tools.deployment.settings import Settings
 from tools.package import ROOT
 
 if TYPE_CHECKING:
-    from musher.running_costs import Running
+    from musher.costs.running import Running
 
 # How each thing is ended by hand, where there is no Airflow any more that would.
 BY_HAND = {
@@ -154,7 +154,7 @@ class Removal:
 def running(account: Account, settings: Settings) -> Iterator[Running]:
     """What of the project costs by the hour, outside the stacks: what report_running_costs lists, less the storage."""
     sys.path.insert(0, str(ROOT / "plugins"))  # as Airflow does
-    from musher.running_costs import RunningCosts
+    from musher.costs.running import RunningCosts
 
     logging.getLogger("botocore").setLevel(logging.WARNING)  # which Airflow, just imported, turns up
 

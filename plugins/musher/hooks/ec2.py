@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
-from musher import costs
+from musher.costs import prices
 from musher.errors import UserError
 
 ALIVE = ("pending", "running")
@@ -154,8 +154,8 @@ def state_of(instance: Mapping[str, Any] | None) -> str:
 
 
 def ended_by(instance: Mapping[str, Any] | None) -> str:
-    """Why an instance ended: costs.INTERRUPTION, or AWS's own words."""
+    """Why an instance ended: prices.INTERRUPTION, or AWS's own words."""
     reason = (instance or {}).get("StateReason") or {}
     if reason.get("Code") == INTERRUPTED:
-        return costs.INTERRUPTION
+        return prices.INTERRUPTION
     return reason.get("Message") or reason.get("Code") or "AWS names no reason"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
-from musher import quality, requests
+from musher import quality, request_parameters
 from musher.hooks import registry
 from musher.job_output import EVALUATION, read, read_evaluation, summary
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
@@ -67,7 +67,7 @@ class RegisterModelOperator(MusherOperator):
         accepted, reason = decision["accepted"], decision["reason"]
         s3 = self.client("s3")
         digest = hashlib.sha256(read(s3, candidate["model_data"])).hexdigest()
-        request = requests.model_package(
+        request = request_parameters.model_package(
             env,
             run,
             model_data=candidate["model_data"],
@@ -83,8 +83,8 @@ class RegisterModelOperator(MusherOperator):
             evaluation=env.uri("runs", run.key, EVALUATION),
         )
         sagemaker = self.client("sagemaker")
-        arn = registry.register(sagemaker, request, requests.model_package_group(env, run))
-        sagemaker.update_model_package(**requests.model_approval(arn, accepted=accepted, reason=reason))
+        arn = registry.register(sagemaker, request, request_parameters.model_package_group(env, run))
+        sagemaker.update_model_package(**request_parameters.model_approval(arn, accepted=accepted, reason=reason))
         part = {
             "package_arn": arn,
             "status": "Approved" if accepted else "Rejected",

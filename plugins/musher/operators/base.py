@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from musher.config import AWS_CONN_ID, Environment, TrainingConfig
+from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
 from musher.names import Run
 from musher.report import record
@@ -75,6 +75,11 @@ class MusherOperator(AwsBaseOperator):
 def training_config(context: Mapping[str, Any]) -> TrainingConfig:
     """What this run was told, checked. Raises ConfigError."""
     return TrainingConfig.from_params(dict(context["params"]))
+
+
+def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
+    """What this run was told, checked. Raises ConfigError."""
+    return DeploymentConfig.from_params(dict(context["params"]))
 
 
 def run_of(context: Mapping[str, Any]) -> Run:

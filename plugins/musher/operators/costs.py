@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from musher import projected_costs
 from musher.config import DeploymentConfig, TrainingConfig
+from musher.costs import projection
 from musher.operators.base import MusherOperator, plainly, run_of
 
 if TYPE_CHECKING:
@@ -27,20 +27,19 @@ class CheckProjectedCostOperator(MusherOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         params, s3, bucket = dict(context["params"]), self.client("s3"), self.environment.bucket
         config, project = {
-            "training": (TrainingConfig, projected_costs.training),
-            "deployment": (DeploymentConfig, projected_costs.deployment),
+            "training": (TrainingConfig, projection.training),
+            "deployment": (DeploymentConfig, projection.deployment),
         }[self.what]
         given = config.from_params(params)
-        earlier = projected_costs.earlier_run(s3, bucket, self.what, projected_costs.facts_of(given))
-        projection = project(given, earlier)
-        return check_projection(self, context, self.what, projection, given.max_cost_usd, self.what)
+        earlier = projection.earlier_run(s3, bucket, self.what, projection.facts_of(given))
+        return check_projection(self, context, self.what, project(given, earlier), given.max_cost_usd, self.what)
 
 
 def check_projection(
     operator: MusherOperator,
     context: Context,
     what: str,
-    projection: Mapping[str, Any],
+    projected: Mapping[str, Any],
     max_cost_usd: float,
     words: str,
 ) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def check_projection(
 
     Parameters: `words` what a message calls it.
     """
-    found = {**projection, "max_cost_usd": max_cost_usd}
+    found = {**projected, "max_cost_usd": max_cost_usd}
     operator.write_part(run_of(context).key, "projected_costs", {what: found})
     operator.log.info(
         "This %s is projected to cost %.4f USD, at worst %.4f (%s); %.2f are allowed",
@@ -60,5 +59,5 @@ def check_projection(
     )
     if "afterwards_per_month_usd" in found:
         operator.log.info("What stands afterwards costs %.2f USD a month", found["afterwards_per_month_usd"])
-    projected_costs.check(found, max_cost_usd, f"this {words}")
+    projection.check(found, max_cost_usd, f"this {words}")
     return found

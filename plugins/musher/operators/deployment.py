@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
-from musher import names, requests, staging
+from musher import names, request_parameters, staging
 from musher.config import DeploymentConfig
 from musher.errors import ConfigError
 from musher.hooks import registry
 from musher.hooks.serving import ServingHook, found, removed, wait_until
 from musher.load.capacity import scaling_target
-from musher.operators.base import MusherOperator, plainly, run_of
-from musher.requests.scaling import variant
+from musher.load.pictures import pictures_to_send
+from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
+from musher.request_parameters.scaling import variant
 from musher.triggers.endpoint import EndpointTrigger
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 ENDPOINT_LIMIT_SECONDS = 3600
 FUNCTION_LIMIT_SECONDS = 900
-
-
-def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
-    """What this run was told, checked. Raises ConfigError."""
-    return DeploymentConfig.from_params(dict(context["params"]))
 
 
 class ChooseModelOperator(MusherOperator):
@@ -100,11 +96,11 @@ class DeployEndpointOperator(MusherOperator):
         endpoint = names.endpoint(env.project)
         config_name = self._config_name(context)
         self._create_once(
-            "model", requests.model(env, name=config_name, run=run, package_arn=self.model["package_arn"])
+            "model", request_parameters.model(env, name=config_name, run=run, package_arn=self.model["package_arn"])
         )
         self._create_once(
             "endpoint_config",
-            requests.endpoint_config(config, env, name=config_name, run=run, model_name=config_name),
+            request_parameters.endpoint_config(config, env, name=config_name, run=run, model_name=config_name),
         )
         now = self.hook.describe_endpoint(endpoint)
         if now and now["EndpointStatus"] in {"Failed", "Deleting"}:
@@ -119,10 +115,12 @@ class DeployEndpointOperator(MusherOperator):
             )
             now = None
         if now is None:
-            sagemaker.create_endpoint(**requests.create_endpoint(env, name=endpoint, config_name=config_name, run=run))
+            sagemaker.create_endpoint(
+                **request_parameters.create_endpoint(env, name=endpoint, config_name=config_name, run=run)
+            )
         elif now["EndpointConfigName"] != config_name and now["EndpointStatus"] == "InService":
             self._stop_scaling(endpoint, config)
-            sagemaker.update_endpoint(**requests.update_endpoint(name=endpoint, config_name=config_name))
+            sagemaker.update_endpoint(**request_parameters.update_endpoint(name=endpoint, config_name=config_name))
         self.defer(
             trigger=EndpointTrigger(
                 name=endpoint,
@@ -189,8 +187,6 @@ class SmokeTestOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        from musher.operators.load_test import pictures_to_send
-
         picture = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"], most=1)[0]
         answer = self.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=self.endpoint["name"], ContentType="application/x-image", Body=picture
@@ -229,8 +225,8 @@ class RegisterScalingOperator(MusherOperator):
             self.log.info("min_instances equals max_instances: the endpoint does not scale")
             return settings
         client = self.hook.client("application-autoscaling")
-        client.register_scalable_target(**requests.scalable_target(config, endpoint_name=name))
-        client.put_scaling_policy(**requests.scaling_policy(config, endpoint_name=name, target=target))
+        client.register_scalable_target(**request_parameters.scalable_target(config, endpoint_name=name))
+        client.put_scaling_policy(**request_parameters.scaling_policy(config, endpoint_name=name, target=target))
         self.log.info("%s scales at %.1f invocations per instance and minute", name, target)
         return settings
 
@@ -256,19 +252,23 @@ class DeployFunctionOperator(MusherOperator):
         archive = staging.function_archive(staging.lambda_folder(env))
         settings = {"name": self.name, "endpoint_name": self.endpoint["name"]}
         if self._configuration() is None:
-            self.lambda_.create_function(**requests.create_function(config, env, run=run, archive=archive, **settings))
+            self.lambda_.create_function(
+                **request_parameters.create_function(config, env, run=run, archive=archive, **settings)
+            )
         else:
             self._settled()
             self.lambda_.update_function_configuration(
-                **requests.update_function_configuration(config, env, **settings)
+                **request_parameters.update_function_configuration(config, env, **settings)
             )
             self._settled()
-            self.lambda_.update_function_code(**requests.update_function_code(name=self.name, archive=archive))
+            self.lambda_.update_function_code(
+                **request_parameters.update_function_code(name=self.name, archive=archive)
+            )
         code = self._settled()["CodeSha256"]
-        version = self.lambda_.publish_version(**requests.publish_version(name=self.name, code_sha256=code, run=run))[
-            "Version"
-        ]
-        alias = requests.create_alias(name=self.name, version=version)
+        version = self.lambda_.publish_version(
+            **request_parameters.publish_version(name=self.name, code_sha256=code, run=run)
+        )["Version"]
+        alias = request_parameters.create_alias(name=self.name, version=version)
         if found(lambda: self.lambda_.get_alias(FunctionName=self.name, Name=names.ALIAS)) is None:
             self.lambda_.create_alias(**alias)
         else:
@@ -303,14 +303,16 @@ class DeployFunctionOperator(MusherOperator):
         return state
 
     def _set_concurrency(self, config: DeploymentConfig) -> None:
-        reserved = requests.reserved_concurrency(config, name=self.name)
+        reserved = request_parameters.reserved_concurrency(config, name=self.name)
         qualifier = {"FunctionName": self.name, "Qualifier": names.ALIAS}
         now = found(lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier)) or {}
         if now.get("RequestedProvisionedConcurrentExecutions", 0) > config.reserved_concurrency:
             # Reserved may not go below what is provisioned at that moment.
             self.lambda_.delete_provisioned_concurrency_config(**qualifier)
         self.lambda_.put_function_concurrency(**reserved)
-        self.lambda_.put_provisioned_concurrency_config(**requests.provisioned_concurrency(config, name=self.name))
+        self.lambda_.put_provisioned_concurrency_config(
+            **request_parameters.provisioned_concurrency(config, name=self.name)
+        )
         state = wait_until(
             lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier),
             lambda state: bool(state) and state["Status"] != "IN_PROGRESS",

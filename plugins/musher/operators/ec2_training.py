@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from musher import costs, ec2_record, host_job, projected_costs, requests
+from musher import request_parameters
 from musher.config import Ec2TrainingConfig
+from musher.costs import prices, projection
+from musher.ec2 import history, host_job
+from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
@@ -21,8 +24,7 @@ from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
 from musher.report import record
-from musher.requests.common import given
-from musher.ssh import CommandFailed, Host, Unreachable, WrongHostKey
+from musher.request_parameters.common import given
 from musher.staging.code import ARCHIVE
 from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
 
@@ -74,7 +76,7 @@ class ChooseTrainingOperator(MusherOperator):
             "hyperparameters": given(found["HyperParameters"]),
             "channels": {name: uris[name] for name in CHANNELS},
             "code": uris["code"],
-            "instance_type": config.instance_type or costs.ec2_type(one["instance_type"]),
+            "instance_type": config.instance_type or prices.ec2_type(one["instance_type"]),
             "seconds": one["wall_seconds"],
         }
         self._check_cost(context, config, training)
@@ -82,14 +84,14 @@ class ChooseTrainingOperator(MusherOperator):
 
     def _check_cost(self, context: Context, config: Ec2TrainingConfig, training: Mapping[str, Any]) -> None:
         """Write the projection, and refuse what is dearer than `max_cost_usd` before anything is launched."""
-        projection = projected_costs.ec2_training(
+        projected = projection.ec2_training(
             training["instance_type"],
-            costs.SPOT if config.spot else costs.ON_DEMAND,
+            prices.SPOT if config.spot else prices.ON_DEMAND,
             training["seconds"],
             config.max_life_minutes * 60,
             volume_gb=config.volume_gb,
         )
-        check_projection(self, context, "ec2_training", projection, config.max_cost_usd, "training on EC2")
+        check_projection(self, context, "ec2_training", projected, config.max_cost_usd, "training on EC2")
 
 
 class ResolveHostOperator(MusherOperator):
@@ -193,13 +195,13 @@ class TrainOnEc2Operator(MusherOperator):
         self._run, self._config = run_of(context), ec2_config(context)
 
     @functools.cached_property
-    def history(self) -> ec2_record.History:
-        return ec2_record.History(self.client("s3"), self.environment.bucket, self._run.key)
+    def history(self) -> history.History:
+        return history.History(self.client("s3"), self.environment.bucket, self._run.key)
 
     def _catch_up(self, running: list[dict[str, Any]]) -> None:
         """Write down what happened while nobody looked: a try may have died at any point."""
         for each in running:
-            market = costs.SPOT if each.get("InstanceLifecycle") == "spot" else costs.ON_DEMAND
+            market = prices.SPOT if each.get("InstanceLifecycle") == "spot" else prices.ON_DEMAND
             self.history.begin(each["InstanceId"], market, each["LaunchTime"])
         alive = {each["InstanceId"] for each in running}
         for instance in self.history.open - alive:
@@ -208,16 +210,16 @@ class TrainOnEc2Operator(MusherOperator):
     def _launch(self) -> None:
         env, number = self.environment, len(self.history.instances) + 1
         name = self._run.name(env.project, STEP)
-        markets = [costs.SPOT] if self._config.spot else []
+        markets = [prices.SPOT] if self._config.spot else []
         if not self._config.spot or self._config.on_demand_fallback:
-            markets.append(costs.ON_DEMAND)
+            markets.append(prices.ON_DEMAND)
         for market in markets:
-            request = requests.run_instance(
+            request = request_parameters.run_instance(
                 self._config,
                 env,
                 **self.host,
                 instance_type=self.training["instance_type"],
-                spot=market == costs.SPOT,
+                spot=market == prices.SPOT,
                 token=f"{name}-{number}-{market}",
                 name=name,
                 run=self._run,
@@ -245,7 +247,7 @@ class TrainOnEc2Operator(MusherOperator):
         instance, outcome, reason = event["instance"], event["outcome"], event["reason"]
         if state_of(self.hook.describe(instance)) in ALIVE:
             self.hook.terminate([instance])
-        self.history.end(instance, costs.INTERRUPTION if outcome == "interrupted" else outcome, event["seen_at"])
+        self.history.end(instance, prices.INTERRUPTION if outcome == "interrupted" else outcome, event["seen_at"])
         if outcome == "interrupted":
             if self.history.interruptions > self._config.max_interruptions:
                 raise AirflowException(
@@ -285,7 +287,7 @@ class TrainOnEc2Operator(MusherOperator):
             "model_data": f"{output}model.tar.gz",
             "output_data": f"{output}output.tar.gz",
         }
-        part["cost_usd"] = costs.ec2_training_cost(part["instances"], instance_type, self._config.volume_gb)
+        part["cost_usd"] = prices.ec2_training_cost(part["instances"], instance_type, self._config.volume_gb)
         self.write_part(self.training["run"], "ec2_training", part)
         return part
 
@@ -339,7 +341,7 @@ class TerminateInstancesOperator(MusherOperator):
         run = run_of(context)
         alive = [each["InstanceId"] for each in self.hook.of_run(run.tags(self.environment.project))]
         self.hook.terminate(alive)
-        history = ec2_record.History(self.client("s3"), self.environment.bucket, run.key)
+        instances = history.History(self.client("s3"), self.environment.bucket, run.key)
         for instance in alive:
-            history.end(instance, "teardown", time.time())
+            instances.end(instance, "teardown", time.time())
         return alive

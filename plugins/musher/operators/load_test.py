@@ -7,45 +7,27 @@ import functools
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowFailException
 
-from musher.errors import UserError
 from musher.hooks.serving import ServingHook, metric_sum, wait_until
 from musher.load import capacity, generator, plan, verdict
+from musher.load.pictures import pictures_to_send
 from musher.load.results import OfferLimits
 from musher.load.targets import EndpointTarget, LambdaTarget
 from musher.load.timeline import Timeline
-from musher.operators.base import MusherOperator, plainly
-from musher.operators.deployment import deployment_config
+from musher.operators.base import MusherOperator, deployment_config, plainly
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from musher.config import DeploymentConfig, Environment
+    from musher.config import DeploymentConfig
     from musher.load.results import PhaseResult
     from musher.load.schedule import Phase
 
-MOST_PICTURES = 50
 # CloudWatch's datapoints of Lambda arrive with a delay of some minutes.
 CLOUDWATCH_LIMIT_SECONDS = 600
-
-
-class LoadTestError(UserError):
-    """A load test that cannot be run as asked."""
-
-
-def pictures_to_send(s3: Any, env: Environment, dataset_uri: str | None, *, most: int = MOST_PICTURES) -> list[bytes]:
-    """Real pictures to send: up to `most` of the data set's test split. Raises LoadTestError when there are none."""
-    parts = urlparse(f"{dataset_uri or env.uri('dataset', 'images', '')}test/")
-    listed = s3.list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1000).get("Contents", [])
-    step = max(1, len(listed) // most)
-    keys = [each["Key"] for each in listed[::step]][:most]
-    if not keys:
-        raise LoadTestError(f"There are no pictures to send at s3://{parts.netloc}/{parts.path.lstrip('/')}.")
-    return [s3.get_object(Bucket=parts.netloc, Key=key)["Body"].read() for key in keys]
 
 
 class MeasureCapacityOperator(MusherOperator):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from musher import names
 from musher.hooks.serving import ServingHook, found, pairs, removed, wait_until
 from musher.operators.base import MusherOperator, plainly
-from musher.requests.scaling import variant
+from musher.request_parameters.scaling import variant
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

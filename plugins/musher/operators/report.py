@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from musher import run_costs, stored
+from musher.costs import breakdown, storage
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.report import record
 
@@ -37,7 +37,7 @@ class WriteReportOperator(MusherOperator):
             ours = record.read_parts(s3, env.bucket, own, ["projected_costs"]).get("projected_costs") or {}
             parts["projected_costs"] = {**parts.get("projected_costs", {}), **ours}
             self.write_part(key, "projected_costs", parts["projected_costs"])
-        parts["costs"] = run_costs.of_run(parts, stored.of_run(s3, env.bucket, parts))
+        parts["costs"] = breakdown.of_run(parts, storage.of_run(s3, env.bucket, parts))
         self.write_part(key, "costs", parts["costs"])
         joined = record.join(
             parts,

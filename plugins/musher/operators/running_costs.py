@@ -7,11 +7,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from musher import running_costs
 from musher.config import RunningCostsConfig
+from musher.costs import prices, running
 from musher.operators.base import plainly
 from musher.operators.removal import RemovalOperator
-from musher.report import running
+from musher.report import running_costs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ReportRunningCostsOperator(RemovalOperator):
     """List what of this project costs money now, and write it to `runs/running-costs/<date>.json` and `.html`.
 
-    Removes what is unused when the run's params say so. Returns the list (`musher.running_costs.Running` as dicts).
+    Removes what is unused when the run's params say so. Returns the list (`musher.costs.running.Running` as dicts).
     """
 
     @plainly
@@ -30,15 +30,15 @@ class ReportRunningCostsOperator(RemovalOperator):
         patient = functools.cache(
             lambda service: self.client(service, retries={"mode": "standard", "max_attempts": 10})
         )
-        listed = running_costs.RunningCosts(
+        listed = running.RunningCosts(
             patient,
             project=env.project,
             bucket=env.bucket,
             unused_days=config.unused_days,
             now=now,
         ).listed()
-        self.log.info("%s", "\n".join([running_costs.HEADING, *map(running_costs.line, listed)]))
-        self.log.info("In all %.2f USD a month", running_costs.total(listed, "per_month_usd"))
+        self.log.info("%s", "\n".join([running.HEADING, *map(running.line, listed)]))
+        self.log.info("In all %.2f USD a month", running.total(listed, "per_month_usd"))
         unused = [each for each in listed if each["unused"]]
         gone = [name for each in unused for name in self._remove(each)] if config.remove_unused else []
         for name in gone:
@@ -51,20 +51,20 @@ class ReportRunningCostsOperator(RemovalOperator):
             "unused_days": config.unused_days,
             "running": listed,
             "removed": gone,
-            "per_month_usd": running_costs.total(listed, "per_month_usd"),
-            "so_far_usd": running_costs.total(listed, "so_far_usd"),
-            "price_table_date": running_costs.costs.prices().date,
+            "per_month_usd": running.total(listed, "per_month_usd"),
+            "so_far_usd": running.total(listed, "so_far_usd"),
+            "price_table_date": prices.table().date,
         }
-        self.log.info("The report is at %s", running.write(self.client("s3"), env.bucket, record)["html"])
+        self.log.info("The report is at %s", running_costs.write(self.client("s3"), env.bucket, record)["html"])
         return listed
 
     def _remove(self, each: Mapping[str, Any]) -> Iterator[str]:
-        if each["what"] == running_costs.ENDPOINT:
+        if each["what"] == running.ENDPOINT:
             yield from self.remove_endpoint(each["name"])
-        elif each["what"] == running_costs.PROVISIONED:
+        elif each["what"] == running.PROVISIONED:
             function, qualifier = each["name"].rsplit(":", 1)
             yield from self.remove_provisioned_concurrency(function, qualifier)
-        elif each["what"] == running_costs.INSTANCE:
+        elif each["what"] == running.INSTANCE:
             self.client("ec2").terminate_instances(InstanceIds=[each["name"]])
             yield f"EC2 instance {each['name']}"
 

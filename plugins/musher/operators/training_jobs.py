@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
-from musher import names, requests
+from musher import names, request_parameters
 from musher.config import TrainingConfig
-from musher.costs import training_cost
+from musher.costs.prices import training_cost
 from musher.hooks.registry import newest_approved
 from musher.hooks.sagemaker_jobs import COMPLETED, TRAINING, TUNING, JobKind, SageMakerJobHook
 from musher.job_output import read_evaluation, read_json, summary
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
-from musher.requests import Inputs
+from musher.request_parameters import Inputs
 from musher.triggers.sagemaker_jobs import SageMakerJobTrigger
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _LIMITS = {
 class SageMakerJobOperator(MusherOperator):
     """Run a SageMaker job: attach to it when it is already running, stop it when the task is killed.
 
-    Parameters: `inputs` the S3 prefixes the job reads (`musher.requests.Inputs` as a dict).
+    Parameters: `inputs` the S3 prefixes the job reads (`musher.request_parameters.Inputs` as a dict).
     """
 
     aws_hook_class = SageMakerJobHook
@@ -116,8 +116,10 @@ class TuneOperator(SageMakerJobOperator):
     limit = names.TUNING_JOB
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        values = requests.hyperparameters(config)
-        return requests.tuning(config, self.environment, values, name=name, run=run, inputs=Inputs(**self.inputs))
+        values = request_parameters.hyperparameters(config)
+        return request_parameters.tuning(
+            config, self.environment, values, name=name, run=run, inputs=Inputs(**self.inputs)
+        )
 
     def longest_seconds(self, config: TrainingConfig) -> float:
         waves = -(-config.max_jobs // config.max_parallel_jobs)
@@ -158,8 +160,8 @@ class TrainOperator(SageMakerJobOperator):
         self.step = TRAIN_MANY if several else TRAIN_ONE
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        values = requests.hyperparameters(config, best=self.tuning["best"]["hyperparameters"])
-        return requests.training(
+        values = request_parameters.hyperparameters(config, best=self.tuning["best"]["hyperparameters"])
+        return request_parameters.training(
             config,
             self.environment,
             values,
@@ -207,7 +209,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
         model_data = self.package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-        return requests.evaluation_job(
+        return request_parameters.evaluation_job(
             config, self.environment, name=name, run=run, inputs=Inputs(**self.inputs), model_data=model_data
         )
 

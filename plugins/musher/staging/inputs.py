@@ -18,7 +18,7 @@ def stage_inputs(
     """Stage the code archive and the pretrained weights that `config` asks for.
 
     Returns plain values for XCom: `code` (uri, sha256, sent) and `pretrained` (uri, backbone, file, sha256, source,
-    sent); the two `uri` are what `requests.Inputs` takes. Raises StagingError.
+    sent); the two `uri` are what `request_parameters.Inputs` takes. Raises StagingError.
     """
     code = stage_code(client, env.bucket, ml_scripts_folder(env), cache)
     weights = stage_pretrained(

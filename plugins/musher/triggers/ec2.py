@@ -8,9 +8,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from musher import costs, host_job
+from musher.costs import prices
+from musher.ec2 import host_job
+from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.hooks.ec2 import ALIVE, Ec2Hook, ended_by, state_of
-from musher.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.triggers.polling import PollingTrigger
 
 
@@ -37,7 +38,7 @@ class InstanceTrigger(PollingTrigger):
         if state_of(found) in ALIVE:
             return None
         reason = ended_by(found)
-        return self.event("interrupted" if reason == costs.INTERRUPTION else "ended", reason)
+        return self.event("interrupted" if reason == prices.INTERRUPTION else "ended", reason)
 
     def host(self, fingerprints: list[str]) -> Host:
         found = self.hook.describe(self.instance) or {}

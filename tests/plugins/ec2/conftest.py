@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
-from musher import requests
+from musher import request_parameters
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
 from musher.operators.base import MusherOperator
@@ -118,14 +118,16 @@ class Ec2Run:
 
     def trained(self, run: str) -> dict[str, Any]:
         """A run that trained on one SageMaker instance, with its record; the request of its job."""
-        inputs = requests.Inputs(
+        inputs = request_parameters.Inputs(
             dataset=self.environment.uri("data", ""),
             code=self.environment.uri("code/stub", ""),
             pretrained=self.environment.uri("data/pretrained", ""),
         )
-        values = requests.hyperparameters(TrainingConfig(), {"lr": "1e-3", "batch-size": "64"}, mode="count", steps=1)
+        values = request_parameters.hyperparameters(
+            TrainingConfig(), {"lr": "1e-3", "batch-size": "64"}, mode="count", steps=1
+        )
         name = f"musher-train-one-{run}"
-        job = requests.training(
+        job = request_parameters.training(
             TrainingConfig(), self.environment, values, instances=1, name=name, run=self.run, inputs=inputs
         )
         sagemaker = self.daemon.client("sagemaker")

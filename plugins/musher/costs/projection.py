@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from musher import costs
 from musher.config import DeploymentConfig, TrainingConfig
+from musher.costs import prices
 from musher.errors import CostError
 from musher.report import record
 
@@ -60,8 +60,8 @@ def training(config: TrainingConfig, earlier: Mapping[str, Any] | None = None) -
         )
         basis = f"the seconds of the run {earlier['run']}"
     return {
-        "projected_usd": costs.training_cost(kind, seconds),
-        "worst_case_usd": costs.training_cost(kind, longest),
+        "projected_usd": prices.training_cost(kind, seconds),
+        "worst_case_usd": prices.training_cost(kind, longest),
         "basis": basis,
         "instance_seconds": round(seconds, 1),
         "jobs": jobs,
@@ -98,7 +98,7 @@ def deployment(config: DeploymentConfig, earlier: Mapping[str, Any] | None = Non
         "worst_case_usd": _served(config, longest, config.max_instances),
         "basis": basis,
         "seconds": round(seconds, 1),
-        "afterwards_per_month_usd": _served(config, costs.HOURS_PER_MONTH * 3600, config.min_instances),
+        "afterwards_per_month_usd": _served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances),
         "facts": _facts(config, DEPLOYMENT_FACTS),
     }
 
@@ -106,7 +106,7 @@ def deployment(config: DeploymentConfig, earlier: Mapping[str, Any] | None = Non
 def _served(config: DeploymentConfig, seconds: float, instances: float) -> float:
     """Endpoint and provisioned environments for some seconds; single calls cost too little to matter here."""
     hours = seconds / 3600
-    return costs.endpoint_cost(config.instance_type, hours, instances) + costs.provisioned_cost(
+    return prices.endpoint_cost(config.instance_type, hours, instances) + prices.provisioned_cost(
         config.function_memory_mb, config.provisioned_concurrency, hours
     )
 
@@ -121,7 +121,7 @@ def ec2_training(
 ) -> dict[str, Any]:
     """A training on one EC2 instance.
 
-    Parameters: `market` costs.SPOT or costs.ON_DEMAND; `seconds` expected, None: as long as the instance may live.
+    Parameters: `market` prices.SPOT or prices.ON_DEMAND; `seconds` expected, None: as long as the instance may live.
     At worst a Spot instance costs as much as one on demand: without a price limit of one's own, that is the most AWS
     asks. Source: AWS whitepaper "Overview of Amazon EC2 Spot Instances", "How Spot Instances Work".
     Raises ConfigError naming prices.json for an instance type without a price.
@@ -130,9 +130,9 @@ def ec2_training(
     instance = {"market": market, "seconds": expected, "ended_by": None}
     known = "the instance's longest life" if seconds is None else f"{expected:.0f} expected seconds"
     return {
-        "projected_usd": costs.ec2_training_cost([instance], instance_type, volume_gb),
-        "worst_case_usd": costs.ec2_training_cost(
-            [{"market": costs.ON_DEMAND, "seconds": max_life_seconds}], instance_type, volume_gb
+        "projected_usd": prices.ec2_training_cost([instance], instance_type, volume_gb),
+        "worst_case_usd": prices.ec2_training_cost(
+            [{"market": prices.ON_DEMAND, "seconds": max_life_seconds}], instance_type, volume_gb
         ),
         "basis": known,
         "instance_seconds": expected,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from musher import requests
+from musher import request_parameters
 from musher.config import ConfigError, Ec2TrainingConfig, TrainingConfig
-from musher.requests.common import given, script_mode
+from musher.request_parameters.common import given, script_mode
 
 HOST = {"ami": "ami-0123456789abcdef0", "root_device": "/dev/sda1", "instance_type": "m5.xlarge"}
 
 
 def request(env, run, spot=True, **config):
     filled = env.model_copy(update={"ec2_instance_profile": "musher-ec2", "ec2_security_group": "sg-0abc"})
-    return requests.run_instance(
+    return request_parameters.run_instance(
         Ec2TrainingConfig(**config), filled, **HOST, spot=spot, token="a-token-1", name="a-name", run=run
     )
 
@@ -32,7 +32,9 @@ def test_an_instance_is_what_ec2_accepts(env, run, aws_problems, spot):
 
 
 def test_hyperparameters_survive_the_way_through_sagemaker(env):
-    values = requests.hyperparameters(TrainingConfig(), {"lr": "1e-3", "batch-size": "64"}, flag=True, word="a b")
+    values = request_parameters.hyperparameters(
+        TrainingConfig(), {"lr": "1e-3", "batch-size": "64"}, flag=True, word="a b"
+    )
     assert given(script_mode(env, "train.py", values, distributed=True)) == values
 
 

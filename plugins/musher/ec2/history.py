@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from musher import costs
+from musher.costs import prices
 from musher.report import record
 
 
@@ -41,7 +41,7 @@ class History:
 
     @property
     def interruptions(self) -> int:
-        return sum(each["ended_by"] == costs.INTERRUPTION for each in self.instances)
+        return sum(each["ended_by"] == prices.INTERRUPTION for each in self.instances)
 
     def begin(self, instance: str, market: str, launched: datetime) -> None:
         """An instance was launched (again: a retry with the same token gets the same one)."""
@@ -68,7 +68,7 @@ class History:
         """
         saved = lost = 0.0
         for each in self.instances:
-            if each["ended_by"] == costs.INTERRUPTION:
+            if each["ended_by"] == prices.INTERRUPTION:
                 known = status(each["instance_id"]) or {}
                 began, kept = known.get("training_started_at"), known.get("checkpoint_at")
                 part = max(0.0, kept - began) if began and kept else 0.0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from musher import costs
+from musher.costs import prices
 from musher.errors import ConfigError
 from musher.load.plan import SCALE_OUT, WITHIN_PROVISIONED
 
@@ -43,8 +43,8 @@ def of_run(parts: Mapping[str, Any], stored: Mapping[str, int] | None = None) ->
         "storage": _storage(stored or {}),
         **_serving(parts),
         "projected": _projected(parts, tuning, paths, load_test),
-        "price_table_date": costs.prices().date,
-        "price_table_region": costs.prices().region,
+        "price_table_date": prices.table().date,
+        "price_table_region": prices.table().region,
     }
 
 
@@ -58,7 +58,7 @@ def _tuning(part: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     # Trials on managed Spot say what they are billed for: less than they took, and nothing of their waiting.
     seconds = sum(trial.get("billable_seconds") or trial["seconds"] or 0 for trial in part["trials"])
-    usd = costs.training_cost(part["instance_type"], seconds)
+    usd = prices.training_cost(part["instance_type"], seconds)
     return _line(f"tuning, {len(part['trials'])} trials", part["instance_type"], 1, seconds, usd)
 
 
@@ -92,25 +92,25 @@ def _sagemaker(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _managed_spot_instead(one: Mapping[str, Any]) -> dict[str, Any]:
     """SageMaker publishes no Spot prices: it bills fewer seconds. EC2's Spot discount for the same size stands in."""
-    kind, seconds = costs.ec2_type(one["instance_type"]), one["billable_seconds"]
+    kind, seconds = prices.ec2_type(one["instance_type"]), one["billable_seconds"]
     basis = f"the seconds of one instance, less EC2's Spot discount for {kind}"
     path = "SageMaker, managed Spot, one instance"
-    return _derived(path, one["instance_type"], seconds, basis, lambda: one["cost_usd"] * costs.spot_share(kind))
+    return _derived(path, one["instance_type"], seconds, basis, lambda: one["cost_usd"] * prices.spot_share(kind))
 
 
 def _on_demand_instead(one: Mapping[str, Any]) -> dict[str, Any]:
     seconds = one.get("training_seconds") or one["billable_seconds"]
     basis = "the training seconds of managed Spot, at the on-demand price"
-    usd = costs.training_cost(one["instance_type"], seconds)
+    usd = prices.training_cost(one["instance_type"], seconds)
     return _line("SageMaker, one instance", one["instance_type"], 1, seconds, usd, basis=basis)
 
 
 def _ec2_instead(one: Mapping[str, Any]) -> list[dict[str, Any]]:
-    kind, seconds = costs.ec2_type(one["instance_type"]), one.get("training_seconds") or one["billable_seconds"]
+    kind, seconds = prices.ec2_type(one["instance_type"]), one.get("training_seconds") or one["billable_seconds"]
     basis = "the seconds of one SageMaker instance, at {} of " + kind
     return [
-        _derived("EC2 on demand", kind, seconds, basis.format("the EC2 price"), lambda: costs.ec2_cost(kind, seconds)),
-        _derived("EC2 Spot", kind, seconds, basis.format("a Spot price"), lambda: costs.ec2_spot_cost(kind, seconds)),
+        _derived("EC2 on demand", kind, seconds, basis.format("the EC2 price"), lambda: prices.ec2_cost(kind, seconds)),
+        _derived("EC2 Spot", kind, seconds, basis.format("a Spot price"), lambda: prices.ec2_spot_cost(kind, seconds)),
     ]
 
 
@@ -127,7 +127,7 @@ def _ec2(part: Mapping[str, Any]) -> list[dict[str, Any]]:
         accuracy=part.get("test_accuracy"),
     )
     useful = max(0.0, part["seconds"] - (part.get("seconds_lost") or 0))
-    if markets == {costs.ON_DEMAND}:
+    if markets == {prices.ON_DEMAND}:
         basis = "the seconds of EC2 on demand, at a Spot price, never interrupted"
         return [
             measured,
@@ -136,23 +136,23 @@ def _ec2(part: Mapping[str, Any]) -> list[dict[str, Any]]:
                 kind,
                 part["seconds"],
                 basis,
-                lambda: costs.ec2_spot_cost(kind, part["seconds"]) + _disk(part, part["seconds"]),
+                lambda: prices.ec2_spot_cost(kind, part["seconds"]) + _disk(part, part["seconds"]),
             ),
         ]
     basis = "the seconds of EC2 Spot less those lost to interruptions, at the on-demand price"
     return [
-        _derived("EC2 on demand", kind, useful, basis, lambda: costs.ec2_cost(kind, useful) + _disk(part, useful)),
+        _derived("EC2 on demand", kind, useful, basis, lambda: prices.ec2_cost(kind, useful) + _disk(part, useful)),
         measured,
     ]
 
 
 def _disk(part: Mapping[str, Any], seconds: float) -> float:
     """The disks' part of what was measured, for other seconds: what the instances alone do not explain."""
-    alone = costs.ec2_training_cost(part["instances"], part["instance_type"])
+    alone = prices.ec2_training_cost(part["instances"], part["instance_type"])
     return max(0.0, part["cost_usd"] - alone) * seconds / (part["seconds"] or 1)
 
 
-_MARKETS = {costs.SPOT: "EC2 Spot", costs.ON_DEMAND: "EC2 on demand"}
+_MARKETS = {prices.SPOT: "EC2 Spot", prices.ON_DEMAND: "EC2 on demand"}
 
 
 def _derived(path: str, kind: str, seconds: float, basis: str, price: Callable[[], float]) -> dict[str, Any]:
@@ -176,13 +176,13 @@ def _load_test(parts: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     steps = pairwise(points)
     seconds = sum((after["seconds"] - now["seconds"]) * (now.get("in_service") or 0) for now, after in steps)
-    usd = costs.endpoint_cost(endpoint["instance_type"], seconds / 3600)
+    usd = prices.endpoint_cost(endpoint["instance_type"], seconds / 3600)
     calls = sum(phase["succeeded"] or 0 for phase in (parts.get("load_test") or {}).get("phases", []))
     memory = function.get("memory_mb")
     if memory:
-        usd += calls / 1000 * costs.lambda_per_1000(_duration(parts), memory)
+        usd += calls / 1000 * prices.lambda_per_1000(_duration(parts), memory)
         hours = (points[-1]["seconds"] - points[0]["seconds"]) / 3600
-        usd += costs.provisioned_cost(memory, function["provisioned"], hours)
+        usd += prices.provisioned_cost(memory, function["provisioned"], hours)
     return {"instance_seconds": round(seconds, 1), "calls": calls, "usd": usd}
 
 
@@ -194,7 +194,7 @@ def _duration(parts: Mapping[str, Any]) -> float:
 
 
 def _storage(stored: Mapping[str, int]) -> dict[str, Any]:
-    return {what: {"bytes": size, "usd_per_month": costs.storage_month(size)} for what, size in stored.items()}
+    return {what: {"bytes": size, "usd_per_month": prices.storage_month(size)} for what, size in stored.items()}
 
 
 def _serving(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,19 +204,19 @@ def _serving(parts: Mapping[str, Any]) -> dict[str, Any]:
     instance_type = endpoint["instance_type"]
     found: dict[str, Any] = {
         "endpoint": {
-            "per_hour_usd": costs.endpoint_cost(instance_type),
-            "per_month_usd": costs.endpoint_month(instance_type),
+            "per_hour_usd": prices.endpoint_cost(instance_type),
+            "per_month_usd": prices.endpoint_month(instance_type),
             "under_load": _under_load(parts, instance_type),
         }
     }
     if not (function and load):
         return found
     rate, duration, memory = _kept_rate(parts), _duration(parts), function["memory_mb"]
-    on_demand = costs.lambda_per_1000(duration, memory)
-    provisioned = costs.lambda_per_1000_provisioned(
+    on_demand = prices.lambda_per_1000(duration, memory)
+    provisioned = prices.lambda_per_1000_provisioned(
         duration, memory, provisioned=function["provisioned"], calls_per_second=rate
     )
-    endpoint_part = costs.endpoint_per_1000(instance_type, rate)
+    endpoint_part = prices.endpoint_per_1000(instance_type, rate)
     found["lambda"] = {
         "duration_ms": duration,
         "memory_mb": memory,
@@ -224,7 +224,7 @@ def _serving(parts: Mapping[str, Any]) -> dict[str, Any]:
         "calls_per_second": round(rate, 2),
         "per_1000_usd": on_demand,
         "per_1000_provisioned_usd": provisioned,
-        "provisioned_per_hour_usd": costs.provisioned_cost(memory, function["provisioned"]),
+        "provisioned_per_hour_usd": prices.provisioned_cost(memory, function["provisioned"]),
         **_break_even(duration, memory, function["provisioned"]),
         "curve": _curve(duration, memory, function["provisioned"]),
     }
@@ -249,14 +249,14 @@ def _under_load(parts: Mapping[str, Any], instance_type: str) -> dict[str, Any] 
     return {
         "calls_per_second": rate,
         "instances": max(counts),
-        "per_hour_usd": costs.endpoint_cost(instance_type, instances=max(counts)),
-        "per_month_usd": costs.endpoint_month(instance_type, max(counts)),
+        "per_hour_usd": prices.endpoint_cost(instance_type, instances=max(counts)),
+        "per_month_usd": prices.endpoint_month(instance_type, max(counts)),
     }
 
 
 def _break_even(duration_ms: float, memory_mb: int, provisioned: int) -> dict[str, Any]:
-    rate = costs.provisioned_break_even(duration_ms, provisioned)
-    most = costs.provisioned_calls_per_second(duration_ms, provisioned) if duration_ms else None
+    rate = prices.provisioned_break_even(duration_ms, provisioned)
+    most = prices.provisioned_calls_per_second(duration_ms, provisioned) if duration_ms else None
     kept = f"{provisioned} provisioned environment{'' if provisioned == 1 else 's'} of {memory_mb} MB"
     if rate is None:
         sentence = f"{kept} never cost less than none: they only spare callers the cold start."
@@ -270,12 +270,12 @@ def _break_even(duration_ms: float, memory_mb: int, provisioned: int) -> dict[st
 
 def _curve(duration_ms: float, memory_mb: int, provisioned: int) -> list[dict[str, float]]:
     """1,000 calls with provisioned concurrency over the rate, from a hundredth of what it answers to all of that."""
-    most = costs.provisioned_calls_per_second(duration_ms, provisioned)
+    most = prices.provisioned_calls_per_second(duration_ms, provisioned)
     rates = [most * 10 ** (step / 20 - 2) for step in range(41)]
     return [
         {
             "calls_per_second": rate,
-            "per_1000_provisioned_usd": costs.lambda_per_1000_provisioned(
+            "per_1000_provisioned_usd": prices.lambda_per_1000_provisioned(
                 duration_ms, memory_mb, provisioned=provisioned, calls_per_second=rate
             ),
         }

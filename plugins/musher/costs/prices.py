@@ -59,7 +59,7 @@ class Prices:
 
 
 @cache
-def prices() -> Prices:
+def table() -> Prices:
     """The project's own table."""
     return Prices.read()
 
@@ -69,12 +69,12 @@ def training_cost(instance_type: str, billable_seconds: float, instances: int = 
 
     Source: SageMaker API reference, DescribeTrainingJob, BillableTimeInSeconds.
     """
-    return prices().usd("sagemaker_per_hour", instance_type) * instances * billable_seconds / 3600
+    return table().usd("sagemaker_per_hour", instance_type) * instances * billable_seconds / 3600
 
 
 def endpoint_cost(instance_type: str, hours: float = 1, instances: float = 1) -> float:
     """An endpoint for some hours, busy or idle; `instances` may be an average."""
-    return prices().usd("sagemaker_per_hour", instance_type) * instances * hours
+    return table().usd("sagemaker_per_hour", instance_type) * instances * hours
 
 
 def endpoint_month(instance_type: str, instances: float = 1) -> float:
@@ -148,7 +148,7 @@ def ec2_cost(instance_type: str, seconds: float, instances: int = 1) -> float:
 
     Source: Amazon EC2 pricing, "On-Demand Pricing": per second, with a minimum of 60 seconds.
     """
-    return prices().usd("ec2_per_hour", instance_type) * instances * max(seconds, LEAST_EC2_SECONDS) / 3600
+    return table().usd("ec2_per_hour", instance_type) * instances * max(seconds, LEAST_EC2_SECONDS) / 3600
 
 
 def free_of_charge(market: str, seconds: float, ended_by: str | None) -> bool:
@@ -166,7 +166,7 @@ def ec2_spot_cost(instance_type: str, seconds: float, *, ended_by: str | None = 
 
     Parameters: `ended_by` INTERRUPTION when AWS took it back (see `free_of_charge`); anything else is charged.
     """
-    price = prices().usd("ec2_spot_per_hour", instance_type)
+    price = table().usd("ec2_spot_per_hour", instance_type)
     if free_of_charge(SPOT, seconds, ended_by):
         return 0.0
     return price * max(seconds, LEAST_EC2_SECONDS) / 3600
@@ -178,7 +178,7 @@ def ebs_cost(volume_gb: float, seconds: float) -> float:
     Source: Amazon EBS pricing, "General Purpose SSD (gp3)".
     """
     hours = max(seconds, LEAST_EC2_SECONDS) / 3600
-    return prices().usd("ebs_gp3", "per_gb_month") * volume_gb * hours / HOURS_PER_MONTH
+    return table().usd("ebs_gp3", "per_gb_month") * volume_gb * hours / HOURS_PER_MONTH
 
 
 def ec2_training_cost(instances: Iterable[Mapping[str, Any]], instance_type: str, volume_gb: float = 0) -> float:
@@ -203,16 +203,16 @@ def ec2_training_cost(instances: Iterable[Mapping[str, Any]], instance_type: str
 
 def spot_share(instance_type: str) -> float:
     """The Spot price as a share of the on-demand price: 0.3 is a discount of 70 %."""
-    return prices().usd("ec2_spot_per_hour", instance_type) / prices().usd("ec2_per_hour", instance_type)
+    return table().usd("ec2_spot_per_hour", instance_type) / table().usd("ec2_per_hour", instance_type)
 
 
 def storage_month(size_bytes: float) -> float:
     """What lies on S3 (standard) for a month. AWS's GB has 2^30 bytes."""
-    return prices().usd("s3_standard", "per_gb_month") * size_bytes / 2**30
+    return table().usd("s3_standard", "per_gb_month") * size_bytes / 2**30
 
 
 def _lambda(name: str) -> float:
-    return prices().usd("lambda_x86", name)
+    return table().usd("lambda_x86", name)
 
 
 def _per_request() -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
-from musher.requests import common
-from musher.requests.training import OBJECTIVE, Inputs, checkpoint_config, job_definition
+from musher.request_parameters import common
+from musher.request_parameters.training import OBJECTIVE, Inputs, checkpoint_config, job_definition
 
 _TUNED = ("lr", "batch-size")
 

@@ -4,7 +4,7 @@ m5.xlarge 0.192 on demand and 0.0585 as Spot, S3 0.023 per GB and month."""
 from __future__ import annotations
 
 import pytest
-from musher import costs, run_costs
+from musher.costs import breakdown, prices
 from musher.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("fixed_prices")
@@ -18,11 +18,11 @@ def job(instances=1, billable=3600, **more):
 def on_ec2(*instances, **more):
     part = {"instance_type": "m5.xlarge", "market": instances[0]["market"], "instances": list(instances)}
     part |= {"seconds": sum(each["seconds"] for each in instances), "seconds_lost": 0, "test_accuracy": 0.91}
-    return {**part, "cost_usd": costs.ec2_training_cost(instances, "m5.xlarge"), **more}
+    return {**part, "cost_usd": prices.ec2_training_cost(instances, "m5.xlarge"), **more}
 
 
 def by_path(parts):
-    return {line["path"]: line for line in run_costs.of_run(parts)["per_path"]}
+    return {line["path"]: line for line in breakdown.of_run(parts)["per_path"]}
 
 
 def test_the_paths_that_were_not_run_say_from_what_they_are_worked_out():
@@ -83,7 +83,7 @@ def test_what_ran_on_ec2_is_measured_with_what_was_lost_to_an_interruption():
     assert lines["EC2 Spot"]["seconds"] == 4800
     assert lines["EC2 on demand"]["usd"] == pytest.approx(0.192)
     assert "less those lost" in lines["EC2 on demand"]["basis"]
-    assert run_costs.of_run(parts)["run_usd"] == pytest.approx(0.23 + 0.0585)
+    assert breakdown.of_run(parts)["run_usd"] == pytest.approx(0.23 + 0.0585)
 
 
 def test_the_disk_of_an_instance_is_part_of_either_market():
@@ -115,20 +115,20 @@ def test_a_path_without_a_price_keeps_its_line_without_a_figure():
 
 def test_tuning_is_a_line_of_its_own():
     tuning = {"instance_type": "ml.m5.xlarge", "trials": [{"seconds": 1800}, {"seconds": None}, {"seconds": 1800}]}
-    found = run_costs.of_run({"tuning": tuning, "training": {"jobs": [job()]}})
+    found = breakdown.of_run({"tuning": tuning, "training": {"jobs": [job()]}})
 
     assert found["tuning"]["usd"] == pytest.approx(0.23)
     assert found["tuning"]["path"] == "tuning, 3 trials"
     assert found["run_usd"] == pytest.approx(0.46)
     with pytest.raises(ConfigError, match=r"prices\.json"):
-        run_costs.of_run({"tuning": tuning | {"instance_type": "ml.p5.48xlarge"}})
+        breakdown.of_run({"tuning": tuning | {"instance_type": "ml.p5.48xlarge"}})
 
 
 def test_trials_on_managed_spot_cost_what_they_are_billed_for():
     # 900 of 3,600 seconds are billed: a quarter of an hour at the price of an hour on demand.
     trials = [{"seconds": 3600, "billable_seconds": 900}]
-    found = run_costs.of_run({"tuning": {"instance_type": "ml.m5.xlarge", "trials": trials}})
-    on_demand = run_costs.of_run({"tuning": {"instance_type": "ml.m5.xlarge", "trials": [{"seconds": 3600}]}})
+    found = breakdown.of_run({"tuning": {"instance_type": "ml.m5.xlarge", "trials": trials}})
+    on_demand = breakdown.of_run({"tuning": {"instance_type": "ml.m5.xlarge", "trials": [{"seconds": 3600}]}})
     assert found["tuning"]["seconds"] == 900
     assert found["tuning"]["usd"] == pytest.approx(on_demand["tuning"]["usd"] / 4)
 
@@ -154,7 +154,7 @@ SERVED = {
 
 
 def test_an_endpoint_costs_by_the_hour_and_more_under_load():
-    found = run_costs.of_run(SERVED)
+    found = breakdown.of_run(SERVED)
 
     assert found["endpoint"]["per_hour_usd"] == pytest.approx(0.115)
     assert found["endpoint"]["per_month_usd"] == pytest.approx(83.95)
@@ -164,7 +164,7 @@ def test_an_endpoint_costs_by_the_hour_and_more_under_load():
 
 
 def test_the_load_test_is_paid_for_by_instance_and_call():
-    found = run_costs.of_run(SERVED)["load_test"]
+    found = breakdown.of_run(SERVED)["load_test"]
 
     # One instance for half an hour, two for the next: 5,400 s, 0.115 x 1.5 = 0.1725. 1,000 calls of 100 ms and 256 MB:
     # 0.0006166675. Two environments of 256 MB for an hour: 0.00750006. Together 0.1806167.
@@ -174,7 +174,7 @@ def test_the_load_test_is_paid_for_by_instance_and_call():
 
 
 def test_the_function_with_and_without_provisioned_concurrency_and_where_they_meet():
-    found = run_costs.of_run(SERVED)
+    found = breakdown.of_run(SERVED)
     function = found["lambda"]
 
     # Auto-scaling keeps 600 a minute, 10 a second, on each instance; see test_costs for the sums.
@@ -191,22 +191,22 @@ def test_the_function_with_and_without_provisioned_concurrency_and_where_they_me
 
 
 def test_without_a_break_even_it_says_so(monkeypatch):
-    monkeypatch.setattr(costs, "provisioned_break_even", lambda duration, provisioned: None)
-    function = run_costs.of_run(SERVED)["lambda"]
+    monkeypatch.setattr(prices, "provisioned_break_even", lambda duration, provisioned: None)
+    function = breakdown.of_run(SERVED)["lambda"]
     assert function["break_even_calls_per_second"] is None
     assert "never cost less than none" in function["break_even"]
 
 
 def test_an_endpoint_that_does_not_scale_is_reckoned_at_half_its_capacity():
-    found = run_costs.of_run(SERVED | {"autoscaling": None})
+    found = breakdown.of_run(SERVED | {"autoscaling": None})
     assert found["lambda"]["calls_per_second"] == 20
     assert found["endpoint"]["under_load"] is None
     assert found["load_test"] is None
 
 
 def test_storage_is_reckoned_where_its_size_is_known():
-    assert run_costs.of_run({})["storage"] == {}
-    found = run_costs.of_run({}, {"dataset": 2 * 2**30, "models": 2**29})["storage"]
+    assert breakdown.of_run({})["storage"] == {}
+    found = breakdown.of_run({}, {"dataset": 2 * 2**30, "models": 2**29})["storage"]
     assert found["dataset"]["usd_per_month"] == pytest.approx(0.046)
     assert found["models"]["usd_per_month"] == pytest.approx(0.0115)
 
@@ -215,7 +215,7 @@ def test_what_was_projected_stands_beside_what_was_billed():
     projected = {"training": {"projected_usd": 1.0, "worst_case_usd": 2.0}, "deployment": {"projected_usd": 0.5}}
     tuning = {"instance_type": "ml.m5.xlarge", "trials": [{"seconds": 3600}]}
     parts = {"projected_costs": projected, "tuning": tuning, "training": {"jobs": [job()]}}
-    found = {each["what"]: each for each in run_costs.of_run(parts)["projected"]}
+    found = {each["what"]: each for each in breakdown.of_run(parts)["projected"]}
 
     assert found["training"]["projected_usd"] == 1.0
     assert found["training"]["actual_usd"] == pytest.approx(0.46)
@@ -223,7 +223,7 @@ def test_what_was_projected_stands_beside_what_was_billed():
 
 
 def test_nothing_was_run():
-    found = run_costs.of_run({})
+    found = breakdown.of_run({})
     assert found["per_path"] == []
     assert found["tuning"] is None
     assert found["run_usd"] == 0

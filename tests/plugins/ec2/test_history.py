@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from musher.ec2_record import History
+from musher.ec2.history import History
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 START = NOON.timestamp()

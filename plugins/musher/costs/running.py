@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from musher import costs, stored
+from musher.costs import prices, storage
 from musher.errors import ConfigError
 from musher.hooks.serving import found, metric_sum, pairs
 
@@ -94,7 +94,7 @@ class RunningCosts:
             age_hours=None if age is None else round(age, 2),
             dag=tags.get("dag", ""),
             run=tags.get("run", ""),
-            per_month_usd=None if hour is None else hour * costs.HOURS_PER_MONTH,
+            per_month_usd=None if hour is None else hour * prices.HOURS_PER_MONTH,
             so_far_usd=None if hour is None or age is None else hour * age,
             unused=unused,
         )
@@ -125,7 +125,7 @@ class RunningCosts:
             ", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"],
             since=since,
             tags=tags,
-            per_hour=lambda: sum(costs.endpoint_cost(kind, instances=count) for kind, count in counts if kind),
+            per_hour=lambda: sum(prices.endpoint_cost(kind, instances=count) for kind, count in counts if kind),
             unused=self._uncalled("AWS/SageMaker", variants, since),
         )
 
@@ -152,7 +152,7 @@ class RunningCosts:
             f"{number} x {memory} MB",
             since=since,
             tags=tags,
-            per_hour=lambda: costs.provisioned_cost(memory, number),
+            per_hour=lambda: prices.provisioned_cost(memory, number),
             unused=self._uncalled("AWS/Lambda", [{"FunctionName": name}], since),
         )
 
@@ -181,7 +181,7 @@ class RunningCosts:
                     f"{count} x {kind}",
                     since=job.get("TrainingStartTime") or job["CreationTime"],
                     tags=tags,
-                    per_hour=lambda kind=kind, count=count: costs.training_cost(kind, 3600, count),
+                    per_hour=lambda kind=kind, count=count: prices.training_cost(kind, 3600, count),
                 )
 
     def _instances(self) -> Iterator[Running]:
@@ -193,7 +193,7 @@ class RunningCosts:
             for instance in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
                 kind, since = instance["InstanceType"], instance["LaunchTime"]
                 spot = instance.get("InstanceLifecycle") == "spot"
-                price = costs.ec2_spot_cost if spot else costs.ec2_cost
+                price = prices.ec2_spot_cost if spot else prices.ec2_cost
                 old = self.now - since > self.unused
                 yield self._entry(
                     INSTANCE,
@@ -206,10 +206,10 @@ class RunningCosts:
                 )
 
     def _storage(self) -> Running:
-        size = stored.size(self.client("s3"), self.bucket)
+        size = storage.size(self.client("s3"), self.bucket)
         detail = f"{size / 2**30:.3g} GB"
         return self._entry(
-            STORAGE, self.bucket, detail, per_hour=lambda: costs.storage_month(size) / costs.HOURS_PER_MONTH
+            STORAGE, self.bucket, detail, per_hour=lambda: prices.storage_month(size) / prices.HOURS_PER_MONTH
         )
 
     def _tags(self, arn: str) -> dict[str, str]:

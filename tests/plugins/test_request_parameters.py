@@ -3,13 +3,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from musher import names, requests
+from musher import names, request_parameters
 from musher.config import DeploymentConfig, TrainingConfig
-from musher.requests import scaling
+from musher.request_parameters import scaling
 
 TRAINING = TrainingConfig()
 DEPLOYMENT = DeploymentConfig()
-INPUTS = requests.Inputs(
+INPUTS = request_parameters.Inputs(
     dataset="s3://musher-bucket/dataset/images/",
     code=f"s3://musher-bucket/code/{'a' * 64}/",
     pretrained="s3://musher-bucket/pretrained/efficientnet_lite0/",
@@ -24,9 +24,9 @@ def as_dict(tags):
 
 @pytest.mark.parametrize("instances", [1, 4])
 def test_training_is_what_sagemaker_accepts(env, run, aws_problems, instances):
-    hyperparameters = requests.hyperparameters(TRAINING, {"lr": "0.01", "batch-size": "64"})
+    hyperparameters = request_parameters.hyperparameters(TRAINING, {"lr": "0.01", "batch-size": "64"})
 
-    request = requests.training(
+    request = request_parameters.training(
         TRAINING, env, hyperparameters, instances=instances, name="a-name", run=run, inputs=INPUTS
     )
 
@@ -49,8 +49,8 @@ SPOT_LIMITS = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
 
 
 def test_training_on_managed_spot_is_what_sagemaker_accepts(env, run, aws_problems):
-    request = requests.training(
-        SPOT, env, requests.hyperparameters(SPOT), instances=2, name="a-name", run=run, inputs=INPUTS
+    request = request_parameters.training(
+        SPOT, env, request_parameters.hyperparameters(SPOT), instances=2, name="a-name", run=run, inputs=INPUTS
     )
 
     assert aws_problems("sagemaker", "CreateTrainingJob", request) == []
@@ -60,7 +60,9 @@ def test_training_on_managed_spot_is_what_sagemaker_accepts(env, run, aws_proble
 
 
 def test_trials_on_managed_spot_go_on_from_checkpoints_of_their_own(env, run, aws_problems):
-    request = requests.tuning(SPOT, env, requests.hyperparameters(SPOT), name="a-name", run=run, inputs=INPUTS)
+    request = request_parameters.tuning(
+        SPOT, env, request_parameters.hyperparameters(SPOT), name="a-name", run=run, inputs=INPUTS
+    )
 
     assert aws_problems("sagemaker", "CreateHyperParameterTuningJob", request) == []
     definition = request["TrainingJobDefinition"]
@@ -73,14 +75,14 @@ def test_trials_on_managed_spot_go_on_from_checkpoints_of_their_own(env, run, aw
 
 def test_nothing_is_said_of_spot_unless_it_is_chosen(env, run):
     config = TrainingConfig(max_wait_seconds=900)
-    values = requests.hyperparameters(config)
+    values = request_parameters.hyperparameters(config)
     model = "s3://musher-bucket/jobs/a/output/model.tar.gz"
 
     definitions = [
-        requests.training(config, env, values, instances=1, name="a-name", run=run, inputs=INPUTS),
-        requests.tuning(config, env, values, name="a-name", run=run, inputs=INPUTS)["TrainingJobDefinition"],
+        request_parameters.training(config, env, values, instances=1, name="a-name", run=run, inputs=INPUTS),
+        request_parameters.tuning(config, env, values, name="a-name", run=run, inputs=INPUTS)["TrainingJobDefinition"],
         # An evaluation takes a minute and keeps nothing: waiting for capacity would cost more than it saves.
-        requests.evaluation_job(SPOT, env, name="a-name", run=run, inputs=INPUTS, model_data=model),
+        request_parameters.evaluation_job(SPOT, env, name="a-name", run=run, inputs=INPUTS, model_data=model),
     ]
 
     for each in definitions:
@@ -90,7 +92,7 @@ def test_nothing_is_said_of_spot_unless_it_is_chosen(env, run):
 
 def test_the_checker_itself_finds_what_is_wrong(env, run, aws_problems):
     # GIVEN a request with one thing wrong of each kind
-    request = requests.training(TRAINING, env, {}, instances=1, name="-x", run=run, inputs=INPUTS)
+    request = request_parameters.training(TRAINING, env, {}, instances=1, name="-x", run=run, inputs=INPUTS)
     request["ResourceConfig"]["InstanceType"] = "ml.none"
     request["StoppingCondition"]["MaxRuntimeInSeconds"] = 0
     request["Nonsense"] = 1
@@ -111,7 +113,7 @@ def test_what_tuning_found_flows_into_training_and_nothing_else_of_it():
         "_tuning_objective_metric": "y",
     }
 
-    values = requests.hyperparameters(TRAINING, found, augment_views=2)
+    values = request_parameters.hyperparameters(TRAINING, found, augment_views=2)
 
     assert values["lr"] == "0.0123"
     assert values["batch-size"] == "128"
@@ -125,8 +127,13 @@ def test_tuning_is_what_sagemaker_accepts(env, run, aws_problems, strategy):
     config = TrainingConfig(strategy=strategy, max_jobs=9)
     name = run.name("musher", "tune", limit=names.TUNING_JOB)
 
-    request = requests.tuning(
-        config, env, requests.hyperparameters(config, {"lr": "1", "batch-size": "1"}), name=name, run=run, inputs=INPUTS
+    request = request_parameters.tuning(
+        config,
+        env,
+        request_parameters.hyperparameters(config, {"lr": "1", "batch-size": "1"}),
+        name=name,
+        run=run,
+        inputs=INPUTS,
     )
 
     assert aws_problems("sagemaker", "CreateHyperParameterTuningJob", request) == []
@@ -160,7 +167,7 @@ def test_metrics_are_read_from_what_the_script_prints():
         "test_loss=0.25 test_accuracy=0.9200\n"
     )
 
-    found = {metric["Name"]: re.findall(metric["Regex"], lines) for metric in requests.METRIC_DEFINITIONS}
+    found = {metric["Name"]: re.findall(metric["Regex"], lines) for metric in request_parameters.METRIC_DEFINITIONS}
 
     assert found == {
         "train:loss": ["0.1234"],
@@ -174,7 +181,7 @@ def test_metrics_are_read_from_what_the_script_prints():
 def test_evaluation_is_what_sagemaker_accepts(env, run, aws_problems):
     model = "s3://musher-bucket/jobs/a/output/model.tar.gz"
 
-    request = requests.evaluation_job(TRAINING, env, name="a-name", run=run, inputs=INPUTS, model_data=model)
+    request = request_parameters.evaluation_job(TRAINING, env, name="a-name", run=run, inputs=INPUTS, model_data=model)
 
     assert aws_problems("sagemaker", "CreateTrainingJob", request) == []
     assert request["HyperParameters"]["sagemaker_program"] == "evaluate.py"
@@ -192,9 +199,9 @@ def test_registration_is_what_sagemaker_accepts(env, run, aws_problems, accepted
         "evaluation": "s3://musher-bucket/runs/r/evaluation.json",
     }
 
-    group = requests.model_package_group(env, run)
-    package = requests.model_package(env, run, **arguments)
-    approval = requests.model_approval(PACKAGE, accepted=accepted, reason=arguments["reason"])
+    group = request_parameters.model_package_group(env, run)
+    package = request_parameters.model_package(env, run, **arguments)
+    approval = request_parameters.model_approval(PACKAGE, accepted=accepted, reason=arguments["reason"])
 
     assert aws_problems("sagemaker", "CreateModelPackageGroup", group) == []
     assert aws_problems("sagemaker", "CreateModelPackage", package) == []
@@ -202,15 +209,15 @@ def test_registration_is_what_sagemaker_accepts(env, run, aws_problems, accepted
     assert package["ModelApprovalStatus"] == approval["ModelApprovalStatus"] == status
     assert package["CustomerMetadataProperties"]["test_accuracy"] == "0.9"
     assert package["CustomerMetadataProperties"]["run"] == run.run_id
-    assert package == requests.model_package(env, run, **arguments)  # a retry sends the same token
+    assert package == request_parameters.model_package(env, run, **arguments)  # a retry sends the same token
     assert "Tags" not in package  # AWS refuses tags on a version in a group
 
 
 def test_serving_is_what_sagemaker_accepts(env, run, aws_problems):
-    model = requests.model(env, name="a-model", run=run, package_arn=PACKAGE)
-    config = requests.endpoint_config(DEPLOYMENT, env, name="a-config", run=run, model_name="a-model")
-    create = requests.create_endpoint(env, name="an-endpoint", config_name="a-config", run=run)
-    update = requests.update_endpoint(name="an-endpoint", config_name="a-config")
+    model = request_parameters.model(env, name="a-model", run=run, package_arn=PACKAGE)
+    config = request_parameters.endpoint_config(DEPLOYMENT, env, name="a-config", run=run, model_name="a-model")
+    create = request_parameters.create_endpoint(env, name="an-endpoint", config_name="a-config", run=run)
+    update = request_parameters.update_endpoint(name="an-endpoint", config_name="a-config")
 
     assert aws_problems("sagemaker", "CreateModel", model) == []
     assert aws_problems("sagemaker", "CreateEndpointConfig", config) == []
@@ -222,8 +229,8 @@ def test_serving_is_what_sagemaker_accepts(env, run, aws_problems):
 
 
 def test_scaling_is_what_application_auto_scaling_accepts(aws_problems):
-    target = requests.scalable_target(DEPLOYMENT, endpoint_name="an-endpoint")
-    policy = requests.scaling_policy(DEPLOYMENT, endpoint_name="an-endpoint", target=600.0)
+    target = request_parameters.scalable_target(DEPLOYMENT, endpoint_name="an-endpoint")
+    policy = request_parameters.scaling_policy(DEPLOYMENT, endpoint_name="an-endpoint", target=600.0)
     same = scaling.variant("an-endpoint")
 
     assert aws_problems("application-autoscaling", "RegisterScalableTarget", target) == []
@@ -237,20 +244,25 @@ def test_scaling_is_what_application_auto_scaling_accepts(aws_problems):
 
 
 def test_the_function_is_what_lambda_accepts(env, run, aws_problems):
-    create = requests.create_function(DEPLOYMENT, env, name="f", run=run, archive=b"zip", endpoint_name="an-endpoint")
-    settings = requests.update_function_configuration(DEPLOYMENT, env, name="f", endpoint_name="an-endpoint")
+    create = request_parameters.create_function(
+        DEPLOYMENT, env, name="f", run=run, archive=b"zip", endpoint_name="an-endpoint"
+    )
+    settings = request_parameters.update_function_configuration(DEPLOYMENT, env, name="f", endpoint_name="an-endpoint")
 
     assert aws_problems("lambda", "CreateFunction", create) == []
     assert aws_problems("lambda", "UpdateFunctionConfiguration", settings) == []
-    assert aws_problems("lambda", "UpdateFunctionCode", requests.update_function_code(name="f", archive=b"zip")) == []
-    version = requests.publish_version(name="f", code_sha256="abc=", run=run)
+    assert (
+        aws_problems("lambda", "UpdateFunctionCode", request_parameters.update_function_code(name="f", archive=b"zip"))
+        == []
+    )
+    version = request_parameters.publish_version(name="f", code_sha256="abc=", run=run)
     assert aws_problems("lambda", "PublishVersion", version) == []
-    alias = requests.create_alias(name="f", version="3")
+    alias = request_parameters.create_alias(name="f", version="3")
     assert aws_problems("lambda", "CreateAlias", alias) == []
     assert aws_problems("lambda", "UpdateAlias", alias) == []
-    reserved = requests.reserved_concurrency(DEPLOYMENT, name="f")
+    reserved = request_parameters.reserved_concurrency(DEPLOYMENT, name="f")
     assert aws_problems("lambda", "PutFunctionConcurrency", reserved) == []
-    provisioned = requests.provisioned_concurrency(DEPLOYMENT, name="f")
+    provisioned = request_parameters.provisioned_concurrency(DEPLOYMENT, name="f")
     assert aws_problems("lambda", "PutProvisionedConcurrencyConfig", provisioned) == []
     assert create["Tags"] == TAGS
     assert create["Environment"]["Variables"] == {"ENDPOINT_NAME": "an-endpoint"}
@@ -264,7 +276,7 @@ TOOLKIT = Path(".venv-ml/bin/python")
 def test_hyperparameters_reach_the_script_unchanged(env, run, tmp_path):
     # GIVEN values of the kinds that JSON would change on the way
     values = {"flag": True, "rate": "1e-3", "name": "true", "digits": "007", "size": 32, "path": "a b", "quoted": '"x"'}
-    request = requests.training(TRAINING, env, values, instances=2, name="n", run=run, inputs=INPUTS)
+    request = request_parameters.training(TRAINING, env, values, instances=2, name="n", run=run, inputs=INPUTS)
     config = tmp_path / "input" / "config"
     config.mkdir(parents=True)
     (config / "hyperparameters.json").write_text(json.dumps(request["HyperParameters"]))

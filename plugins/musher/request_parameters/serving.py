@@ -6,7 +6,7 @@ from typing import Any
 
 from musher.config import DeploymentConfig, Environment
 from musher.names import VARIANT, Run
-from musher.requests import common
+from musher.request_parameters import common
 
 
 def model(env: Environment, *, name: str, run: Run, package_arn: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from musher import running_costs
 from musher.config import Environment
+from musher.costs import running
 from musher.operators.running_costs import ReportRunningCostsOperator
-from musher.report import running
+from musher.report import running_costs
 
 from tests.local_aws.conftest import make_role, start_daemon, wait_for
 from tests.local_aws.serving import Serving
@@ -99,7 +99,7 @@ def instances(daemon):
 
 
 def listed(daemon, unused_days, now=None):
-    found = running_costs.RunningCosts(
+    found = running.RunningCosts(
         daemon.client, project="musher", bucket=BUCKET, unused_days=unused_days, now=now or dt.datetime.now(dt.UTC)
     ).listed()
     return {(each["what"], each["name"]): each for each in found}
@@ -229,7 +229,7 @@ def report(daemon, role, monkeypatch):
         operator = ReportRunningCostsOperator(task_id="report_running_costs", aws_conn_id=None)
         operator.__dict__["environment"] = environment
         found = operator.execute({"params": params, "dag_run": SimpleNamespace(dag_id="d", run_id="r")})
-        key = f"{running.PREFIX}{now.date().isoformat()}"
+        key = f"{running_costs.PREFIX}{now.date().isoformat()}"
         bodies = [
             daemon.client("s3").get_object(Bucket=BUCKET, Key=f"{key}.{kind}")["Body"].read()
             for kind in ("json", "html")

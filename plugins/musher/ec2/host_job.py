@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from musher.ssh import Host
+from musher.ec2.ssh import Host
 
 # The Deep Learning AMI keeps PyTorch in an environment of its own; elsewhere python3 has to have it.
 # Source: AWS Deep Learning AMIs developer guide, "PyTorch DLAMI".

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from musher import projected_costs
 from musher.config import DeploymentConfig, TrainingConfig
+from musher.costs import projection
 from musher.errors import ConfigError, CostError
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.report import record
@@ -33,7 +33,7 @@ TESTED = {
 
 
 def test_without_an_earlier_run_every_job_is_expected_at_its_longest():
-    found = projected_costs.training(TrainingConfig(max_jobs=4, instance_count=2, max_runtime_seconds=3600))
+    found = projection.training(TrainingConfig(max_jobs=4, instance_count=2, max_runtime_seconds=3600))
 
     # 4 trials + 1 + 2 instances, and the evaluation of the model in service: 8 hours at 0.23.
     assert found["jobs"] == 7
@@ -43,7 +43,7 @@ def test_without_an_earlier_run_every_job_is_expected_at_its_longest():
 
 
 def test_an_earlier_run_tells_what_to_expect():
-    found = projected_costs.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED)
+    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED)
 
     # 6 trials of 150 s, 400 s on one, 500 s x 4/2 on four: 2,300 s at 0.23 an hour.
     assert found["instance_seconds"] == 2300
@@ -55,9 +55,7 @@ def test_an_earlier_run_tells_what_to_expect():
 def test_managed_spot_is_projected_as_if_it_saved_nothing():
     spot = {"billable_seconds": 120, "training_seconds": 400, "managed_spot": True}
     jobs = [{"instances": 1, **spot}, {"instances": 2, **spot, "training_seconds": 250}]
-    found = projected_costs.training(
-        TrainingConfig(max_jobs=6, instance_count=4), TRAINED | {"training": {"jobs": jobs}}
-    )
+    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED | {"training": {"jobs": jobs}})
     assert found["instance_seconds"] == 2300
 
 
@@ -66,7 +64,7 @@ def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
         min_instances=1, max_instances=3, bursts=5, burst_interval_seconds=2,
         scale_out_limit_seconds=1200, scale_in_limit_seconds=2370, function_memory_mb=1024, provisioned_concurrency=2,
     )  # fmt: skip
-    found = projected_costs.deployment(config)
+    found = projection.deployment(config)
 
     # 3 x 5 x 2 + 1200 + 2370 = 3,600 s: 3 x 0.115 + 2 GB x 3600 x 0.0000041667 = 0.345 + 0.03000024.
     assert found["seconds"] == 3600
@@ -76,40 +74,40 @@ def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
     # A month: 730 x (0.115 + 0.03000024).
     assert found["afterwards_per_month_usd"] == pytest.approx(105.850175, abs=1e-5)
 
-    again = projected_costs.deployment(config, TESTED)
+    again = projection.deployment(config, TESTED)
     # 1,800 s with 2 instances: 0.115 + 0.01500012.
     assert again["projected_usd"] == pytest.approx(0.13000012, abs=1e-8)
     assert again["worst_case_usd"] == found["worst_case_usd"]
 
 
 def test_an_endpoint_that_does_not_scale_is_tested_in_bursts_only():
-    found = projected_costs.deployment(DeploymentConfig(min_instances=1, max_instances=1, bursts=10))
+    found = projection.deployment(DeploymentConfig(min_instances=1, max_instances=1, bursts=10))
     assert found["seconds"] == 60
 
 
 def test_a_training_on_ec2():
     # Spot 0.0585 for half an hour; at worst two hours on demand. 73 GB of volume: 0.008 an hour.
-    found = projected_costs.ec2_training("m5.xlarge", "spot", 1800, 7200)
+    found = projection.ec2_training("m5.xlarge", "spot", 1800, 7200)
     assert found["projected_usd"] == pytest.approx(0.02925)
     assert found["worst_case_usd"] == pytest.approx(0.384)
-    assert projected_costs.ec2_training("m5.xlarge", "spot", None, 7200)["projected_usd"] == pytest.approx(0.117)
-    with_volume = projected_costs.ec2_training("m5.xlarge", "on-demand", 1800, 7200, volume_gb=73)
+    assert projection.ec2_training("m5.xlarge", "spot", None, 7200)["projected_usd"] == pytest.approx(0.117)
+    with_volume = projection.ec2_training("m5.xlarge", "on-demand", 1800, 7200, volume_gb=73)
     assert with_volume["projected_usd"] == pytest.approx(0.1)
     assert with_volume["worst_case_usd"] == pytest.approx(0.4)
 
 
 def test_a_type_without_a_price_is_found_before_anything_is_launched():
     with pytest.raises(ConfigError, match=r"ml\.m4\.xlarge has no price in .*prices\.json"):
-        projected_costs.training(TrainingConfig(training_instance_type="ml.m4.xlarge"))
+        projection.training(TrainingConfig(training_instance_type="ml.m4.xlarge"))
 
 
 def test_too_dear_is_one_sentence_with_both_figures():
-    projection = {"projected_usd": 12.345, "worst_case_usd": 99.0, "basis": "the seconds of the run x"}
-    projected_costs.check(projection, 12.35, "this training")
+    projected = {"projected_usd": 12.345, "worst_case_usd": 99.0, "basis": "the seconds of the run x"}
+    projection.check(projected, 12.35, "this training")
     with pytest.raises(CostError, match=r"max_cost_usd is 0\.002, and .* cost 0\.0125 USD"):
-        projected_costs.check(projection | {"projected_usd": 0.0125}, 0.002, "this training")
+        projection.check(projected | {"projected_usd": 0.0125}, 0.002, "this training")
     with pytest.raises(CostError) as caught:
-        projected_costs.check(projection, 12.0, "this training")
+        projection.check(projected, 12.0, "this training")
     assert str(caught.value) == (
         "max_cost_usd is 12.00, and this training is projected to cost 12.35 USD "
         "(at worst 99.00; the seconds of the run x): nothing was launched."
@@ -117,7 +115,7 @@ def test_too_dear_is_one_sentence_with_both_figures():
 
 
 def write(s3, env, run, config, **parts):
-    projected = {"training": projected_costs.training(config)}
+    projected = {"training": projection.training(config)}
     for name, content in {"projected_costs": projected, **parts}.items():
         record.write_part(s3, env.bucket, run, name, content)
 
@@ -125,8 +123,8 @@ def write(s3, env, run, config, **parts):
 def test_the_newest_run_that_is_alike_and_was_measured_is_found(s3, env):
     config = TrainingConfig(dataset_name="dogs")
     measured = {"tuning": TRAINED["tuning"], "training": TRAINED["training"]}
-    facts = projected_costs.facts_of(config)
-    assert projected_costs.earlier_run(s3, env.bucket, "training", facts) is None
+    facts = projection.facts_of(config)
+    assert projection.earlier_run(s3, env.bucket, "training", facts) is None
 
     write(s3, env, "a-alike", config, **measured)
     write(s3, env, "b-more-epochs", TrainingConfig(dataset_name="dogs", epochs=99), **measured)
@@ -134,21 +132,21 @@ def test_the_newest_run_that_is_alike_and_was_measured_is_found(s3, env):
     write(s3, env, "d-no-training", config, tuning=TRAINED["tuning"])
     record.write_part(s3, env.bucket, "e-before-projections", "training", TRAINED["training"])
 
-    found = projected_costs.earlier_run(s3, env.bucket, "training", facts)
+    found = projection.earlier_run(s3, env.bucket, "training", facts)
     assert found["run"] == "a-alike"
-    assert projected_costs.training(config, found)["basis"] == "the seconds of the run a-alike"
+    assert projection.training(config, found)["basis"] == "the seconds of the run a-alike"
 
 
 def test_a_deployment_before_this_one_is_found(s3, env):
     config = DeploymentConfig()
-    projected = {"deployment": projected_costs.deployment(config)}
+    projected = {"deployment": projection.deployment(config)}
     record.write_part(s3, env.bucket, "r", "projected_costs", projected)
     record.write_part(s3, env.bucket, "r", "autoscaling", {"timeline": []})
-    facts = projected_costs.facts_of(config)
-    assert projected_costs.earlier_run(s3, env.bucket, "deployment", facts) is None
+    facts = projection.facts_of(config)
+    assert projection.earlier_run(s3, env.bucket, "deployment", facts) is None
 
     record.write_part(s3, env.bucket, "r", "autoscaling", TESTED["autoscaling"])
-    assert projected_costs.earlier_run(s3, env.bucket, "deployment", facts)["run"] == "r"
+    assert projection.earlier_run(s3, env.bucket, "deployment", facts)["run"] == "r"
 
 
 def checked(what, params, s3, env):
@@ -161,12 +159,12 @@ def checked(what, params, s3, env):
 
 @pytest.mark.parametrize("what", ["training", "deployment"])
 def test_the_task_writes_its_projection_and_stops_a_run_that_is_too_dear(s3, env, what):
-    projection = checked(what, {}, s3, env)
+    projected = checked(what, {}, s3, env)
 
     listed = s3.list_objects_v2(Bucket=env.bucket, Prefix="runs/")["Contents"]
     run = listed[0]["Key"].split("/")[1]
-    assert record.read_parts(s3, env.bucket, run)["projected_costs"] == {what: projection}
-    assert projection["max_cost_usd"] == 25.0
+    assert record.read_parts(s3, env.bucket, run)["projected_costs"] == {what: projected}
+    assert projected["max_cost_usd"] == 25.0
 
     with pytest.raises(AirflowFailException, match=rf"max_cost_usd is 0\.01, and this {what} is projected to cost"):
         checked(what, {"max_cost_usd": 0.01}, s3, env)

@@ -8,7 +8,7 @@ from typing import Any
 
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
-from musher.requests import common
+from musher.request_parameters import common
 
 OBJECTIVE = "valid:loss"
 
@@ -111,7 +111,7 @@ def training(
 ) -> dict[str, Any]:
     """CreateTrainingJob request for one training run, on one instance or on several that share the work.
 
-    Parameters: `hyperparameters` from `requests.hyperparameters`, without the leading dashes; `batch-size` counts over
+    Parameters: `hyperparameters` from the function of that name, without the leading dashes; `batch-size` counts over
     all instances together. Checkpoints are kept under the job's name, so that a restarted job goes on.
     Source: SageMaker API reference, CreateTrainingJob.
     """

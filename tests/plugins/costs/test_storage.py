@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from musher import stored
+from musher.costs import storage
 from musher.names import Run
 from musher.operators.report import WriteReportOperator
 from musher.report import record
@@ -24,11 +24,11 @@ def test_the_bytes_a_run_leaves(s3, env):
     job = {"model_data": f"{uri}/model.tar.gz", "output_data": f"{uri}/output.tar.gz"}
     projected = {"training": {"facts": {"dataset_name": "dogs"}}}
 
-    assert stored.of_run(s3, env.bucket, {}) == {}
-    assert stored.of_run(s3, env.bucket, {"training": {"jobs": [job]}}) == {"models": 1030}
+    assert storage.of_run(s3, env.bucket, {}) == {}
+    assert storage.of_run(s3, env.bucket, {"training": {"jobs": [job]}}) == {"models": 1030}
     parts = {"training": {"jobs": [job]}, "projected_costs": projected}
-    assert stored.of_run(s3, env.bucket, parts) == {"dataset": 120, "models": 1030}
-    assert stored.size(s3, env.bucket) == 6157
+    assert storage.of_run(s3, env.bucket, parts) == {"dataset": 120, "models": 1030}
+    assert storage.size(s3, env.bucket) == 6157
 
 
 def test_the_report_has_the_projection_of_training_and_deployment_and_the_storage(s3, env):

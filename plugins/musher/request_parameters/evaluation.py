@@ -6,8 +6,8 @@ from typing import Any
 
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
-from musher.requests import common
-from musher.requests.training import METRIC_DEFINITIONS, Inputs
+from musher.request_parameters import common
+from musher.request_parameters.training import METRIC_DEFINITIONS, Inputs
 
 
 def evaluation_job(

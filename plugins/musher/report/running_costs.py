@@ -13,7 +13,7 @@ PREFIX = "runs/running-costs/"
 
 def render(record: Mapping[str, Any]) -> str:
     """One HTML page, in the style of a run's report."""
-    return templates().get_template("running.html.jinja").render(record=record)
+    return templates().get_template("running_costs.html.jinja").render(record=record)
 
 
 def write(s3: Any, bucket: str, record: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from musher.config import Environment
 from musher.names import Run, label
-from musher.requests import common
+from musher.request_parameters import common
 
 _LONGEST_DESCRIPTION = 1024
 

@@ -4,9 +4,9 @@ Nothing here calls AWS, reads a clock or looks at the environment: the same argu
 tests check every one of them against botocore's own model of the service.
 """
 
-from musher.requests.ec2 import run_instance
-from musher.requests.evaluation import evaluation_job
-from musher.requests.function import (
+from musher.request_parameters.ec2 import run_instance
+from musher.request_parameters.evaluation import evaluation_job
+from musher.request_parameters.function import (
     create_alias,
     create_function,
     provisioned_concurrency,
@@ -15,11 +15,11 @@ from musher.requests.function import (
     update_function_code,
     update_function_configuration,
 )
-from musher.requests.registry import model_approval, model_package, model_package_group
-from musher.requests.scaling import scalable_target, scaling_policy
-from musher.requests.serving import create_endpoint, endpoint_config, model, update_endpoint
-from musher.requests.training import METRIC_DEFINITIONS, OBJECTIVE, Inputs, hyperparameters, training
-from musher.requests.tuning import tuning
+from musher.request_parameters.registry import model_approval, model_package, model_package_group
+from musher.request_parameters.scaling import scalable_target, scaling_policy
+from musher.request_parameters.serving import create_endpoint, endpoint_config, model, update_endpoint
+from musher.request_parameters.training import METRIC_DEFINITIONS, OBJECTIVE, Inputs, hyperparameters, training
+from musher.request_parameters.tuning import tuning
 
 __all__ = [
     "METRIC_DEFINITIONS",
