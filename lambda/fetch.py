@@ -1,8 +1,8 @@
 """Fetches a picture from a URL that a stranger gave, without becoming the stranger's way into the network.
 
 Every hop's host is resolved once, every address it has is checked, and the connection is made to a checked address: a
-name that answers differently the second time is never asked a second time. The function's credentials are in its
-environment, so anything but http and https (file: above all) is refused.
+name that answers differently the second time is never asked a second time. Only the web's two ports are connected to.
+The function's credentials are in its environment, so anything but http and https (file: above all) is refused.
 
 ALLOWED_PRIVATE_HOSTS, a comma-separated list of exact `host:port` pairs, is for tests on one machine; it is empty by
 default and must stay so on AWS.
@@ -12,29 +12,51 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import os
 import socket
 import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from addresses import is_public
+from in_time import in_time
+from picture import MOST_BYTES
 from problem import Problem
 
 SECONDS = 5.0
-LARGEST = 5 * 1024 * 1024
+PORTS = (80, 443)
 REDIRECTS = 3
 REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
 CHUNK = 64 * 1024
-# Ranges that embed an IPv4 address, which a gateway may reach: NAT64 and 6to4 (RFC 6052, RFC 8215, RFC 3056).
-EMBEDDING = tuple(ipaddress.ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
 
 
-def fetch(url: str) -> bytes:
-    """The bytes behind a URL, within 5 s and 5 MB in all, through at most 3 redirects.
+class _Deadline:
+    """The moment until which everything has to be there: the names, the redirects and the picture."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that are left. Raises TimeoutError when there are none."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+def fetch(url: str, seconds: float = float("inf")) -> bytes:
+    """The bytes behind a URL, within 5 s (or `seconds`, if less) and 5 MB in all, through at most 3 redirects.
 
     Raises Problem (4xx) with a sentence that names the field `url`.
     """
-    deadline = time.monotonic() + SECONDS
+    deadline = _Deadline(min(SECONDS, seconds))
+    try:
+        return _fetch(url, deadline)
+    except TimeoutError:
+        raise Problem(408, f"url did not answer in full within {deadline.seconds:.3g} seconds.") from None
+
+
+def _fetch(url: str, deadline: _Deadline) -> bytes:
     for _ in range(REDIRECTS + 1):
         answer = _hop(_split(url), deadline)
         if isinstance(answer, bytes):
@@ -44,20 +66,6 @@ def fetch(url: str) -> bytes:
         except ValueError:
             raise Problem(400, "url redirects to something that is no URL.") from None
     raise Problem(400, f"url redirects more than {REDIRECTS} times.")
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet's hosts."""
-    ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if ip.version == 6:
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        if any(ip in network for network in EMBEDDING):
-            return False
-    unfit = (
-        ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved or ip.is_unspecified
-    )
-    return ip.is_global and not unfit
 
 
 def _split(url: str) -> SplitResult:
@@ -77,15 +85,15 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _hop(parts: SplitResult, deadline: float) -> bytes | str:
+def _hop(parts: SplitResult, deadline: _Deadline) -> bytes | str:
     """One request: the body, or where it redirects to."""
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = _checked_address(host, port)
+    address = _checked_address(host, port, deadline)
     connection = _connection(parts.scheme, host, port, address, deadline)
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-                           headers={"Accept": "image/jpeg, image/png", "Accept-Encoding": "identity",
+                           headers={"Accept": "image/*", "Accept-Encoding": "identity",
                                     "User-Agent": "image-classifier", "Connection": "close"})  # fmt: skip
         response = connection.getresponse()
         if response.status in REDIRECT_STATUS and response.headers.get("Location"):
@@ -94,24 +102,31 @@ def _hop(parts: SplitResult, deadline: float) -> bytes | str:
             raise Problem(400, f"url answered with status {response.status} instead of a picture.")
         return _read(response)
     except TimeoutError:
-        raise _late() from None
+        raise
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if time.monotonic() >= deadline:
-            raise _late() from None
+        deadline.left()  # what was cut off because the time was up is late, not broken
         raise Problem(400, f"url could not be fetched: {type(error).__name__}.") from None
     finally:
         connection.close()
 
 
-def _checked_address(host: str, port: int) -> str:
+def _checked_address(host: str, port: int, deadline: _Deadline) -> str:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = in_time(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline.left())
+    except TimeoutError:
+        raise
     except (OSError, UnicodeError):
         raise Problem(400, f"url names the host {host[:100]!r}, which cannot be found.") from None
     addresses = [each[4][0] for each in found]
     allowed = {each.strip() for each in os.environ.get("ALLOWED_PRIVATE_HOSTS", "").split(",")}
-    if f"{host}:{port}" not in allowed and not all(is_public(each) for each in addresses):
+    if f"{host}:{port}" in allowed:
+        return addresses[0]
+    if not all(is_public(each) for each in addresses):
         raise Problem(400, f"url names the host {host[:100]!r}, whose address is not a public one.")
+    if port not in PORTS:
+        raise Problem(
+            400, f"url names port {port}; pictures are fetched from the ports {PORTS[0]} and {PORTS[1]} only."
+        )
     return addresses[0]
 
 
@@ -120,29 +135,26 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     data = bytearray()
     while piece := response.read1(CHUNK):
         data += piece
-        if len(data) > LARGEST:
-            raise Problem(413, f"url answers with more than {LARGEST} bytes.")
+        if len(data) > MOST_BYTES:
+            raise Problem(413, f"url answers with more than {MOST_BYTES} bytes.")
     if response.length:
         raise Problem(400, "url answered with fewer bytes than it announced.")
     return bytes(data)
 
 
-class _Deadline(socket.SocketIO):
+class _Reader(socket.SocketIO):
     """A socket's reader that stops at a moment, however many small pieces arrive before it."""
 
-    def __init__(self, connected: socket.socket, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, deadline: _Deadline) -> None:
         super().__init__(connected, "rb")
         self._connected, self._deadline = connected, deadline
 
     def readinto(self, buffer):  # type: ignore[no-untyped-def]
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connected.settimeout(left)
+        self._connected.settimeout(self._deadline.left())
         return super().readinto(buffer)
 
 
-def _connection(scheme: str, host: str, port: int, address: str, deadline: float) -> http.client.HTTPConnection:
+def _connection(scheme: str, host: str, port: int, address: str, deadline: _Deadline) -> http.client.HTTPConnection:
     """A connection to the address that was checked, speaking as to the host that was named (Host, SNI, certificate)."""
 
     class Response(http.client.HTTPResponse):
@@ -150,24 +162,20 @@ def _connection(scheme: str, host: str, port: int, address: str, deadline: float
             super().__init__(sock, *arguments, **options)
             self.fp.close()
             # Status line and headers obey the deadline too, not only the body.
-            self.fp = io.BufferedReader(_Deadline(sock, deadline))
+            self.fp = io.BufferedReader(_Reader(sock, deadline))
             sock._io_refs += 1
 
     class Connection(http.client.HTTPConnection):
         response_class = Response
 
         def connect(self) -> None:
-            self.sock = socket.create_connection((address, port), max(0.01, deadline - time.monotonic()))
+            self.sock = socket.create_connection((address, port), deadline.left())
             if scheme == "https":
                 import ssl
 
-                self.sock.settimeout(max(0.01, deadline - time.monotonic()))
+                self.sock.settimeout(deadline.left())
                 self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=host)
 
     connection = Connection(host, port)
     connection.default_port = 443 if scheme == "https" else 80
     return connection
-
-
-def _late() -> Problem:
-    return Problem(408, f"url did not answer in full within {SECONDS:g} seconds.")

@@ -2,6 +2,11 @@
 
 Event: {"url": "https://..."} or {"image": "<base64>"}, each with an optional "format": "logits"; or an API Gateway
 proxy event whose body is one of these. Environment: ENDPOINT_NAME. Needs nothing but what Lambda ships (boto3).
+
+Answer: {"statusCode", "headers", "body"}, the body always JSON: the endpoint's words, or {"error": "<a sentence>"}.
+4xx is the caller's or the picture's fault (400, 408, 413, 415, or what the endpoint said of the picture); 503 with
+Retry-After means too much to do, 502 an endpoint that failed, 504 one that did not answer before the function's own
+time was up, 500 a fault of the function.
 """
 
 from __future__ import annotations
@@ -12,13 +17,15 @@ import functools
 import json
 import os
 import time
+import traceback
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from fetch import LARGEST, fetch
-from picture import content_type
+from botocore.exceptions import ClientError
+from fetch import fetch
+from in_time import in_time
+from picture import MOST_BYTES, content_type
 from problem import Problem
 
 FORMATS = {"json": "application/json", "logits": "application/json; format=logits"}
@@ -26,19 +33,25 @@ THROTTLED = frozenset(
     {"ThrottlingException", "ServiceUnavailable", "ServiceUnavailableException", "TooManyRequestsException"}
 )
 RETRY_AFTER_SECONDS = "1"
+# What is kept of a call's time for the answer: Lambda ends a call at its time-out, and its caller learns nothing then.
+MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.1
+MOST_OF_A_REASON = 300
 
 _calls = 0
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Answer one event: {"statusCode", "headers", "body"}. Never raises for what a caller sent."""
+    """Answer one event: {"statusCode", "headers", "body"}. Never raises."""
     global _calls
     started, clock = time.time(), time.monotonic()
     _calls += 1
     try:
-        status, body, more = 200, _answer(event), {}
+        status, body, more = 200, _answer(event, clock + _seconds(context)), {}
     except Problem as problem:
         status, body, more = problem.status, json.dumps({"error": problem.message}), problem.headers
+    except Exception as error:
+        traceback.print_exc()
+        status, body, more = 500, json.dumps({"error": f"the function failed: {type(error).__name__}."}), {}
     headers = {
         "Content-Type": "application/json",
         "x-initialization": _initialization(),
@@ -57,7 +70,16 @@ def _initialization() -> str:
     return "cold" if _calls == 1 else "warm"
 
 
-def _answer(event: Any) -> str:
+def _seconds(context: Any) -> float:
+    """How long this call may work before it has to answer; without end where nothing says how long it may take."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return float("inf")
+    seconds = remaining() / 1000
+    return seconds - min(MARGIN_SECONDS, MARGIN_SHARE * seconds)
+
+
+def _answer(event: Any, ends: float) -> str:
     wanted = _request(event)
     accept = FORMATS.get(wanted.get("format") or "json") if isinstance(wanted.get("format") or "json", str) else None
     if accept is None:
@@ -67,8 +89,8 @@ def _answer(event: Any) -> str:
     name = "url" if "url" in wanted else "image"
     if not isinstance(wanted[name], str) or not wanted[name]:
         raise Problem(400, f"{name} must be a text that is not empty.")
-    data = fetch(wanted["url"]) if name == "url" else _decode(wanted["image"])
-    return _invoke(data, content_type(data, name), accept)
+    data = fetch(wanted["url"], ends - time.monotonic()) if name == "url" else _decode(wanted["image"])
+    return _invoke(data, content_type(data, name), accept, ends)
 
 
 def _request(event: Any) -> dict[str, Any]:
@@ -90,8 +112,8 @@ def _request(event: Any) -> dict[str, Any]:
 
 
 def _decode(text: str) -> bytes:
-    if len(text) > LARGEST * 4 // 3 + 4:
-        raise Problem(413, f"image has more than {LARGEST} bytes.")
+    if len(text) > MOST_BYTES * 4 // 3 + 4:
+        raise Problem(413, f"image has more than {MOST_BYTES} bytes.")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -105,23 +127,47 @@ def _client() -> Any:
     return boto3.client("sagemaker-runtime", config=config)
 
 
-def _invoke(data: bytes, kind: str, accept: str) -> str:
+def _invoke(data: bytes, kind: str, accept: str, ends: float) -> str:
     endpoint = os.environ.get("ENDPOINT_NAME")
     if not endpoint:
         raise Problem(500, "the function's environment names no endpoint: ENDPOINT_NAME is missing.")
+    client = _client()
+
+    def ask() -> str:
+        answer = client.invoke_endpoint(EndpointName=endpoint, ContentType=kind, Accept=accept, Body=data)
+        text = answer["Body"].read().decode("utf-8")
+        json.loads(text)  # the caller is promised JSON
+        return text
+
     try:
-        answer = _client().invoke_endpoint(EndpointName=endpoint, ContentType=kind, Accept=accept, Body=data)
-        return answer["Body"].read().decode("utf-8")
+        return in_time(ask, ends - time.monotonic())
+    except TimeoutError as error:
+        print(f"endpoint {endpoint}: no answer in time")
+        raise Problem(504, f"the endpoint {endpoint!r} did not answer in time.") from error
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in THROTTLED or error.response["ResponseMetadata"].get("HTTPStatusCode") in {429, 503}:
-            message = f"the endpoint {endpoint!r} has too much to do; try again."
-            raise Problem(503, message, {"Retry-After": RETRY_AFTER_SECONDS}) from error
         print(f"endpoint {endpoint}: {error}")
-        raise Problem(502, f"the endpoint {endpoint!r} answered with the error {code}.") from error
-    except (BotoCoreError, UnicodeDecodeError) as error:
-        print(f"endpoint {endpoint}: {error}")
+        raise _refusal(endpoint, error.response) from error
+    except Exception as error:  # botocore's own, and what slips through it: a connection that breaks within an answer
+        print(f"endpoint {endpoint}: {type(error).__name__}: {error}")
         raise Problem(502, f"the endpoint {endpoint!r} could not be reached or did not answer.") from error
+
+
+def _refusal(endpoint: str, answer: dict[str, Any]) -> Problem:
+    """What the caller is told when the endpoint answered with an error.
+
+    A ModelError has the status of the container in OriginalStatusCode (SageMaker API reference, InvokeEndpoint): where
+    that says that the request was at fault, the picture was.
+    """
+    code = str(answer.get("Error", {}).get("Code") or "without a name")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    original = answer.get("OriginalStatusCode")
+    if code in THROTTLED or status in {429, 503} or original in {429, 503}:
+        message = f"the endpoint {endpoint!r} has too much to do; try again."
+        return Problem(503, message, {"Retry-After": RETRY_AFTER_SECONDS})
+    if code == "ModelError" and isinstance(original, int) and 400 <= original < 500:
+        reason = " ".join(str(answer.get("OriginalMessage") or "no reason was given").split())[:MOST_OF_A_REASON]
+        return Problem(original, f"the endpoint {endpoint!r} refused the picture: {reason.rstrip('.')}.")
+    return Problem(502, f"the endpoint {endpoint!r} answered with the error {code}.")
 
 
 if os.environ.get("AWS_LAMBDA_RUNTIME_API"):

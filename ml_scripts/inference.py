@@ -1,7 +1,7 @@
 """Serve the trained classifier: the four functions that SageMaker's inference toolkit calls.
 
-Takes a picture (``image/jpeg``, ``image/png``, ``application/x-image``) and answers with JSON: the five most probable
-labels, or with ``Accept: application/json; format=logits`` the plain logits ``[[...]]``. Runs on torch 2.6 and later.
+Takes a picture (``CONTENT_TYPES``; what is in it decides) and answers with JSON: the five most probable labels, or with
+``Accept: application/json; format=logits`` the plain logits ``[[...]]``. Runs on torch 2.6 and later.
 """
 
 import io
@@ -32,7 +32,15 @@ except ImportError:  # by hand, without the toolkit
             self.status_code, self.message, self.phrase = status_code, message, phrase
 
 
-CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image")
+CONTENT_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/webp",
+    "application/x-image",
+)
 TOP = 5
 BAD_REQUEST, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE = 400, 406, 415
 

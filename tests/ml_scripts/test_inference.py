@@ -50,8 +50,9 @@ def ask(model, body, content_type="image/jpeg", accept="application/json"):
 
 @pytest.mark.parametrize(
     ("kind", "content_type"),
-    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("PNG", "application/x-image"), ("JPEG", "Image/JPEG; q=1")],
-)
+    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("PNG", "application/x-image"), ("JPEG", "Image/JPEG; q=1"),
+     ("GIF", "image/gif"), ("BMP", "image/bmp"), ("TIFF", "image/tiff"), ("WEBP", "image/webp")],
+)  # fmt: skip
 def test_a_picture_gets_its_five_most_probable_labels(model, kind, content_type):
     answer = ask(model, picture(kind), content_type)
 
