@@ -12,7 +12,7 @@ from musher.request_parameters import common
 
 _LONGEST_DESCRIPTION = 1024
 
-CONTENT_TYPES = ["image/jpeg", "image/png", "application/x-image"]
+CONTENT_TYPES = [*(f"image/{kind}" for kind in ("jpeg", "png", "gif", "bmp", "tiff", "webp")), "application/x-image"]
 RESPONSE_TYPES = ["application/json"]
 
 
