@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,22 @@ def lines_of(name: str) -> list[Requirement]:
     return [Requirement(line) for line in re.sub(r"#.*", "", text).splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("name", [name for name in environments.SOURCES if name != "ml"])
+@pytest.mark.parametrize("name", environments.SOURCES)
 def test_the_pins_are_what_the_requirements_ask_for(name):
     """`make lock` was run after the last change."""
     pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in lines_of(f"{name}.txt")}
     asked = [each for source in environments.SOURCES[name] for each in lines_of(source)]
     assert [str(each) for each in asked if not each.specifier.contains(pins[canonicalize_name(each.name)])] == []
+
+
+def test_scripts_find_what_aws_images_carry():
+    # pkg_resources is for the inference toolkit's own start.
+    modules = "boto3 cloudpickle imageio matplotlib.pyplot pandas PIL pkg_resources requests scipy.stats seaborn"
+    modules += " sklearn.metrics sklearn.model_selection tqdm yaml"
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    command = [environments.folder_of("ml") / "bin/python", "-W", "ignore", "-c", code, *modules.split()]
+    said = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert said.returncode == 0, said.stderr
 
 
 def test_an_older_airflow_is_tested_with_all_that_the_newest_needs():
