@@ -49,7 +49,7 @@ def client(address: tuple[str, int], path: str, seconds: float, counts: list[int
     """Call one after another on a kept connection; append how many were answered."""
     body = b'{"x": 1}'
     request = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAuthorization: {SIGNATURE}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: {SIGNATURE}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
     count = 0

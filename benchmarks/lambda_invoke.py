@@ -28,8 +28,8 @@ GOAL, CLIENTS, SECONDS = 1000, 8, 5.0
 def clients(port: int) -> None:
     """Invoke from CLIENTS threads for SECONDS; print how many a second."""
     request = (
-        b"POST /2015-03-31/functions/bench/invocations HTTP/1.1\r\nHost: local\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 2\r\n\r\n{}"
+        b"POST /2015-03-31/functions/bench/invocations HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
     done, until = [0] * CLIENTS, time.monotonic() + SECONDS
 

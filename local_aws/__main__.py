@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     serve = command["serve"]
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                        help="where to listen; 0.0.0.0 in a container for others (default: 127.0.0.1)")  # fmt: skip
+    serve.add_argument("--allowed-host", type=_host_name, action="append", default=[], metavar="NAME",
+                       help="a host name by which it answers, besides the loopback ones; repeatable")  # fmt: skip
     serve.add_argument("--port", type=int, default=4566, help="where to listen (default: 4566)")
     serve.add_argument(
         "--state", type=Path, default=Path(".local_aws"), help="folder for all it keeps (default: .local_aws)"
@@ -71,6 +74,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         serve(
             Settings(
                 host=arguments.host,
+                allowed_hosts=tuple(arguments.allowed_host),
                 port=arguments.port,
                 state=arguments.state.absolute(),
                 minute_seconds=arguments.minute,
@@ -112,6 +116,12 @@ def _tell(port: int, path: str, order: dict[str, object]) -> int:
         print(f"local_aws: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise argparse.ArgumentTypeError(f"a host name without a scheme and a port, such as aws.internal, not {text}")
+    return text
 
 
 def _count(text: str) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_aws.clock import Clock
+from local_aws.door import Door
 from local_aws.instances import Instances
 from local_aws.logs import Logs
 from local_aws.state import SAVE_SECONDS
@@ -38,6 +39,8 @@ class Settings:
     """The Python of the environment that stands in for AWS's PyTorch containers."""
     host: str = "127.0.0.1"
     """The address to listen on; 0.0.0.0 for every one of this machine."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names by which it answers, besides the loopback ones and `host`."""
     ssh_port: int = 0
     """Where EC2 instances answer SSH, each on its own address; the server puts the best for 0."""
     save_seconds: float = SAVE_SECONDS
@@ -52,6 +55,8 @@ class LocalAws:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.account, self.region = settings.account, settings.region
+        # A page can call 0.0.0.0, too, and no program has to.
+        self.door = Door({settings.host, *settings.allowed_hosts} - {"0.0.0.0"}, option="--allowed-host")
         self.clock = Clock(settings.minute_seconds)
         self.instances = Instances(settings.state / "instances")
         self.saver = Saver(self, settings.state, settings.save_seconds)

@@ -16,7 +16,7 @@ from typing import Any
 
 from moto.core.model import OperationModel
 from moto.core.request import Request
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server import werkzeug_app
 
 from local_aws import control, validation, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
@@ -30,12 +30,21 @@ log = logging.getLogger(__name__)
 # Operations after which there is nothing to save.
 READS = re.compile(r"(Describe|List|Get|Head|Search|Filter|BatchGet|Simulate|Validate|Lookup)[A-Z]")
 
+# By which moto is told to forget all, and knows nothing of what the services here keep. Moto takes a path for its own
+# that only begins with it.
+MOTO_API = "/moto-api"
+CLOSED = json.dumps({
+    "__type": "AccessDeniedException",
+    "message": "moto's own API is closed in the local AWS; for an empty AWS, start it with another folder by --state.",
+}).encode()  # fmt: skip
+
 STATUS = {
     200: "200 OK",
     201: "201 Created",
     202: "202 Accepted",
     204: "204 No Content",
     400: "400 Bad Request",
+    403: "403 Forbidden",
     404: "404 Not Found",
 }
 
@@ -45,7 +54,9 @@ class Gateway:
 
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
-        self.moto = DomainDispatcherApplication(create_backend_app)
+        # Else every answer would let every web page read it.
+        werkzeug_app.DISABLE_GLOBAL_CORS = True
+        self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
         self.own: dict[str, dict[str, Callable[[Call], dict[str, Any] | None]]] = {}
         self.fast: dict[str, list[FastPath]] = {}
         for service in aws.services:
@@ -60,6 +71,8 @@ class Gateway:
             status, answer = control.answer(self.aws, environ["REQUEST_METHOD"], path, body)
             headers = [("Content-Type", "application/json")]
             return _answer(start_response, status, headers, json.dumps(answer).encode())
+        if path.startswith(MOTO_API):
+            return _answer(start_response, 403, [("Content-Type", "application/json")], CLOSED)
         for route in self.fast.get(environ["REQUEST_METHOD"], ()):
             match = route.pattern.fullmatch(path)
             if match:

@@ -18,35 +18,18 @@ from pathlib import Path
 from typing import IO
 
 import moto.settings
-import waitress.channel
-import waitress.server
 
 from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
 from local_aws.instances import NETWORKS, loopback, refused_port
+from local_aws.listening import create_server
 from local_aws.services import SERVICES
 from local_aws.state import snapshot
 from local_aws.state.gate import Shut
 
 log = logging.getLogger(__name__)
 
-# A synchronous Lambda invocation holds a thread while the function calls back into another: there must be more threads
-# than the concurrency that one machine can sensibly be asked for.
-THREADS = 192
 SSH_PORTS = (22, 2222)
-
-
-class Channel(waitress.channel.HTTPChannel):
-    """A connection on which an empty object can be stored.
-
-    Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes.
-    """
-
-    def send_continue(self) -> None:
-        if self.request.body_rcv is None:
-            self.request.expect_continue = False
-        else:
-            super().send_continue()
 
 
 class StartError(Exception):
@@ -81,17 +64,7 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
             raise StartError(str(error)) from error
     _clear_state(settings.state, header)
     gateway = Gateway(aws)
-    server = waitress.server.create_server(
-        gateway,
-        sockets=[listener],
-        threads=THREADS,
-        ident=None,
-        connection_limit=2000,
-        channel_timeout=300,
-        max_request_body_size=6 * 1024**3,
-        clear_untrusted_proxy_headers=False,
-    )
-    server.channel_class = Channel
+    server = create_server(gateway, listener, aws.door)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

@@ -79,7 +79,8 @@ LOCAL_AWS_HEAD = """\
 # What the local AWS supports
 
 `python -m local_aws` is an AWS on 127.0.0.1 that any AWS SDK talks to; how it is built is in its
-[README](../local_aws/README.md), how to drive it by hand in [your_own.md](your_own.md#drive-the-local-aws).
+[README](../local_aws/README.md), how to drive it by hand in [your_own.md](your_own.md#drive-the-local-aws). It answers
+programs that call it by a name of this machine, and no web page ([whom](../local_aws/README.md#whom-it-answers)).
 
 - **Really executed here**: processes start, requests are answered, metrics are counted, limits and states are kept as
   AWS documents them.

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from local_aws.door import Door
+
 log = logging.getLogger(__name__)
 
 TOKEN_PATH = "/latest/api/token"
@@ -83,6 +85,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "EC2ws"
     sys_version = ""
+    door = Door(server="metadata service")
+
+    def parse_request(self) -> bool:
+        """Refuse what a web page sends before any method is asked."""
+        if not super().parse_request():
+            return False
+        refusal = self.door.refusal(
+            ", ".join(self.headers.get_all("Host", ())),
+            origin=self.headers.get("Origin"),
+            site=self.headers.get("Sec-Fetch-Site"),
+            destination=self.headers.get("Sec-Fetch-Dest"),
+        )
+        if refusal is not None:
+            self.close_connection = True
+            self._answer(403, refusal)
+        return refusal is None
 
     def do_PUT(self) -> None:
         wanted = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")

@@ -37,7 +37,7 @@ class Connections:
         """One call: (status, content type, body). Raises Unreachable, Broken, TimeoutError."""
         connection = self._take(timeout)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"{method} {path} HTTP/1.1\r\nHost: model\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
         try:
             connection.settimeout(timeout)
             connection.sendall(head.encode("latin-1") + body)

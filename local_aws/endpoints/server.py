@@ -19,7 +19,15 @@ import threading
 import time
 
 LARGEST_HEADER = 64 * 1024
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 406: "Not Acceptable", 415: "Unsupported Media Type"}
+OWN_HOSTS = ("127.0.0.1", "localhost")
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    406: "Not Acceptable",
+    415: "Unsupported Media Type",
+}
 # Less than the 30 s after which SageMaker kills an instance that is being removed.
 DRAIN_SECONDS = 25.0
 # Of the thread that loads the model. Without root a niceness can be raised and never taken back (setpriority(2)); but
@@ -154,6 +162,9 @@ class Server:
                         self.in_flight -= 1
 
     def answer(self, method, path, headers, body):
+        # What a web page sends names another host or a page: it must not reach the model, whose inputs can be code.
+        if headers.get("host", "").split(":")[0] not in OWN_HOSTS or "origin" in headers or "sec-fetch-site" in headers:
+            return response(403, "text/plain", b"The model server answers programs that call 127.0.0.1 alone.")
         if path == "/ping":
             return response(200, "application/json", b"{}")
         if path != "/invocations" or method != "POST":

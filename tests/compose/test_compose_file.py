@@ -72,6 +72,13 @@ def test_every_port_is_published_on_the_loopback_address_alone():
     assert not any(service.get("network_mode") == "host" for service in SERVICES.values())
 
 
+def test_the_local_aws_answers_other_containers_by_the_name_of_its_network():
+    local_aws = SERVICES["local-aws"]
+    command, owner = local_aws["command"], local_aws["network_mode"].removeprefix("service:")
+    assert command[command.index("--allowed-host") + 1] == owner
+    assert owner in SERVICES
+
+
 def test_every_image_is_pinned_by_a_tag():
     images = [service["image"] for service in SERVICES.values()]
     images += re.findall(r"^FROM (\S+)", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)

@@ -62,6 +62,31 @@ def test_nothing_is_told_without_a_token(metadata):
     assert metadata.ask("/latest/api/token", "PUT", forwarded)[0] == 403
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"Host": "evil.example"},
+        {"Host": "169.254.169.254"},
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"},
+    ],
+    ids=["another name", "another address", "from a page", "in a page", "a page's script"],
+)
+def test_no_page_gets_a_token_or_anything_else(metadata, page):
+    token = {"X-aws-ec2-metadata-token": metadata.token}
+    lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    for path, method, headers in (
+        ("/latest/api/token", "PUT", lifetime),
+        ("/latest/meta-data/instance-id", "GET", token),
+        ("/network/admits/127.0.0.1", "GET", {}),
+    ):
+        status, text = metadata.ask(path, method, headers | page)
+        assert status == 403, path
+        assert "metadata service" in text
+    assert metadata.ask("/latest/meta-data/instance-id", headers=token | {"Host": "localhost"})[0] == 200
+
+
 def test_an_instance_knows_itself(hosts, host, metadata):
     described = hosts.describe(host)
     document = json.loads(metadata.get("dynamic/instance-identity/document"))

@@ -286,6 +286,17 @@ def output_fn(prediction, accept):
     assert [standing for standing in answer["serving"] if standing is not None] in ([0], [0, 0])
 
 
+def test_no_page_reaches_the_process_of_a_model(serving, endpoint):
+    serving.call(endpoint)
+    ports = [int(file.read_text()) for file in serving.aws.state.glob("endpoints/*/*/instances/*.port")]
+    assert ports
+    for port in ports:
+        url = f"http://127.0.0.1:{port}/invocations"
+        assert requests.post(url, json={}, timeout=60).status_code == 200
+        for page in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert requests.post(url, json={}, headers=page, timeout=60).status_code == 403, page
+
+
 def test_without_an_instance_the_service_is_unavailable(serving, endpoint, wait_for):
     os.kill(serving.call(endpoint)["pid"], signal.SIGKILL)
     codes = set()

@@ -1,0 +1,102 @@
+"""waitress, as the servers here need it: the door is at a request's head, before its body is waited for."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import waitress.channel
+import waitress.parser
+import waitress.server
+import waitress.utilities
+
+from local_aws import wire
+from local_aws.door import Door
+from local_aws.errors import AwsError
+from local_aws.support import supported_by_moto
+
+# A synchronous Lambda invocation holds a thread while the function calls back into another: there must be more threads
+# than the concurrency that one machine can sensibly be asked for.
+THREADS = 192
+# A refused request's body up to this size is received and thrown away: a client that is still sending reads no answer.
+DISCARDED_BYTES = 1 << 20
+
+
+def create_server(application: Callable, listener: socket.socket, door: Door) -> Any:
+    """A waitress server: `run()` serves until `close()`."""
+    server = waitress.server.create_server(
+        application,
+        sockets=[listener],
+        threads=THREADS,
+        ident=None,
+        connection_limit=2000,
+        channel_timeout=300,
+        max_request_body_size=6 * 1024**3,
+        clear_untrusted_proxy_headers=False,
+    )
+    server.channel_class = type("Channel", (_Channel,), {"parser_class": parser_class(door)})
+    return server
+
+
+def parser_class(door: Door) -> type[Parser]:
+    """A class of requests that come through a door."""
+    return type("Parser", (Parser,), {"door": door})
+
+
+class Parser(waitress.parser.HTTPRequestParser):
+    """A request whose head says that it is refused has nothing but its refusal."""
+
+    door: Door
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        headers, ask = self.headers, self.door.refusal
+        refusal = ask(
+            headers.get("HOST"),
+            origin=headers.get("ORIGIN"),
+            site=headers.get("SEC_FETCH_SITE"),
+            destination=headers.get("SEC_FETCH_DEST"),
+        )
+        if refusal is None and (self.proxy_scheme or self.proxy_netloc):
+            # RFC 9112, 3.2.2: the authority of a target in absolute form goes before the Host header.
+            refusal = ask(self.proxy_netloc)
+        if refusal is not None:
+            self.error = _Refusal(refusal, self.path, headers)
+            if self.expect_continue or self.chunked or self.content_length > DISCARDED_BYTES:
+                self.body_rcv, self.content_length, self.expect_continue = None, 0, False
+
+
+class _Channel(waitress.channel.HTTPChannel):
+    """A connection on which an empty object can be stored.
+
+    Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes.
+    """
+
+    def send_continue(self) -> None:
+        if self.request.body_rcv is None:
+            self.request.expect_continue = False
+        else:
+            super().send_continue()
+
+
+class _Refusal(waitress.utilities.Error):
+    """The answer to a request that is not let in, in the wire form of the service that it names."""
+
+    def __init__(self, sentence: str, path: str, headers: dict[str, str]) -> None:
+        super().__init__(sentence)
+        self.path, self.headers = path, headers
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        _, service, _ = wire.credentials(self.headers.get("AUTHORIZATION"))
+        content_type = self.headers.get("CONTENT_TYPE")
+        if service is None and not self.path.startswith("/_local_aws") and "json" not in (content_type or ""):
+            service = "s3"
+        if service == "s3" or (service is not None and supported_by_moto(service) is not None):
+            code = "AccessDenied" if service == "s3" else "AccessDeniedException"
+            answer = wire.serialise_error(service, AwsError(code, self.body, status=403), content_type)
+            return "403 Forbidden", list(answer.headers.items()), answer.get_data()
+        body = json.dumps({"__type": "AccessDeniedException", "message": self.body}).encode()
+        kind = ("x-amzn-ErrorType", "AccessDeniedException")
+        return "403 Forbidden", [("Content-Type", "application/json"), kind], body
