@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from musher.config import Environment
+from musher.names import Run
+from musher.operators.ec2_training import STEP
 
 from tests.infra import calls, policy_rules
 from tools import infrastructure
@@ -165,3 +168,17 @@ def test_outputs_are_fields_of_the_variable():
     required = {name for name, field in Environment.model_fields.items() if field.is_required()}
     assert required <= values.keys()
     assert values["ssh_port"] == 1
+
+
+def test_a_training_instance_writes_where_nothing_is_that_is_served():
+    policy = TEMPLATE["Resources"]["Ec2Policy"]["Properties"]["PolicyDocument"]
+    written = [each for each in policy["Statement"] if "s3:PutObject" in each["Action"]]
+    patterns = [each["Fn::Sub"].removeprefix("${Bucket.Arn}/") for each in written[0]["Resource"]]
+    patterns = [each.replace("${ProjectName}", "musher") for each in patterns]
+    run = Run("train_on_ec2", "manual__2026-01-01")
+    mine = run.name("musher", STEP)
+    for folder in ("jobs", "checkpoints"):
+        assert [each for each in patterns if fnmatch(f"{folder}/{mine}/output/model.tar.gz", each)]
+    for step in ("train-one", "train-several", "tune", "evaluate-in-service"):
+        other = f"jobs/{run.name('musher', step)}/output/model.tar.gz"
+        assert not [each for each in patterns if fnmatch(other, each)], other

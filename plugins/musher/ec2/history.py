@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from musher.costs import prices
+from musher.ec2.host_status import HostStatus
 from musher.report import record
 
 
@@ -59,7 +60,7 @@ class History:
                 each |= {"ended_at": _iso(ended), "seconds": round(at - launched, 2), "ended_by": why}
                 self._write()
 
-    def facts(self, status: Callable[[str], Mapping[str, Any] | None]) -> dict[str, Any]:
+    def facts(self, status: Callable[[str], HostStatus]) -> dict[str, Any]:
         """The part `ec2_training` as far as instances tell; `status` gives a host's last status.json.
 
         `seconds` all instances together; `wall_seconds` from the first launch to the last end. Of the interrupted
@@ -69,10 +70,11 @@ class History:
         saved = lost = 0.0
         for each in self.instances:
             if each["ended_by"] == prices.INTERRUPTION:
-                known = status(each["instance_id"]) or {}
-                began, kept = known.get("training_started_at"), known.get("checkpoint_at")
-                part = max(0.0, kept - began) if began and kept else 0.0
-                saved, lost = saved + part, lost + max(0.0, each["seconds"] - part)
+                known = status(each["instance_id"])
+                began, kept = known.training_started_at, known.checkpoint_at
+                # It cannot have trained for longer than it lived, whatever it says.
+                part = min(max(0.0, kept - began), each["seconds"]) if began and kept else 0.0
+                saved, lost = saved + part, lost + each["seconds"] - part
         ends = [datetime.fromisoformat(each["ended_at"]) for each in self.instances if each["ended_at"]]
         first = datetime.fromisoformat(self.instances[0]["launched_at"])
         return {

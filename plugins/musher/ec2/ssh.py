@@ -6,15 +6,20 @@ import base64
 import hashlib
 import io
 import shlex
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from musher.ec2.host_log import printable
+
 CONNECT_SECONDS = 10
 COMMAND_SECONDS = 60
+MOST_BYTES = 2**20  # of one command's output: no answer is as long, and what a host says is kept in memory
 
 
 class Unreachable(Exception):
@@ -102,7 +107,8 @@ class Host:
     def run(self, command: str, stdin: bytes = b"", seconds: float = COMMAND_SECONDS) -> bytes:
         """Run a shell command; its standard output. Connects when there is no connection.
 
-        Raises CommandFailed, Unreachable and WrongHostKey.
+        Raises CommandFailed, also when the host says more than MOST_BYTES, Unreachable, also when it takes longer than
+        `seconds`, and WrongHostKey.
         """
         if self._client is None:
             self.connect()
@@ -112,7 +118,8 @@ class Host:
             if stdin:
                 given.write(stdin)
             given.channel.shutdown_write()
-            output, errors = out.read(), err.read()
+            deadline = time.monotonic() + seconds
+            output, errors = self._read(out, deadline), self._read(err, deadline)
             status = out.channel.recv_exit_status()
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
@@ -121,9 +128,22 @@ class Host:
             self.close()
             raise Unreachable("the connection was cut")
         if status:
-            words = (errors or output).decode(errors="replace").strip()[-500:]
+            words = " ".join(map(printable, (errors or output).strip()[-500:].split(b"\n")))
             raise CommandFailed(f"the command ended with status {status}: {words or 'it said nothing'}")
         return output
+
+    def _read(self, stream: Any, deadline: float) -> bytes:
+        """All that a command says. A host that goes on and on, or word by word for ever, is left."""
+        read = bytearray()
+        while part := stream.read(65_536):
+            read += part
+            if len(read) > MOST_BYTES:
+                self.close()
+                raise CommandFailed(f"the host said more than {MOST_BYTES} bytes")
+            if time.monotonic() > deadline:
+                self.close()
+                raise Unreachable("the host did not come to an end of what it said")
+        return bytes(read)
 
     def close(self) -> None:
         if self._client is not None:

@@ -14,12 +14,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher import request_parameters
 from musher.config import Ec2TrainingConfig
 from musher.costs import prices, projection
-from musher.ec2 import history, host_job
+from musher.ec2 import history, host_job, host_status
+from musher.ec2.host_status import HostStatus
 from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
-from musher.job_output import read, read_evaluation, read_json, summary
+from musher.job_output import TooLarge, read, read_evaluation, summary
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
@@ -291,11 +292,11 @@ class TrainOnEc2Operator(MusherOperator):
         self.write_part(self.training["run"], "ec2_training", part)
         return part
 
-    def _host_status(self, s3: Any, instance: str) -> Mapping[str, Any] | None:
+    def _host_status(self, s3: Any, instance: str) -> HostStatus:
         try:
-            return read_json(s3, f"{self._output}hosts/{instance}.json")
-        except s3.exceptions.NoSuchKey:  # it was gone before it could say anything
-            return None
+            return host_status.read(read(s3, f"{self._output}hosts/{instance}.json", most=host_status.LARGEST))
+        except (s3.exceptions.NoSuchKey, TooLarge):  # it was gone before it could say anything
+            return HostStatus()
 
     @property
     def _output(self) -> str:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from musher.costs import prices
 from musher.ec2 import host_job
+from musher.ec2.host_log import MOST_SHOWN_BYTES, printable
 from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.hooks.ec2 import ALIVE, Ec2Hook, ended_by, state_of
 from musher.triggers.polling import PollingTrigger
@@ -117,8 +118,7 @@ class HostJobTrigger(InstanceTrigger):
             if self._host is None:
                 self._host = self.host(self.fingerprints)
             seen = host_job.look(self._host, self._shown)
-            for line in seen.lines:
-                self.log.info("%s", line)
+            self._show(seen)
             self._shown, self._silent_since = seen.shown, None
             return f"training on {self.instance}: {seen.state}", self._ended(seen)
         except WrongHostKey as error:
@@ -133,13 +133,26 @@ class HostJobTrigger(InstanceTrigger):
                 return str(error), self.event("unreachable", str(error))
             return f"instance {self.instance} does not answer; trying again ({error})", None
 
+    def _show(self, seen: host_job.Look) -> None:
+        """The host's new lines, each with its name in front: none passes for a line of Airflow's."""
+        left = MOST_SHOWN_BYTES - (self._shown or 0)
+        if left <= 0:
+            return
+        for line in seen.lines:
+            self.log.info("%s | %s", self.instance, line)
+        if seen.shown >= MOST_SHOWN_BYTES:
+            self.log.warning(
+                "The log on %s has passed %s MiB; the rest of it is not shown here, and stays on the instance until it "
+                "ends", self.instance, MOST_SHOWN_BYTES // 2**20)  # fmt: skip
+
     def _ended(self, seen: host_job.Look) -> dict[str, Any] | None:
         if seen.state == "completed":
             return self.event("completed")
         if seen.state == "failed" or (not seen.alive and seen.state not in host_job.FINISHED):
             assert self._host is not None
+            why = printable(seen.status.reason.encode()) or "the training script failed"
             said = host_job.last_lines(self._host) or "it said nothing"
-            return self.event("failed", f"{seen.facts.get('reason') or 'the training script failed'}\n{said}")
+            return self.event("failed", f"{why}\n{said}")
         # Interrupted or stopped: everything is saved, and AWS is about to take the instance.
         return self.gone() if seen.state in host_job.FINISHED else None
 

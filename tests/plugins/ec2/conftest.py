@@ -57,6 +57,13 @@ SCRIPT = textwrap.dedent("""
         print(f"saved {count}", flush=True)
         sys.exit(143)
     signal.signal(signal.SIGTERM, stop)
+    if words["mode"] == "hostile":
+        status = pathlib.Path("../status.json")
+        for hostile in ("[]", '{"state": ["completed"]}', "not json", '{"state": "completed", "reason": 1}'):
+            status.write_text(hostile)
+            print("\\x1b[31mred \\x1b[2J", flush=True)
+            time.sleep(0.5)
+        print("x" * 300_000, flush=True)
     if words["mode"] == "fail":
         print("a line before the end", flush=True)
         raise ValueError("the pictures are of birds only")
@@ -167,7 +174,8 @@ class Ec2Run:
             event = (self._wait(trigger, deadline),)
 
     def _wait(self, trigger: Any, deadline: float) -> dict[str, Any]:
-        trigger.log.info = lambda text, *values: self.said.append(text % values)
+        # The instance's name is in front of each of its lines.
+        trigger.log.info = lambda text, *values: self.said.append((text % values).split(" | ", 1)[-1])
         self.trigger = trigger
         while True:
             state, event = trigger.look()

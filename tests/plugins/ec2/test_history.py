@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from musher.ec2.history import History
+from musher.ec2.host_status import HostStatus
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 START = NOON.timestamp()
@@ -18,7 +19,7 @@ def test_seconds_lost_and_saved_of_an_interrupted_training(s3, env):
     history.begin("i-2", "on-demand", datetime.fromtimestamp(START + 110, UTC))
     history.end("i-2", "finished", START + 150)
     # The first one trained from its 20th second on; its last checkpoint was of its 90th.
-    statuses = {"i-1": {"training_started_at": START + 20, "checkpoint_at": START + 90}}
+    statuses = {"i-1": HostStatus(training_started_at=START + 20, checkpoint_at=START + 90)}
 
     facts = History(s3, env.bucket, "a-run").facts(statuses.get)
 
@@ -33,7 +34,7 @@ def test_an_instance_that_vanished_without_a_word_saved_nothing(s3, env):
     history = History(s3, env.bucket, "a-run")
     history.begin("i-1", "spot", NOON)
     history.end("i-1", "interruption", START + 100)
-    facts = history.facts(lambda instance: None)
+    facts = history.facts(lambda instance: HostStatus())
     assert (facts["seconds_saved"], facts["seconds_lost"]) == (0, 100)
 
 

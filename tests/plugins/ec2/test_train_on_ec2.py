@@ -214,3 +214,12 @@ def test_the_newest_training_is_repeated_as_it_was(ec2_run):
     ):
         ec2_run.choose()
     assert ec2_run.instances() == {}
+
+
+def test_a_hostile_host_gets_no_more_than_a_training_that_goes_on(ec2_run):
+    part = ec2_run.train(mode="hostile", steps=10)
+    assert part["test_accuracy"] == 0.9
+    assert "\\x1b[31mred \\x1b[2J" in ec2_run.said
+    assert not [line for line in ec2_run.said if not line.isprintable()]
+    assert any("characters more)" in line for line in ec2_run.said)
+    assert ec2_run.running() == []
