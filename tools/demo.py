@@ -21,6 +21,7 @@ from urllib.parse import quote
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools import demo_work
 from tools.airflow_rest import Airflow, RestError
 from tools.demo_interruption import Interruption
 from tools.demo_lock import DemoRunning, only_one
@@ -28,15 +29,6 @@ from tools.demo_progress import Progress
 from tools.stack import ROOT, Stack, StackError
 
 TRAIN, DEPLOY, TRAIN_ON_EC2 = "train_image_classifier", "deploy_image_classifier", "train_on_ec2"
-# Smaller than the DAG's own defaults: a demo shows every step, and a laptop's two cores stand in for all instances.
-# The augmented views are the work that several instances share: with much less of it, starting them is all there is.
-DEMO_PARAMS: dict[str, Any] = {
-    "max_jobs": 3,
-    "max_parallel_jobs": 2,
-    "tuning_epochs": 3,
-    "epochs": 8,
-    "augment_views": 24,
-}
 LIMIT_SECONDS = 3600
 RESULTS = ROOT / "build/demo"
 SAMPLE = ROOT / "build/sample-dataset"
@@ -74,7 +66,7 @@ def run_demo(dataset: str, stack: Stack) -> int:
     say(f"Data set: {dataset}")
     run_id = airflow.trigger(
         TRAIN,
-        {"dataset": dataset, "dataset_name": dataset_name(dataset), **DEMO_PARAMS},
+        {"dataset": dataset, "dataset_name": dataset_name(dataset), **demo_work.params(dataset)},
         RUN_PREFIX + time.strftime("%Y%m%d-%H%M%S"),
     )
     known = {run["dag_run_id"] for run in airflow.runs(DEPLOY)}

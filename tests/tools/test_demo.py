@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from musher.config import TrainingConfig
 
-from tools import demo
+from tools import demo, demo_work
 from tools.demo_progress import Progress
 
 
@@ -58,6 +60,43 @@ def test_each_failed_try_is_one_line():
     assert [line.split()[1] for line in lines] == ["start", "retry", "FAILED"]
 
 
-def test_the_dags_take_what_the_demo_asks_for():
-    config = TrainingConfig.from_params(demo.DEMO_PARAMS)
-    assert {name: getattr(config, name) for name in demo.DEMO_PARAMS} == demo.DEMO_PARAMS
+def write(folder, splits=(("train", 40), ("valid", 8), ("test", 8)), classes=2):
+    for split, count in splits:
+        for label in range(classes):
+            (folder / split / f"{label:03d}.Dog").mkdir(parents=True)
+            for number in range(count):
+                (folder / split / f"{label:03d}.Dog" / f"{number}.jpg").write_bytes(b"x")
+    return folder
+
+
+def test_the_dags_take_what_the_demo_asks_for(tmp_path):
+    asked = demo_work.params(str(write(tmp_path)))
+    config = TrainingConfig.from_params(asked)
+    assert {name: getattr(config, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize("layout", ["folder", "zip", "gztar"])
+def test_training_pictures_are_counted_by_their_names(tmp_path, layout):
+    folder = write(tmp_path / "dogs")
+    path = folder if layout == "folder" else shutil.make_archive(str(tmp_path / "a"), layout, tmp_path, "dogs")
+    assert demo_work.training_pictures(str(path)) == 80
+
+
+@pytest.mark.parametrize("dataset", ["s3://bucket/dogs/", "https://somewhere/dogs.zip", "no/such/folder"])
+def test_pictures_that_nobody_has_counted_get_a_few_views(dataset):
+    assert demo_work.training_pictures(dataset) is None
+    assert 0 < demo_work.params(dataset)["augment_views"] < demo_work.MOST_VIEWS
+
+
+def test_a_damaged_archive_is_left_to_the_task_that_reads_it(tmp_path):
+    damaged = tmp_path / "a.zip"
+    damaged.write_bytes(b"PK\x03\x04 no zip")
+    assert demo_work.training_pictures(str(damaged)) is None
+
+
+def test_the_work_grows_no_more_than_the_pictures_make_it():
+    work = {count: count * (1 + demo_work.extra_views(count)) for count in (0, 1, 150, 300, 1500, 3600, 20_000)}
+    assert all(abs(work[count] - demo_work.TRAINING_VIEWS) < count for count in (150, 300, 1500))
+    # From there on each picture is looked at once, and that much is left.
+    assert (work[3600], work[20_000]) == (3600, 20_000)
+    assert work[1] == 1 + demo_work.MOST_VIEWS
