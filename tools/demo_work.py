@@ -1,4 +1,4 @@
-"""How much the demo lets each training do: enough that a second instance is worth its start, whoever's pictures they are.
+"""How much the demo lets each training do, so that a second instance is worth its start with anybody's pictures.
 
 What instances share is the forward passes, one for each view of a picture. A few hundred pictures are over sooner than
 an instance has started, so they get altered views on top; many pictures are work enough as they are.
