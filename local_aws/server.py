@@ -8,6 +8,7 @@ import fcntl
 import ipaddress
 import logging
 import os
+import queue
 import resource
 import shutil
 import signal
@@ -36,9 +37,8 @@ class StartError(Exception):
     """Why the daemon cannot start, as one sentence for the person who started it."""
 
 
-def serve(settings: Settings, *, ready: threading.Event | None = None, stop: threading.Event | None = None) -> None:
-    """Run until SIGTERM or SIGINT (or `stop`). Raises StartError."""
-    stop = stop or threading.Event()
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises StartError."""
     lock, header = _take_state(settings.state)
     listener = _listen(settings)
     settings = dataclasses.replace(settings, ssh_port=_ssh_port(settings.ssh_port))
@@ -65,21 +65,18 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
     _clear_state(settings.state, header)
     gateway = Gateway(aws)
     server = create_server(gateway, listener, aws.door)
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+    told = _until_told()
     accepting = threading.Thread(target=_accept, args=(server,), name="gateway", daemon=True)
     accepting.start()
     for service in aws.services:
         service.start()
     aws.saver.start()
-    threading.Thread(target=_tick, args=(aws, stop), name="minutes", daemon=True).start()
+    ending = threading.Event()
+    threading.Thread(target=_tick, args=(aws, ending), name="minutes", daemon=True).start()
     log.info("ready on %s; an AWS minute lasts %g s; state in %s", aws.url, settings.minute_seconds, settings.state)
-    if ready is not None:
-        ready.set()
-    while not stop.wait(3600):
-        pass
+    told.get()
     log.info("stopping")
+    ending.set()
     # What runs is saved as running: it is the restart that ends it.
     aws.saver.close()
     for service in aws.services:
@@ -91,17 +88,37 @@ def serve(settings: Settings, *, ready: threading.Event | None = None, stop: thr
     lock.close()
 
 
+def _until_told() -> queue.SimpleQueue[int]:
+    """Has something in it when SIGTERM or SIGINT has come.
+
+    A handler runs in between anything that the main thread does, also in between an earlier handler: it may take no
+    lock, an Event's included, and what is told a thousand times must not nest a thousand deep.
+    """
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def tell(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        # The one that Python's documentation says a handler may call ("reentrant").
+        told.put(number)
+
+    for number in numbers:
+        signal.signal(number, tell)
+    return told
+
+
 def _accept(server) -> None:
     with contextlib.suppress(OSError, ValueError):
         server.run()
 
 
-def _tick(aws: LocalAws, stop: threading.Event) -> None:
+def _tick(aws: LocalAws, ending: threading.Event) -> None:
     """Call every service at the start of each AWS minute."""
     minute = aws.clock.minute
     while True:
         following = (time.time() // minute + 1) * minute
-        if stop.wait(max(0.0, following - time.time())):
+        if ending.wait(max(0.0, following - time.time())):
             return
         with contextlib.suppress(Shut), aws.saver.gate.call():
             for service in aws.services:

@@ -14,6 +14,7 @@ Exit status: train.py's; 0 also when the instance is being taken back, once ever
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -225,7 +226,10 @@ class Run:
 def main(file: Path) -> int:
     """Run the job that `file` describes; the exit status."""
     run = Run(json.loads(file.read_text()), file.absolute().parent)
-    signal.signal(signal.SIGTERM, lambda *_: run.end("stopped"))
+    # A handler runs in between whatever this thread does, such as a print, and two of those do not go into each other.
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda *_: told.put("stopped"))
+    threading.Thread(target=lambda: run.end(told.get()), name="stop", daemon=True).start()
     threading.Thread(target=run.watch_for_notice, name="notice", daemon=True).start()
     try:
         status = run.train()

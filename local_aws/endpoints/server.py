@@ -91,7 +91,7 @@ class Server:
         self.workers = threading.Semaphore(int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
         self.in_flight = 0
         self.counting = threading.Lock()
-        self.loaded, self.stopping = threading.Event(), threading.Event()
+        self.loaded, self.stopping = threading.Event(), False
         self.transformer = self.listener = None
 
     def run(self):
@@ -101,7 +101,7 @@ class Server:
         self.load()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.listener.settimeout(0.2)
-        signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
+        signal.signal(signal.SIGTERM, self.stop)
         self.loaded.set()
         with open(self.port_file + ".new", "w") as file:
             file.write(str(self.listener.getsockname()[1]))
@@ -110,6 +110,11 @@ class Server:
         deadline = time.monotonic() + DRAIN_SECONDS
         while self.in_flight and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def stop(self, *_):
+        """For SIGTERM, which can come while another one is handled: an Event's lock would be waited for for ever."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.stopping = True
 
     def load(self):
         """Load the model, behind whatever else this machine does: it has other instances, which serve meanwhile.
@@ -132,7 +137,7 @@ class Server:
 
     def accept(self):
         self.loaded.wait()
-        while not self.stopping.is_set():
+        while not self.stopping:
             try:
                 connection, _ = self.listener.accept()
             except TimeoutError:

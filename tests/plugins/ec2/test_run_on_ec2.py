@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import textwrap
@@ -86,7 +87,7 @@ class Host:
         self.folder, self.s3, self.bucket, self.address = folder, s3, bucket, address
         self.processes: list[subprocess.Popen] = []
 
-    def start(self, number: int, **values: object) -> subprocess.Popen:
+    def start(self, number: int, *, output: int | None = None, **values: object) -> subprocess.Popen:
         base = self.folder / str(number)
         (base / "code").mkdir(parents=True)
         shutil.copy(ROOT / "ml_scripts/run_on_ec2.py", base / "code")
@@ -100,10 +101,12 @@ class Host:
         }
         (base / "job.json").write_text(json.dumps(job))
         environment = {**os.environ, "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.address}
+        environment["PYTHONUNBUFFERED"] = "1" if output is None else ""
         with (base / "log.txt").open("wb") as log:
             process = subprocess.Popen(
-                [JOBS_PYTHON, "-u", "code/run_on_ec2.py", "job.json"], cwd=base, env=environment, stdout=log, stderr=log
-            )
+                [JOBS_PYTHON, "code/run_on_ec2.py", "job.json"], cwd=base, env=environment,
+                stdout=log if output is None else output, stderr=log,
+            )  # fmt: skip
         self.processes.append(process)
         return process
 
@@ -178,6 +181,30 @@ def test_after_the_spot_notice_the_next_instance_goes_on_from_the_checkpoint(hos
     assert f"begin at {count}" in host.log(2)
     assert host.status(2)["checkpoint_files"] == 1
     assert host.archive("model") == {"weights": b"a dog"}
+
+
+def test_a_stop_that_comes_while_it_prints_is_a_stop(host):
+    # GIVEN a training started by hand, and a reader of its output who is busy, so that its next word waits
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(write, b"x" * 4096):
+            pass
+    os.set_blocking(write, True)
+    process = host.start(1, output=write, mode="count", epochs=100_000)
+    os.close(write)
+    host.until((host.folder / "1/input/train/dog/1.jpg").exists, 1)
+    time.sleep(1)
+    # WHEN it is told to stop, and the reader goes on
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    reading = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 65536), b"")])
+    reading.start()
+    # THEN it stops, and has not failed
+    assert process.wait(180) == 0, host.log(1)
+    assert host.status(1)["state"] == "stopped"
+    reading.join(60)
+    os.close(read)
 
 
 def keys(host: Host) -> set[str]:
