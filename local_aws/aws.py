@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_aws.clock import Clock
 from local_aws.door import Door
+from local_aws.environments import Environments
 from local_aws.instances import Instances
 from local_aws.logs import Logs
 from local_aws.state import SAVE_SECONDS
@@ -59,6 +60,7 @@ class LocalAws:
         self.door = Door({settings.host, *settings.allowed_hosts} - {"0.0.0.0"}, option="--allowed-host")
         self.clock = Clock(settings.minute_seconds)
         self.instances = Instances(settings.state / "instances")
+        self.environments = Environments(settings.jobs_python)
         self.saver = Saver(self, settings.state, settings.save_seconds)
         self.s3 = Storage(self.account, self.saver.changed)
         self.logs = Logs(self.account, self.region, lambda: self.saver.changed(trickle=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections import deque
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
 SERVER = Path(__file__).with_name("server.py")
+REQUIREMENTS = Path(__file__).with_name("requirements.py")
 # SageMaker developer guide, "Use your own inference code with hosting services": a call is given 60 s, a container that
 # is being stopped 30 s.
 CALL_SECONDS = 60.0
@@ -32,11 +34,15 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True)
 class Container:
-    """What an instance runs: a model's folder, shared by the instances of a fleet, and its environment."""
+    """What an instance runs: a model's folder, shared by the instances of a fleet, and its variables.
+
+    `requirements`: whether the model brings packages that each instance installs for itself.
+    """
 
     model_dir: Path
     environment: Mapping[str, str]
     threads: int
+    requirements: bool = False
     startup_seconds: float = DEFAULT_STARTUP_SECONDS
 
 
@@ -59,17 +65,25 @@ class EndpointInstance:
             self.last_lines.append(line)
             aws.logs.write(group, self.stream, [line])
 
-        folder = container.model_dir.parent / "instances"
-        folder.mkdir(exist_ok=True)
-        # The port's file is named here, before the instance has its own name.
-        self.port_file = folder / f"{time.time_ns():x}-{id(self):x}.port"
+        def ended(_: Instance) -> None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            on_exit(self)
+
+        # Named here, before the instance has its own name.
+        self.folder = container.model_dir.parent / "instances" / f"{time.time_ns():x}-{id(self):x}"
+        python = aws.environments.make(self.folder / "environment")
+        self.port_file = self.folder / "port"
+        command = [str(python), str(SERVER), str(container.model_dir), str(self.port_file)]
+        if container.requirements:
+            command.insert(1, str(REQUIREMENTS))
         self.instance: Instance = aws.instances.start(
             "endpoint",
-            [str(aws.settings.jobs_python), str(SERVER), str(container.model_dir), str(self.port_file)],
-            environment=container.environment,
+            command,
+            folder=self.folder,
+            environment={"PATH": aws.environments.path(python), "HOME": str(self.folder), **container.environment},
             threads=container.threads,
             on_line=on_line,
-            on_exit=lambda _: on_exit(self),
+            on_exit=ended,
         )
         named.set()
 
@@ -117,4 +131,4 @@ class EndpointInstance:
         if self.connections is not None:
             self.connections.close()
         self.instance.stop(STOP_SECONDS)
-        self.port_file.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from local_aws import images, instance_types
 from local_aws.endpoints.instance import DEFAULT_STARTUP_SECONDS, Container, StartFailed
+from local_aws.environments import pip_variables
 from local_aws.storage import parse_s3_uri
 
 if TYPE_CHECKING:
@@ -33,14 +34,19 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
         fetch(aws, definition["ModelDataUrl"], folder / "model.tar.gz", model_dir)
     return Container(
         model_dir=model_dir,
-        environment=environment_of(aws, definition.get("Environment") or {}, folder, model_dir),
+        environment=pip_variables(definition["EnableNetworkIsolation"])
+        | environment_of(aws, definition.get("Environment") or {}, folder, model_dir),
         threads=instance_types.threads(variant["InstanceType"]),
+        requirements=(model_dir / "code" / "requirements.txt").is_file(),
         startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or DEFAULT_STARTUP_SECONDS,
     )
 
 
 def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
-    """The container definition (Image, ModelDataUrl, Environment) of a variant's model or model package."""
+    """The container definition (Image, ModelDataUrl, Environment) of a variant's model or model package.
+
+    With the model's EnableNetworkIsolation, which is no part of it.
+    """
     sagemaker = aws.client("sagemaker")
     try:
         model = sagemaker.describe_model(ModelName=variant["ModelName"])
@@ -54,7 +60,7 @@ def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
         raise StartFailed(error.response["Error"].get("Message") or str(error)) from error
     if not definition.get("Image"):
         raise StartFailed(f"The model {variant['ModelName']!r} names no container image.")
-    return definition
+    return {**definition, "EnableNetworkIsolation": bool(model.get("EnableNetworkIsolation"))}
 
 
 def environment_of(aws: LocalAws, given: dict[str, str], folder: Path, model_dir: Path) -> dict[str, str]:

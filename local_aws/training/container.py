@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local_aws.environments import pip_variables
 from local_aws.training import files
 
 if TYPE_CHECKING:
@@ -15,22 +16,24 @@ if TYPE_CHECKING:
 ENTRY_POINT = Path(__file__).with_name("entry_point.py")
 
 
-def command(jobs_python: Path) -> list[str]:
-    return [str(jobs_python), str(ENTRY_POINT)]
+def command(python: Path) -> list[str]:
+    """The command of an instance whose own environment has this Python."""
+    return [str(python), str(ENTRY_POINT)]
 
 
 def environment(
-    aws: LocalAws, request: Mapping[str, Any], arn: str, base: Path, host: str, master_port: int
+    aws: LocalAws, request: Mapping[str, Any], arn: str, base: Path, host: str, master_port: int, python: Path
 ) -> dict[str, str]:
     """Variables of one training instance.
 
-    Under network isolation a container has no credentials and no network; here it gets no credentials and no address
-    of the local AWS.
+    Under network isolation a container has no credentials and no network; here it gets no credentials, no address of
+    the local AWS and no package index.
     """
-    jobs_bin = str(aws.settings.jobs_python.parent)
+    isolated = bool(request.get("EnableNetworkIsolation"))
     variables = {
+        **pip_variables(isolated),
         **(request.get("Environment") or {}),
-        "PATH": f"{jobs_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": aws.environments.path(python),
         "HOME": str(base),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
@@ -44,7 +47,7 @@ def environment(
         "GLOO_SOCKET_IFNAME": "lo" if os.path.isdir("/sys/class/net/lo") else "lo0",
         "LOCAL_AWS_MASTER_PORT": str(master_port),
     }
-    if not request.get("EnableNetworkIsolation"):
+    if not isolated:
         variables |= {
             "AWS_ENDPOINT_URL": aws.url,
             "AWS_ACCESS_KEY_ID": "LOCALAWSTRAININGROLE",

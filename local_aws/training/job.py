@@ -246,11 +246,12 @@ class TrainingJob(JobRecord):
             )  # fmt: skip
         port = free_port()
         for number, (base, host) in enumerate(zip(bases, hosts, strict=True), 1):
+            python = self.aws.environments.make(self._folder / "environments" / base.name)
             self._instances.append(
                 self.aws.instances.start(
                     "training",
-                    container.command(self.aws.settings.jobs_python),
-                    environment=container.environment(self.aws, self.request, self.arn, base, host, port),
+                    container.command(python),
+                    environment=container.environment(self.aws, self.request, self.arn, base, host, port, python),
                     folder=base,
                     address=host,
                     threads=threads,

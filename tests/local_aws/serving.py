@@ -59,13 +59,14 @@ class Serving:
             aws_secret_access_key="test", config=Config(retries={"total_max_attempts": 1}, max_pool_connections=16),
         )  # fmt: skip
 
-    def model(self, body: bytes | None = None, image: str = IMAGE) -> str:
+    def model(self, body: bytes | None = None, image: str = IMAGE, **more) -> str:
         name = f"model-{uuid.uuid4().hex[:8]}"
         self.s3.put_object(Bucket=self.bucket, Key=f"{name}/model.tar.gz", Body=archive() if body is None else body)
         self.sagemaker.create_model(
             ModelName=name,
             ExecutionRoleArn=self.role_arn,
             PrimaryContainer={"Image": image, "ModelDataUrl": f"s3://{self.bucket}/{name}/model.tar.gz"},
+            **more,
         )
         return name
 
