@@ -45,6 +45,29 @@ Facts of the environment, written by the infrastructure (the stack of `infra/`, 
 read by every task as it runs. A field without a default has to be there.
 """
 
+LOCAL_AWS_ENVIRONMENT = """\
+## What scripts find installed
+
+Jobs and endpoints share one Python environment, `.venv-ml` (`--jobs-python`), that stands in for AWS's PyTorch images:
+torch and torchvision of the newest training image, AWS's training and inference toolkits, boto3, NumPy, SciPy, pandas,
+scikit-learn, matplotlib, seaborn, Pillow, imageio, requests, tqdm, PyYAML, cloudpickle and psutil. Every image name
+gets this one, whatever versions AWS's image of that name holds.
+
+- **Left out**, although AWS's training image has it, for its size: torchaudio, deepspeed, fastai, opencv-python, mpi4py
+  (and MPI itself), numba, shap, bokeh, plotly, s3fs, aiohttp, GitPython, the `sagemaker` SDK, smclarify and mlflow. A
+  script that needs one names it in its `requirements.txt`.
+- **Each instance has an environment of its own over it**, an empty one. AWS's training toolkit installs a job's
+  `requirements.txt` there, AWS's inference toolkit a model's `code/requirements.txt` before the model is loaded, and
+  what a script installs with `pip` goes there, too. It comes before the image's packages, in any version, its commands
+  are on the `PATH`, and it goes with the instance. What cannot be installed fails the job or the endpoint, with the
+  toolkit's reason. `pip install --user` is refused, as in any virtual environment.
+- **pip finds packages as on this machine**: by `PIP_INDEX_URL`, `PIP_FIND_LINKS` and the like of whoever started the
+  local AWS, and by their `pip.conf`. A job under network isolation reaches no package index.
+- **torchvision's compiled operators** (`torchvision.ops.nms`, decoding by `torchvision.io`) are there where its build
+  fits torch's: with PyTorch's own index, and on macOS. Elsewhere calling one says that it could not be loaded; models,
+  transforms and data sets work all the same.
+"""
+
 LOCAL_AWS_MEMORY = """\
 ## What it remembers
 
@@ -239,7 +262,7 @@ def local_aws() -> str:
 
     refused = [f"- {service}: {', '.join(sorted(names))}" for service, names in sorted(INVENTED_BY_MOTO.items())]
     supported = [MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"]
-    return "\n".join([*supported, LOCAL_AWS_MEMORY])
+    return "\n".join([*supported, LOCAL_AWS_ENVIRONMENT, LOCAL_AWS_MEMORY])
 
 
 PAGES: dict[str, Callable[[], str]] = {"parameters.md": parameters, "local_aws.md": local_aws}
