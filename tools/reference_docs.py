@@ -188,7 +188,7 @@ def _of_dag(config: Any, defaults: Mapping[str, Any]) -> Iterator[str]:
         yield f"### {section}\n\n{_table(rows)}"
     rules = list(_rules(config))
     if rules:
-        yield "What has to agree, in the words in which a run says that it does not:\n"
+        yield "Rules between fields, in the words of the error that a run ends with:\n"
         yield "\n".join(f"- {_cell(rule)}" for rule in rules) + "\n"
 
 

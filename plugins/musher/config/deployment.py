@@ -31,16 +31,16 @@ class DeploymentConfig(Configuration):
     min_instances: int = option(
         1,
         "Endpoint",
-        "Fewest instances",
-        "How many instances stay when it is quiet: this is what an idle endpoint costs.",
+        "Minimum instances",
+        "How many instances keep running without traffic: this is what an idle endpoint costs.",
         ge=1,
         le=100,
     )
     max_instances: int = option(
         3,
         "Endpoint",
-        "Most instances",
-        "How far the endpoint may scale out. Equal to the fewest: it does not scale.",
+        "Maximum instances",
+        "How far the endpoint may scale out. If this equals min_instances, it does not scale.",
         ge=1,
         le=100,
     )
@@ -72,7 +72,7 @@ class DeploymentConfig(Configuration):
         10,
         "Function",
         "Reserved concurrency",
-        "At most this many calls of the function run at once; one more is throttled (429).",
+        "At most this many calls of the function run at once; any further call is throttled (429).",
         ge=1,
         le=900,
     )
@@ -80,7 +80,8 @@ class DeploymentConfig(Configuration):
         2,
         "Function",
         "Provisioned concurrency",
-        "Environments of the function kept initialised, so that this many calls at once meet no cold start.",
+        "Environments of the function that are kept initialised, so that this many simultaneous calls see no cold "
+        "start.",
         ge=1,
         le=900,
     )
@@ -88,7 +89,7 @@ class DeploymentConfig(Configuration):
         256,
         "Function",
         "Memory (MB)",
-        "Memory of the function; its share of a CPU grows with it, so fewer MB mean longer cold starts.",
+        "Memory of the function; its share of a CPU grows with it, so less memory means longer cold starts.",
         ge=128,
         le=10_240,
     )
@@ -107,7 +108,7 @@ class DeploymentConfig(Configuration):
         0.01,
         "Load test",
         "Errors allowed",
-        "The share of calls that may fail, throttled ones beyond the reserved concurrency not counted.",
+        "The share of calls that may fail, not counting those throttled beyond the reserved concurrency.",
     )
     bursts: int = option(
         5, "Load test", "Bursts", "How many bursts of simultaneous calls each concurrency phase sends.", ge=1, le=1000
@@ -127,7 +128,7 @@ class DeploymentConfig(Configuration):
         0.65,
         "Load test",
         "Load to scale out",
-        "Load that has to make the endpoint scale out, as a share of one instance's measured highest rate.",
+        "The load that must make the endpoint scale out, as a share of one instance's measured highest rate.",
         gt=0,
         le=5,
     )
@@ -150,9 +151,9 @@ class DeploymentConfig(Configuration):
     max_cost_usd: float = option(
         25.0,
         "Cost",
-        "Cost at most (USD)",
-        "A run whose projected cost is above this launches nothing. What stands afterwards is not counted: the first "
-        "task says what it costs by the month.",
+        "Maximum cost (USD)",
+        "A run whose projected cost is higher launches nothing. What keeps running afterwards is not included: the "
+        "first task logs what it costs a month.",
         ge=0,
     )
 

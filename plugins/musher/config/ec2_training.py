@@ -34,14 +34,14 @@ class Ec2TrainingConfig(Configuration):
     on_demand_fallback: bool = option(
         True,
         "Instance",
-        "On demand when there is no Spot",
+        "Fall back to on demand",
         "Launch on demand when AWS has no Spot capacity. Off: the run fails then.",
     )
     max_interruptions: int = option(
         5,
         "Instance",
-        "Interruptions at most",
-        "How often a taken-back instance is replaced before the run fails.",
+        "Maximum interruptions",
+        "How often an interrupted instance is replaced before the run fails.",
         ge=0,
         le=100,
     )
@@ -49,7 +49,7 @@ class Ec2TrainingConfig(Configuration):
         120,
         "Instance",
         "Longest life (minutes)",
-        "An instance ends itself after this long, whatever becomes of Airflow.",
+        "An instance shuts itself down after this long, even if Airflow is gone.",
         ge=1,
         le=1440,
     )
@@ -68,10 +68,10 @@ class Ec2TrainingConfig(Configuration):
         600,
         "Instance",
         "Longest wait for SSH (seconds)",
-        "How long a new instance may take until it answers, and a silent one until the run fails.",
+        "How long a new instance may take to answer, and how long one may stay silent, before the run fails.",
         ge=5,
         le=3600,
     )
     max_cost_usd: float = option(
-        25.0, "Cost", "Cost at most (USD)", "A run whose projected cost is above this launches nothing.", ge=0
+        25.0, "Cost", "Maximum cost (USD)", "A run whose projected cost is higher launches nothing.", ge=0
     )

@@ -29,9 +29,9 @@ class Environment(Configuration):
     region: str = Field(
         pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["us-east-1"], description="The AWS region of all of it."
     )
-    training_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What training jobs run as.")
-    endpoint_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What the endpoint runs as.")
-    lambda_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="What the function runs as.")
+    training_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of training jobs.")
+    endpoint_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the endpoint.")
+    lambda_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the function.")
     training_image: str = Field(
         pattern=_IMAGE,
         examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312"],
@@ -42,11 +42,9 @@ class Environment(Configuration):
         examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"],
         description="AWS's PyTorch inference image, written out.",
     )
-    kind: Literal["aws", "local"] = Field("aws", description="AWS itself, or the local AWS: the report says which.")
-    project: str = Field("musher", description="The beginning of every name, and the `project` tag.")
-    poll_seconds: float = Field(
-        30, gt=0, le=600, description="How long to wait between two looks at what AWS is doing."
-    )
+    kind: Literal["aws", "local"] = Field("aws", description="AWS itself, or the local AWS; the report says which.")
+    project: str = Field("musher", description="The prefix of every name, and the value of the `project` tag.")
+    poll_seconds: float = Field(30, gt=0, le=600, description="How long to wait between two polls of AWS.")
     model_package_group: str = Field("", description="Where models are registered; empty: <project>-image-classifier.")
     pretrained_source: str = Field(
         "",
@@ -56,13 +54,13 @@ class Environment(Configuration):
         "",
         pattern=r"^[\w+=,.@-]{0,128}$",
         examples=["musher-ec2"],
-        description="What EC2 instances run as, by its name.",
+        description="The name of the EC2 instances' instance profile.",
     )
     ec2_security_group: str = Field(
         "",
         pattern=r"^(sg-[0-9a-f]+)?$",
         examples=["sg-0123456789abcdef0"],
-        description="Lets SSH from Airflow's workers in to EC2 instances.",
+        description="Admits SSH from Airflow's workers to EC2 instances.",
     )
     ec2_subnet: str = Field(
         "",
@@ -74,14 +72,14 @@ class Environment(Configuration):
         "ubuntu",
         pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
         examples=["ubuntu"],
-        description="Who logs in to the image's instances.",
+        description="The user to log in as on instances of the image.",
     )
     ec2_address: Literal["private", "public"] = Field(
-        "private", description="Which address of an EC2 instance Airflow's workers reach."
+        "private", description="Which address of an EC2 instance Airflow's workers can reach."
     )
     ssh_port: int = Field(22, ge=1, le=65_535, description="Where EC2 instances listen for SSH.")
-    ml_scripts: str = Field("", description="The folder ml_scripts; empty: it is searched beside the DAGs.")
-    lambda_folder: str = Field("", description="The folder lambda; empty: it is searched beside the DAGs.")
+    ml_scripts: str = Field("", description="The folder ml_scripts; empty: it is looked for beside the DAGs.")
+    lambda_folder: str = Field("", description="The folder lambda; empty: it is looked for beside the DAGs.")
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

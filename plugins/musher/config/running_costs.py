@@ -12,8 +12,8 @@ class RunningCostsConfig(Configuration):
         7,
         "Unused",
         "Unused after (days)",
-        "An endpoint or provisioned concurrency that nobody called for this long counts as unused, and so does an EC2 "
-        "instance that is older.",
+        "An endpoint or provisioned concurrency that nobody has called for this long counts as unused, as does an "
+        "EC2 instance that is older.",
         ge=1,
         le=400,
     )

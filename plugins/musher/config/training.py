@@ -39,7 +39,7 @@ class TrainingConfig(Configuration):
         0.05,
         "Data",
         "Unreadable pictures allowed",
-        "The share of files that may turn out to be no image before the run fails; each one is named.",
+        "The share of files that may turn out not to be images before the run fails; each one is listed.",
     )
     backbone: Literal["efficientnet_lite0", "resnet18", "resnet50"] = option(
         "efficientnet_lite0",
@@ -113,7 +113,7 @@ class TrainingConfig(Configuration):
         3600,
         "Training",
         "Longest job (seconds)",
-        "A job that runs longer is stopped, so that nothing is billed for ever.",
+        "A job that runs longer is stopped, so that nothing is billed forever.",
         ge=60,
         le=432_000,
     )
@@ -151,7 +151,7 @@ class TrainingConfig(Configuration):
         0.001,
         "Tuning",
         "Learning rate from",
-        "Lowest learning rate; the range is searched by its logarithm.",
+        "Lowest learning rate; the range is searched on a logarithmic scale.",
         gt=0,
         le=10,
     )
@@ -180,19 +180,20 @@ class TrainingConfig(Configuration):
         0.2,
         "Acceptance",
         "Lowest accuracy of any class",
-        "So is a model that does worse than this on any single class.",
+        "A model whose accuracy on any single class is below this is registered as Rejected.",
     )
     max_regression: Share = option(
         0.02,
         "Acceptance",
         "Loss of accuracy allowed",
-        "So is a model that is worse than the one in service by more than this on the same test pictures.",
+        "A model whose accuracy is below that of the model in service by more than this, on the same test pictures, is "
+        "registered as Rejected.",
     )
     max_cost_usd: float = option(
         25.0,
         "Cost",
-        "Cost at most (USD)",
-        "A run whose projected cost is above this launches nothing.",
+        "Maximum cost (USD)",
+        "A run whose projected cost is higher launches nothing.",
         ge=0,
     )
 
@@ -204,7 +205,7 @@ class TrainingConfig(Configuration):
                 f"it has to be below learning_rate_max, which is {self.learning_rate_max:g}."
             )
         if len(set(self.batch_sizes)) < len(self.batch_sizes):
-            raise ValueError(f"batch_sizes is {list(self.batch_sizes)}; each batch size may stand there once.")
+            raise ValueError(f"batch_sizes is {list(self.batch_sizes)}; each batch size may appear only once.")
         if self.max_parallel_jobs > self.max_jobs:
             raise ValueError(
                 f"max_parallel_jobs is {self.max_parallel_jobs}; it has to be at most max_jobs, "

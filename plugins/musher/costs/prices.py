@@ -186,7 +186,7 @@ def ec2_training_cost(instances: Iterable[Mapping[str, Any]], instance_type: str
 
     Parameters: `instances` entries with `market` (SPOT or ON_DEMAND), `seconds` and `ended_by` (INTERRUPTION when AWS
     took it back); `volume_gb` the volume of each, which is billed also where the instance is not.
-    Raises ValueError for a market that there is not.
+    Raises ValueError for an unknown market.
     """
     total = 0.0
     for instance in instances:

@@ -1,4 +1,4 @@
-"""How many bytes lie in the bucket, for what they cost by the month."""
+"""How many bytes lie in the bucket, and so what they cost a month."""
 
 from __future__ import annotations
 

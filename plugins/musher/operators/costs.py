@@ -43,7 +43,7 @@ def check_projection(
     max_cost_usd: float,
     words: str,
 ) -> dict[str, Any]:
-    """Write and log the projection of `what`; returned with what is allowed. Raises CostError when it is dearer.
+    """Write and log the projection of `what`; returned with what is allowed. Raises CostError when it costs more.
 
     Parameters: `words` what a message calls it.
     """

@@ -84,7 +84,7 @@ class ChooseTrainingOperator(MusherOperator):
         return training
 
     def _check_cost(self, context: Context, config: Ec2TrainingConfig, training: Mapping[str, Any]) -> None:
-        """Write the projection, and refuse what is dearer than `max_cost_usd` before anything is launched."""
+        """Write the projection, and refuse what costs more than `max_cost_usd` before anything is launched."""
         projected = projection.ec2_training(
             training["instance_type"],
             prices.SPOT if config.spot else prices.ON_DEMAND,

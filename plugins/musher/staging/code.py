@@ -44,7 +44,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def source_tar(ml_scripts: Path, cache: Path | None = None) -> bytes:
     """A tar, not compressed, of ml_scripts and of the vendored packages in vendor/: equal content, equal bytes.
 
-    Raises StagingError when a package cannot be had.
+    Raises StagingError when a package cannot be obtained.
     """
     with tempfile.TemporaryDirectory() as folder:
         vendor = Path(folder)

@@ -73,7 +73,7 @@ def stage_pretrained(
     Parameters: `source` a file, or an http(s) address followed by `#sha256=<64 hex digits>` (a file may be followed by
     it too); empty: the backbone's own, from its Python package or from PyTorch's site. `mirror` a folder or an http(s)
     address that holds the backbones' own files under their usual names, used in place of these.
-    Raises StagingError when the file cannot be had, has another digest, or is no weight file.
+    Raises StagingError when the file cannot be obtained, has another digest, or is no weight file.
     """
     with tempfile.TemporaryDirectory(prefix="musher-weights-") as folder:
         download = Path(folder) / "weights"
@@ -147,7 +147,7 @@ def _reached(backbone: str, url: str, download: Path) -> Path:
         return _fetched(url, download)
     except StagingError as error:
         raise StagingError(
-            f"the weights of {backbone} cannot be had: {str(error).rstrip('.')}; "
+            f"the weights of {backbone} cannot be obtained: {str(error).rstrip('.')}; "
             "name a file as pretrained_source, or choose efficientnet_lite0, whose weights come as a Python package."
         ) from None
 

@@ -202,7 +202,7 @@ def test_the_newest_training_is_repeated_as_it_was(ec2_run):
     assert chosen["channels"]["test"] == f"{newest['inputs'].dataset}test/"
     assert chosen["instance_type"] == "m5.xlarge"
 
-    # A person may name another one; nothing dearer than allowed is launched, and only what trained can be repeated.
+    # A person may name another one; what costs more than allowed is not launched, and only what trained is repeated.
     ec2_run.params["training_run"] = "an-older-run"
     assert ec2_run.choose()["run"] == "an-older-run"
     ec2_run.params["max_cost_usd"] = 0.0001

@@ -115,7 +115,7 @@ def test_a_site_that_cannot_be_reached_is_said_with_what_to_do(s3, env, monkeypa
     monkeypatch.setitem(pretrained.KNOWN, "resnet18", closed)
 
     with pytest.raises(
-        StagingError, match=r"the weights of resnet18 cannot be had: .*refused; name a file as pretrained"
+        StagingError, match=r"the weights of resnet18 cannot be obtained: .*refused; name a file as pretrained"
     ):
         stage_pretrained(s3, env.bucket, "resnet18")
 
