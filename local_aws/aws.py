@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from local_aws.clock import Clock
 from local_aws.door import Door
@@ -17,16 +17,12 @@ from local_aws.state import SAVE_SECONDS
 from local_aws.state.saver import Saver
 from local_aws.storage import Storage
 
-if TYPE_CHECKING:
-    from local_aws.services.base import Service
-    from local_aws.services.cloudwatch import CloudWatch
-
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 # The access key of the local AWS's own calls to itself, told apart from every client's.
 OWN_ACCESS_KEY = "LOCALAWSINTERNAL0000"
 
-AnyService = TypeVar("AnyService", bound="Service")
+AnyService = TypeVar("AnyService")
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,10 @@ class LocalAws:
         self.saver = Saver(self, settings.state, settings.save_seconds)
         self.s3 = Storage(self.account, self.saver.changed)
         self.logs = Logs(self.account, self.region, lambda: self.saver.changed(trickle=True))
-        self.services: list[Service] = []
+        # The services know this object, so that it knows nothing of them but that they are services.base.Service.
+        self.services: list[Any] = []
+        self.metrics: Any = None
+        """The service CloudWatch, once it is built: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -77,13 +76,6 @@ class LocalAws:
     def url_for(self, headers: Mapping[str, str]) -> str:
         """Where the gateway answers a caller, by the name that the request called it by."""
         return f"http://{headers['host']}" if headers.get("host") else self.url
-
-    @property
-    def metrics(self) -> CloudWatch:
-        """CloudWatch's metrics: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
-        from local_aws.services.cloudwatch import CloudWatch
-
-        return self.service(CloudWatch)
 
     def service(self, kind: type[AnyService]) -> AnyService:
         """The one service of a class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_room_does_not_import_what_it_must_not_need(room):
     found = {str(path.relative_to(ROOT)): imported(path) & NOT_IN[room] for path in files(room)}
     found = {path: names - CONTAINER.get(path, set()) for path, names in found.items()}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def module(path: Path, room: str) -> str:
+    """The name a file is imported by, from the folder that holds its room."""
+    parts = path.relative_to((ROOT / room).parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    paths = {module(path, room): path for room in ("plugins/musher", "local_aws") for path in files(room)}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        # Wherever it stands, for types only or within a function, it is the same knowledge of one another.
+        imports = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+        imports = {each if each in paths else each.rpartition(".")[0] for each in imports}
+        graph[name] = (imports & paths.keys()) - {name}
+    assert sum(map(len, graph.values())) > 100, "too few imports were found for the test to say anything"
+    tuple(TopologicalSorter(graph).static_order())  # graphlib.CycleError names the circle
 
 
 def test_no_file_is_too_long_to_read_in_one_sitting():

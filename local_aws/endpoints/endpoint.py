@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
-from local_aws.endpoints.record import EndpointRecord, VariantRecord, variants
+from local_aws.endpoints.record import EndpointRecord, VariantRecord
 from local_aws.errors import validation
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Endpoint:
 
     def _variants(self) -> list[VariantRecord]:
         if self.fleet:
-            return variants(self.fleet.variants)
+            return [each.record for each in self.fleet.variants]
         return self._restored if self.status == "SystemUpdating" else []
 
     def _begin(self, status: str, allowed: tuple[str, ...], *, updating: bool = False) -> None:

@@ -41,6 +41,11 @@ class Variant:
         self._lock = threading.Lock()
         self._crashes = self._replacing = 0
 
+    @property
+    def record(self) -> VariantRecord:
+        """What it was asked for, without its processes."""
+        return VariantRecord(self.name, self.desired, self.weight, self.desired_weight)
+
     def scale(self, count: int) -> None:
         """Have `count` instances in service: start the missing ones, drain and stop the surplus.
 

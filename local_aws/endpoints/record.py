@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from local_aws.endpoints.fleet import Variant
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,10 +26,6 @@ class VariantRecord:
             "CurrentInstanceCount": instances,
             "DesiredInstanceCount": self.desired,
         }
-
-
-def variants(of: Iterable[Variant]) -> list[VariantRecord]:
-    return [VariantRecord(each.name, each.desired, each.weight, each.desired_weight) for each in of]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class CloudWatch(Service):
 
     def __init__(self, aws) -> None:
         super().__init__(aws)
+        aws.metrics = self
         self.data = Metrics(aws.clock)
         self._alarms: dict[str, Alarm] = {}
         self._lock = threading.Lock()

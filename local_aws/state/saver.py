@@ -11,15 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from local_aws.state import SAVE_SECONDS, moto_state, snapshot
 from local_aws.state.bodies import Bodies
 from local_aws.state.child import Child, ChildFailed
 from local_aws.state.gate import Gate
-
-if TYPE_CHECKING:
-    from local_aws.aws import LocalAws
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +37,14 @@ class Busy(Exception):
     """Calls were under way all the time."""
 
 
+class Remembered(Protocol):
+    """What is saved: the services' records, the logs and the objects, which are locked meanwhile."""
+
+    services: list[Any]
+    logs: Any
+    s3: Any
+
+
 class Saver:
     """Saves what moto and the services keep into the state folder.
 
@@ -49,7 +54,7 @@ class Saver:
         How long after a change it is saved at the latest, as long as saves are quick.
     """
 
-    def __init__(self, aws: LocalAws, folder: Path, seconds: float = SAVE_SECONDS) -> None:
+    def __init__(self, aws: Remembered, folder: Path, seconds: float = SAVE_SECONDS) -> None:
         self.aws, self.folder, self.seconds = aws, folder, seconds
         self.gate = Gate()
         self.bodies = Bodies(folder / "objects")
