@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import shutil
 import sys
 import threading
@@ -21,6 +20,7 @@ from local_aws.ec2.metadata import MetadataService
 from local_aws.ec2.past import USER, PastInstance, transition
 from local_aws.ec2.record import Record
 from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
+from local_aws.environments import pip_variables
 from local_aws.errors import AwsError
 from local_aws.instances import NICENESS, Instance, refused_port
 
@@ -206,9 +206,9 @@ class Ec2Instance(PastInstance):
     # What it knows of itself
 
     def _environment(self, metadata: str) -> dict[str, str]:
-        jobs_bin = str(self.aws.settings.jobs_python.parent)
-        return {
-            "PATH": f"{jobs_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        python = self.aws.environments.make(self._folder / "environment")
+        return pip_variables(isolated=False) | {
+            "PATH": self.aws.environments.path(python),
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata,
             "AWS_REGION": self.aws.region,

@@ -17,6 +17,7 @@ import pytest
 from local_aws.ec2.keys import SECONDS, ActiveKeys
 from local_aws.instances import NICENESS
 from tests.local_aws.ec2_hosts import FROM_HERE, Hosts, execute, greeting, new_key, processes, refusal
+from tests.local_aws.wheels import wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS_PYTHON = Path(os.environ.get("MUSHER_JOBS_PYTHON", ROOT / ".venv-ml/bin/python"))
@@ -32,6 +33,17 @@ def hosts(local_aws):
 @pytest.fixture(scope="module")
 def host(hosts):
     return hosts.run_reachable()
+
+
+def test_what_is_installed_on_a_host_stays_on_it(hosts, host, tmp_path):
+    name, content = wheel("lead_dog", "1.0")
+    (tmp_path / name).write_bytes(content)
+    _, output, errors = hosts.execute(host, f"pip install {tmp_path / name} && lead_dog-says; pip --version")
+    assert "installed 1.0" in output, errors
+    shared = subprocess.run([str(JOBS_PYTHON), "-c", "import lead_dog"], capture_output=True, text=True)
+    assert "ModuleNotFoundError" in shared.stderr
+    # What AWS's image has is there.
+    assert hosts.execute(host, "python -c 'import boto3, PIL; print(1)'")[1] == "1\n"
 
 
 def test_a_session_is_a_real_shell_in_the_home_folder(hosts, host):
@@ -194,7 +206,9 @@ def test_airflows_own_hook_gets_in(hosts, host):
     ssh.no_host_key_check = True
     with ssh.get_conn() as client:
         status, output, _ = ssh.exec_ssh_client_command(client, "which python", get_pty=False, environment=None)
-    assert (status, Path(output.decode().strip()).parent) == (0, JOBS_PYTHON.parent)
+    # The host's own, over the one that stands in for AWS's images.
+    own = hosts.daemon.state / "instances" / "ec2" / host / "environment" / "bin"
+    assert (status, Path(output.decode().strip()).parent) == (0, own)
 
 
 def test_a_port_that_cannot_be_used_is_one_sentence(tmp_path):
