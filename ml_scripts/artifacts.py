@@ -20,6 +20,7 @@ INFERENCE_FILES = (
     "inference.py",
     "artifacts.py",
     "backbones.py",
+    "decoding.py",
     "errors.py",
     "images.py",
     "precision.py",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from data import Split
+from decoding import UnreadableImage, open_image
 from features import Unreadable
-from images import UnreadableImage, open_image
 from torch.nn.functional import cross_entropy
 
 WORST = 12

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from data import Split
+from decoding import UnreadableImage, open_image
 from distributed import Group
 from errors import UserError
-from images import Normalisation, UnreadableImage, central_view, decode_size, open_image, random_view
+from images import Normalisation, central_view, decode_size, random_view
 from kept_features import KeptFeatures
 from precision import Precision
 

@@ -1,74 +1,23 @@
-"""From a file or a request body to pixels: decoding, the central view, random views, batches.
+"""From a decoded picture to pixels: the central view, random views, batches.
 
 Plain Pillow and NumPy: importing torchvision would cost a job or an endpoint a second at its start.
 """
 
-import io
 import math
 import random
-from pathlib import Path
 
 import numpy
 import torch
 from PIL import Image
 
-# Formats Pillow decodes in its own process. EPS and the like would start other programs on the user's file.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 # Random views: share of the picture's area, ratio of the sides, brightness and contrast around 1.
 VIEW_AREA = (0.4, 1.0)
 VIEW_RATIO = (3 / 4, 4 / 3)
 VIEW_LIGHT = 0.2
-ORIENTATION_TAG = 0x0112
-# Pillow raises above twice this number: 100 megapixels are 300 MB decoded.
-Image.MAX_IMAGE_PIXELS = 50_000_000
-
-
-class UnreadableImage(Exception):
-    """The bytes are no picture that can be decoded; the text is the reason, without a path."""
-
-
-def open_image(source: Path | bytes, at_least: int) -> Image.Image:
-    """Decode a picture into RGB, upright.
-
-    Args:
-        source: a file, or the bytes of one.
-        at_least: pixels each side must keep. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides
-            stay above it (Pillow's draft mode), which for a photo from a camera is several times cheaper.
-
-    Raises:
-        UnreadableImage: whatever is wrong with it.
-    """
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            image.draft("RGB", (at_least, at_least))
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
-            if image.mode == "P":
-                image = image.convert("RGBA")  # a palette's transparent colour is lost without this step
-            image = image.convert("RGB")
-            if orientation != 1:
-                image = _upright(image, orientation)
-            return image
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage(f"not a picture in one of the formats {', '.join(FORMATS)}") from None
-    except Exception as error:  # a decoder fed with garbage raises whatever it trips over
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turns = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def decode_size(size: int, views: int) -> int:
-    """The ``at_least`` for :func:`open_image`: room for the central view, or for the smallest random crop."""
+    """The ``at_least`` for :func:`decoding.open_image`: room for the central view, or for the smallest random crop."""
     return math.ceil(size / math.sqrt(VIEW_AREA[0])) if views else size
 
 

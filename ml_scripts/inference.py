@@ -16,6 +16,7 @@ import vendored
 vendored.add_to_path()
 
 import artifacts  # noqa: E402
+import decoding  # noqa: E402
 import images  # noqa: E402
 import precision as precision_module  # noqa: E402
 import torch  # noqa: E402
@@ -111,8 +112,8 @@ def predict_fn(picture: bytes, model: Model) -> dict[str, object]:
         RequestError: 400 if the bytes are no picture.
     """
     try:
-        image = images.open_image(picture, images.decode_size(model.description.image_size, 0))
-    except images.UnreadableImage as error:
+        image = decoding.open_image(picture, images.decode_size(model.description.image_size, 0))
+    except decoding.UnreadableImage as error:
         raise RequestError(BAD_REQUEST, f"the body ({len(picture)} bytes) cannot be decoded: {error}") from None
     description = model.description
     return {"logits": model.logits(image), "classes": description.classes, "backbone": description.backbone}

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from data import Split
+from decoding import UnreadableImage
 from errors import UserError
 from features import Views
-from images import Normalisation, UnreadableImage
+from images import Normalisation
 from precision import Precision
 
 BATCHES_AHEAD = 2

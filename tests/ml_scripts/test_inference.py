@@ -124,7 +124,7 @@ import inference
 model = inference.model_fn(".")
 body = open("../picture.png", "rb").read()
 answer = inference.output_fn(inference.predict_fn(inference.input_fn(body, "image/png"), model), "application/json")
-ours = ("inference", "artifacts", "images", "safetensors", "efficientnet_lite_pytorch")
+ours = ("inference", "artifacts", "decoding", "images", "safetensors", "efficientnet_lite_pytorch")
 print(json.dumps({
     "answer": json.loads(answer[0]),
     "ours": [sys.modules[name].__file__ for name in ours],

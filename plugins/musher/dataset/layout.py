@@ -10,23 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from musher.dataset.listing import SPLITS, Item, Listing
+from musher.dataset.picture import HEAD_BYTES, is_picture
 from musher.errors import DatasetError
 
 _EXPECTED = 'Expected train/, valid/ and test/, each with one folder per class (see README, "Your own pictures").'
 _NAMED = 10  # how many names a message spells out
-
-HEAD_BYTES = 16
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
-
-
-def is_image(head: bytes) -> bool:
-    """Whether a file that begins with `head` (16 bytes) is a JPEG, PNG, GIF, BMP, TIFF or WebP.
-
-    These are the formats that training and inference decode. It is the content that counts, not the name: a web page
-    saved as .jpg is the usual surprise.
-    """
-    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return webp or head.startswith(_MAGIC)
 
 
 def no_images_in_folder(root: Path, paths: Collection[str], workers: int = 8) -> list[str]:
@@ -34,7 +22,7 @@ def no_images_in_folder(root: Path, paths: Collection[str], workers: int = 8) ->
 
     def bad(path: str) -> bool:
         with (root / path).open("rb") as file:
-            return not is_image(file.read(HEAD_BYTES))
+            return not is_picture(file.read(HEAD_BYTES))
 
     return _filter(bad, paths, workers)
 
@@ -44,7 +32,7 @@ def no_images_on_s3(client: Any, bucket: str, prefix: str, paths: Collection[str
 
     def bad(path: str) -> bool:
         answer = client.get_object(Bucket=bucket, Key=prefix + path, Range=f"bytes=0-{HEAD_BYTES - 1}")
-        return not is_image(answer["Body"].read())
+        return not is_picture(answer["Body"].read())
 
     return _filter(bad, paths, workers)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ENDPOINT_LIMIT_SECONDS = 3600
 FUNCTION_LIMIT_SECONDS = 900
+MOST_SMOKE_TESTED = 10
 
 
 class ChooseModelOperator(MusherOperator):
@@ -176,7 +177,10 @@ class DeployEndpointOperator(MusherOperator):
 
 
 class SmokeTestOperator(MusherOperator):
-    """One prediction of a real test picture; fails when the answer is no prediction. Returns it."""
+    """A prediction of a real test picture of each class, or of some; fails when an answer is no prediction.
+
+    Returns the first one.
+    """
 
     template_fields = aws_template_fields("endpoint", "model")
 
@@ -187,8 +191,15 @@ class SmokeTestOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        picture = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"], most=1)[0]
-        answer = self.client("sagemaker-runtime").invoke_endpoint(
+        pictures = pictures_to_send(
+            self.client("s3"), self.environment, self.model["dataset_uri"], most=MOST_SMOKE_TESTED
+        )
+        client = self.client("sagemaker-runtime")
+        predictions = [self._predicted(client, picture) for picture in pictures]
+        return predictions[0]
+
+    def _predicted(self, client: Any, picture: bytes) -> dict[str, Any]:
+        answer = client.invoke_endpoint(
             EndpointName=self.endpoint["name"], ContentType="application/x-image", Body=picture
         )
         predictions = json.loads(answer["Body"].read()).get("predictions")

@@ -2,8 +2,9 @@ import shutil
 
 import pytest
 from musher.dataset import Item, Listing, check, list_folder, version
-from musher.dataset.layout import check_unreadable, is_image, no_images_in_folder
+from musher.dataset.layout import check_unreadable, no_images_in_folder
 from musher.dataset.listing import find_root, is_junk
+from musher.dataset.picture import is_picture
 from musher.errors import DatasetError
 
 
@@ -165,7 +166,7 @@ def test_links_inside_a_folder_are_followed_but_not_for_ever(pictures):
     ],
 )
 def test_an_image_is_told_by_its_first_bytes(head, good):
-    assert is_image(head) is good
+    assert is_picture(head) is good
 
 
 def test_files_that_are_no_images_are_named_and_fail_above_the_share(pictures):
