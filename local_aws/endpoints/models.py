@@ -25,7 +25,7 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
     Raises StartFailed with the sentence that becomes the endpoint's FailureReason.
     """
     definition = definition_of(aws, variant)
-    refused = images.refusal(definition["Image"], "inference")
+    refused = images.refusal(definition["Image"], "inference", account=aws.account, region=aws.region)
     if refused:
         raise StartFailed(refused)
     model_dir = folder / "model"
@@ -50,17 +50,32 @@ def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
     sagemaker = aws.client("sagemaker")
     try:
         model = sagemaker.describe_model(ModelName=variant["ModelName"])
-        definition = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
-        if package := definition.get("ModelPackageName"):
-            described = sagemaker.describe_model_package(ModelPackageName=package)
-            inner = described["InferenceSpecification"]["Containers"][0]
-            environment = (inner.get("Environment") or {}) | (definition.get("Environment") or {})
-            definition = {**inner, "Environment": environment}
+        definition = resolved(sagemaker, model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0])
     except ClientError as error:
         raise StartFailed(error.response["Error"].get("Message") or str(error)) from error
     if not definition.get("Image"):
         raise StartFailed(f"The model {variant['ModelName']!r} names no container image.")
     return {**definition, "EnableNetworkIsolation": bool(model.get("EnableNetworkIsolation"))}
+
+
+def resolved(sagemaker: Any, definition: dict[str, Any]) -> dict[str, Any]:
+    """A container definition with what its model package says, if it names one.
+
+    Raises StartFailed for an inference specification that the package does not have, ClientError for a missing package.
+    """
+    package = definition.get("ModelPackageName")
+    if not package:
+        return definition
+    described = sagemaker.describe_model_package(ModelPackageName=package)
+    specification, name = described["InferenceSpecification"], definition.get("InferenceSpecificationName")
+    if name:
+        named = [each for each in described.get("AdditionalInferenceSpecifications") or () if each["Name"] == name]
+        if not named:
+            raise StartFailed(f"The model package {package} has no inference specification {name!r}.")
+        specification = named[0]
+    inner = specification["Containers"][0]
+    environment = (inner.get("Environment") or {}) | (definition.get("Environment") or {})
+    return {**inner, "Environment": environment}
 
 
 def environment_of(aws: LocalAws, given: dict[str, str], folder: Path, model_dir: Path) -> dict[str, str]:

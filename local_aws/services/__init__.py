@@ -14,6 +14,7 @@ from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_permissions import LambdaPermissions
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
+from local_aws.services.sagemaker_models import SageMakerModels
 from local_aws.services.sagemaker_registry import SageMakerRegistry
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.services.sagemaker_tuning import SageMakerTuning
@@ -24,6 +25,7 @@ SERVICES: list[type[Service]] = [
     SageMakerTraining,
     SageMakerTuning,
     SageMakerRegistry,
+    SageMakerModels,
     SageMakerEndpoints,
     CloudWatch,
     ApplicationAutoScaling,

@@ -70,7 +70,8 @@ class SageMakerTraining(Service):
         image = specification.get("TrainingImage")
         if image is None:
             raise validation("The local AWS runs jobs with a TrainingImage; an AlgorithmName is not supported.")
-        refusal = images.refusal(image, "training")
+        aws = self.aws
+        refusal = images.refusal(image, "training", account=aws.account, region=aws.region, role=params["RoleArn"])
         if refusal:
             raise validation(refusal)
         if specification["TrainingInputMode"] != "File":

@@ -1,4 +1,4 @@
-"""Which instance types exist, and which of them can scale automatically, as the pinned botocore knows them.
+"""Which instance types exist, as the pinned botocore knows them, and what their names say of them.
 
 Nothing is loaded before the first question: botocore's SageMaker model takes a tenth of a second, and DAG files are
 parsed every few seconds.
@@ -7,10 +7,15 @@ parsed every few seconds.
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 
 TRAINING = "TrainingInstanceType"
 ENDPOINT = "ProductionVariantInstanceType"
+
+# What computes in an instance.
+CPU, GPU, ARM, NEURON, GAUDI = "cpu", "gpu", "arm", "neuron", "gaudi"
+_ACCELERATED = {"g": GPU, "p": GPU, "inf": NEURON, "trn": NEURON, "dl": GAUDI}
 
 _PURPOSE = {TRAINING: "training jobs", ENDPOINT: "endpoints"}
 
@@ -29,8 +34,25 @@ def is_burstable(instance_type: str) -> bool:
 
     Source: SageMaker developer guide, "Automatic scaling of models": not supported for burstable instances.
     """
-    family = instance_type.removeprefix("ml.").split(".")[0]
-    return len(family) > 1 and family[0] == "t" and family[1].isdigit()
+    return bool(re.match(r"t\d", family(instance_type)))
+
+
+def family(instance_type: str) -> str:
+    """`g4dn` of `ml.g4dn.xlarge`."""
+    return instance_type.removeprefix("ml.").split(".")[0]
+
+
+def processor(instance_type: str) -> str:
+    """What computes in an instance of this type: `CPU` (x86), `GPU` (NVIDIA's, beside x86), `ARM`, `NEURON`, `GAUDI`.
+
+    Source: EC2 user guide, "Amazon EC2 instance type naming conventions": the letters before the generation say what
+    the family is for, a g after it stands for Graviton; in a GB200 NVIDIA's processors are ARM's as well.
+    """
+    parts = re.match(r"([a-z]+)\d+([a-z]*)(-gb)?", family(instance_type))
+    if parts is None:
+        return CPU
+    kind, options, grace = parts.groups()
+    return ARM if "g" in options or grace else _ACCELERATED.get(kind, CPU)
 
 
 def check(field: str, instance_type: str, kind: str) -> str:

@@ -52,8 +52,6 @@ def environment(daemon, tmp_path_factory) -> Environment:
         training_role_arn=role,
         endpoint_role_arn=role,
         lambda_role_arn=role,
-        training_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312",
-        inference_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312",
     )
 
 

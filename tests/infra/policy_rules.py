@@ -41,7 +41,8 @@ class Statement:
 
 ACCOUNT = {
     "AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "111122223333", "ProjectName": "musher",
-    "ImageAccount": "763104351884", "Bucket.Arn": "arn:aws:s3:::pictures", "Ec2SecurityGroup.GroupId": "sg-0a1b",
+    "ImageAccount": "763104351884", "ImageRepository": "my/pytorch",
+    "Bucket.Arn": "arn:aws:s3:::pictures", "Ec2SecurityGroup.GroupId": "sg-0a1b",
     "DatasetBucket": "other-pictures", "SubnetId": "subnet-0a1b",
 }  # fmt: skip
 
@@ -55,6 +56,7 @@ def filled_in(value: Any) -> Any:
     if value == {"Fn::GetAtt": ["Bucket", "Arn"]}:
         return ACCOUNT["Bucket.Arn"]
     text = value.get("Fn::Sub", "")
+    text = text[0] if isinstance(text, list) else text
     if text.startswith(("arn:", "${Bucket.Arn}")):
         return re.sub(r"\$\{([^}]+)\}", lambda found: ACCOUNT[found[1]], text)
     return {key: filled_in(each) for key, each in value.items()}
@@ -72,6 +74,8 @@ def arns(value: Any) -> list[str]:
         ((kind, inner),) = value.items()
         if kind == "Fn::If":
             return arns(inner[1:])
+        if kind == "Fn::Sub" and isinstance(inner, list):
+            inner = inner[0]
         return [f"${{{'.'.join(inner)}}}" if kind == "Fn::GetAtt" else str(inner)]
     return [value]
 

@@ -28,7 +28,7 @@ def test_the_variable_is_what_the_dags_read(deploy):
     env = Environment.from_params({**values, "kind": "local"})
     assert (env.project, env.bucket, env.region) == ("first", f"first-{ACCOUNT}", "us-east-1")
     assert env.training_role_arn == f"arn:aws:iam::{ACCOUNT}:role/first-training"
-    assert env.training_image == "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312"
+    assert (env.training_image, env.inference_image) == ("", "")
     assert (env.ssh_port, env.ec2_subnet, env.ec2_user) == (2222, "subnet-0a1b2c", "ubuntu")
     assert "airflow_role_arn" not in values
 
@@ -201,9 +201,39 @@ def test_updates_that_the_local_aws_does_not_make(aws, deploy):
 
 
 def test_a_parameter_inside_a_text_does_not_update_the_local_aws(aws, deploy):
-    """On AWS the policy names the new registry."""
-    deploy("insidetext")
-    values = deploy("insidetext", ImageAccount="111122223333")
-    assert values["training_image"].startswith("111122223333.dkr.ecr.")
-    (pulling,) = [each for each in policies(aws, "insidetext-training") if each["Sid"] == "PullImage"]
-    assert pulling["Resource"] == "arn:aws:ecr:us-east-1:763104351884:repository/pytorch-training"
+    """On AWS the policy names the new bucket."""
+    deploy("insidetext", DatasetBucket="our-pictures")
+    deploy("insidetext", DatasetBucket="their-pictures")
+    (listing,) = [each for each in policies(aws, "insidetext-airflow") if each["Sid"] == "ListPictures"]
+    assert listing["Resource"] == "arn:aws:s3:::our-pictures"
+
+
+MINE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/pytorch:1.0"
+
+
+@pytest.mark.parametrize(
+    ("project", "given", "use", "repository"),
+    [
+        ("pullsone", {}, "training", "763104351884:repository/pytorch"),
+        ("pullsone", {}, "endpoint", "763104351884:repository/pytorch-inference"),
+        (
+            "pullstwo",
+            {"TrainingImage": MINE, "InferenceImage": MINE},
+            "training",
+            "111122223333:repository/team/pytorch",
+        ),
+        (
+            "pullstwo",
+            {"TrainingImage": MINE, "InferenceImage": MINE},
+            "endpoint",
+            "111122223333:repository/team/pytorch",
+        ),
+    ],
+)
+def test_who_may_pull_what(aws, deploy, project, given, use, repository):
+    values = deploy(project, **given)
+    (pulling,) = [each for each in policies(aws, f"{project}-{use}") if each["Sid"] == "PullImage"]
+    assert pulling["Resource"] == f"arn:aws:ecr:us-east-1:{repository}"
+    assert values.get("training_image") == given.get("TrainingImage")
+    assert values.get("inference_image") == given.get("InferenceImage")
+    Environment.from_params(values)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from musher import images
 from musher.config import Environment
 from musher.names import Run
 from musher.operators.ec2_training import STEP
@@ -182,3 +183,10 @@ def test_a_training_instance_writes_where_nothing_is_that_is_served():
     for step in ("train-one", "train-several", "tune", "evaluate-in-service"):
         other = f"jobs/{run.name('musher', step)}/output/model.tar.gz"
         assert not [each for each in patterns if fnmatch(other, each)], other
+
+
+def test_roles_may_pull_the_images_that_are_used():
+    assert {region: each["Account"] for region, each in TEMPLATE["Mappings"]["AwsImages"].items()} == images.accounts()
+    for policy, purpose in (("TrainingPolicy", images.TRAINING), ("EndpointPolicy", images.INFERENCE)):
+        _, _, aws = statement(TEMPLATE, policy, "PullImage")["Resource"]["Fn::If"]
+        assert aws["Fn::Sub"][0].endswith(f":repository/{images.used(purpose).repository}")

@@ -24,8 +24,6 @@ def env() -> Environment:
         training_role_arn="arn:aws:iam::111122223333:role/musher-training",
         endpoint_role_arn="arn:aws:iam::111122223333:role/musher-endpoint",
         lambda_role_arn="arn:aws:iam::111122223333:role/musher-lambda",
-        training_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312",
-        inference_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312",
     )
 
 

@@ -12,8 +12,6 @@ GOOD_ENVIRONMENT = {
     "training_role_arn": "arn:aws:iam::111122223333:role/a",
     "endpoint_role_arn": "arn:aws:iam::111122223333:role/b",
     "lambda_role_arn": "arn:aws:iam::111122223333:role/service/c",
-    "training_image": "1.dkr.ecr.eu-central-1.amazonaws.com/pytorch-training:2.13.0",
-    "inference_image": "1.dkr.ecr.eu-central-1.amazonaws.com/pytorch-inference:2.6.0",
 }
 
 

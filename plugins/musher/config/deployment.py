@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from musher import instances
+from musher import images, instances
 from musher.config.fields import Configuration, Share, option
 
 
@@ -181,6 +181,7 @@ class DeploymentConfig(Configuration):
             )
         if self.instance_type != type(self).model_fields["instance_type"].default:
             instances.check("instance_type", self.instance_type, instances.ENDPOINT)
+            images.device("instance_type", self.instance_type, images.INFERENCE)
         return self
 
     @property

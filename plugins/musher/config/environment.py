@@ -7,13 +7,14 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from musher import names
+from musher import images, names
 from musher.config.fields import Configuration
 from musher.errors import ConfigError
 
 _ROLE = r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$"
 _ROLE_EXAMPLE = "arn:aws:iam::111122223333:role/musher-training"
-_IMAGE = r"^\S+/\S+:\S+$"
+_IMAGE = r"^(\S+/\S+:\S+)?$"
+_IMAGE_EXAMPLE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/my-pytorch:1"
 
 
 class Environment(Configuration):
@@ -33,14 +34,16 @@ class Environment(Configuration):
     endpoint_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the endpoint.")
     lambda_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the function.")
     training_image: str = Field(
+        "",
         pattern=_IMAGE,
-        examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py312"],
-        description="AWS's PyTorch training image, written out (the SDK's list of versions ends earlier).",
+        examples=[_IMAGE_EXAMPLE],
+        description="An image of your own for jobs; empty: AWS's PyTorch image for the region and the instance type.",
     )
     inference_image: str = Field(
+        "",
         pattern=_IMAGE,
-        examples=["763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"],
-        description="AWS's PyTorch inference image, written out.",
+        examples=[_IMAGE_EXAMPLE],
+        description="An image of your own for the endpoint; empty: AWS's, as above.",
     )
     kind: Literal["aws", "local"] = Field("aws", description="AWS itself, or the local AWS; the report says which.")
     project: str = Field("musher", description="The prefix of every name, and the value of the `project` tag.")
@@ -84,6 +87,8 @@ class Environment(Configuration):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         names.check_project(self.project)
+        if not (self.training_image and self.inference_image):
+            images.account(self.region)
         if not self.model_package_group:
             object.__setattr__(self, "model_package_group", names.model_package_group(self.project))
         return self
@@ -103,6 +108,11 @@ class Environment(Configuration):
                 f"{', '.join(name for name, field in cls.model_fields.items() if field.is_required())}."
             )
         return cls.from_params(values)
+
+    def image_for_training(self, instance_type: str) -> str:
+        """What jobs on this instance type run in. Raises ConfigError for a type that AWS's image does not run on."""
+        device = images.device("training_instance_type", instance_type, images.TRAINING)
+        return self.training_image or images.image(images.TRAINING, device, self.region)
 
     def uri(self, *parts: str) -> str:
         """`s3://<bucket>/<parts joined by />`; end with an empty part for a folder."""

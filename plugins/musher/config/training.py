@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from musher import instances
+from musher import images, instances
 from musher.config.fields import Configuration, Share, option
 
 
@@ -224,6 +224,7 @@ class TrainingConfig(Configuration):
             )
         if self.training_instance_type != type(self).model_fields["training_instance_type"].default:
             instances.check("training_instance_type", self.training_instance_type, instances.TRAINING)
+            images.device("training_instance_type", self.training_instance_type, images.TRAINING)
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
-from musher import names, request_parameters, staging
+from musher import images, names, request_parameters, staging
 from musher.config import DeploymentConfig
 from musher.errors import ConfigError
 from musher.hooks import registry
@@ -32,7 +33,8 @@ MOST_SMOKE_TESTED = 10
 class ChooseModelOperator(MusherOperator):
     """Which model to deploy: the one named, else the one just registered, else the newest approved one.
 
-    Returns `{package_arn, run_key, model_data, dataset_uri}`; `run_key` is the run record that deployment adds to.
+    Returns `{package_arn, specification, run_key, model_data, dataset_uri}`; `run_key` is the run record that
+    deployment adds to, `specification` the package's inference specification for this run's instance type.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -60,9 +62,15 @@ class ChooseModelOperator(MusherOperator):
                 f"model_package_arn is {package['ModelPackageArn']!r}, which is {package['ModelApprovalStatus']} "
                 f"({why}): only approved models are deployed."
             )
+        device = images.device("instance_type", config.instance_type, images.INFERENCE)
+        specification, image = request_parameters.inference_specification(package, device)
+        self.log.info("The endpoint's instances, %s, run %s", config.instance_type, image)
+        if warning := images.support(image, dt.datetime.now(dt.UTC).date()):
+            self.log.warning("%s", warning)
         known = package.get("CustomerMetadataProperties") or {}
         return {
             "package_arn": package["ModelPackageArn"],
+            "specification": specification,
             "run_key": known.get("run_key") or run_of(context).key,
             "model_data": package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
             "dataset_uri": known.get("dataset_uri"),
@@ -97,7 +105,14 @@ class DeployEndpointOperator(MusherOperator):
         endpoint = names.endpoint(env.project)
         config_name = self._config_name(context)
         self._create_once(
-            "model", request_parameters.model(env, name=config_name, run=run, package_arn=self.model["package_arn"])
+            "model",
+            request_parameters.model(
+                env,
+                name=config_name,
+                run=run,
+                package_arn=self.model["package_arn"],
+                specification=self.model["specification"],
+            ),
         )
         self._create_once(
             "endpoint_config",

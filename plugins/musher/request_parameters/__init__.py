@@ -15,7 +15,12 @@ from musher.request_parameters.function import (
     update_function_code,
     update_function_configuration,
 )
-from musher.request_parameters.registry import model_approval, model_package, model_package_group
+from musher.request_parameters.registry import (
+    inference_specification,
+    model_approval,
+    model_package,
+    model_package_group,
+)
 from musher.request_parameters.scaling import scalable_target, scaling_policy
 from musher.request_parameters.serving import create_endpoint, endpoint_config, model, update_endpoint
 from musher.request_parameters.training import METRIC_DEFINITIONS, OBJECTIVE, Inputs, hyperparameters, training
@@ -31,6 +36,7 @@ __all__ = [
     "endpoint_config",
     "evaluation_job",
     "hyperparameters",
+    "inference_specification",
     "model",
     "model_approval",
     "model_package",

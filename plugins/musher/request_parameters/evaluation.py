@@ -21,7 +21,7 @@ def evaluation_job(
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
-            "TrainingImage": env.training_image,
+            "TrainingImage": env.image_for_training(config.training_instance_type),
             "TrainingInputMode": "File",
             "MetricDefinitions": [metric for metric in METRIC_DEFINITIONS if metric["Name"].startswith("test:")],
         },

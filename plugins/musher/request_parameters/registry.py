@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from musher import images, instances
 from musher.config import Environment
 from musher.names import Run, label
 from musher.request_parameters import common
@@ -16,10 +17,12 @@ CONTENT_TYPES = [*(f"image/{kind}" for kind in ("jpeg", "png", "gif", "bmp", "ti
 RESPONSE_TYPES = ["application/json"]
 
 
-def container(env: Environment, model_data: str) -> dict[str, Any]:
-    """The inference container of a model archive that carries its own `code/inference.py`."""
+def container(env: Environment, model_data: str, device: str) -> dict[str, Any]:
+    """The inference container of a model archive that carries its own `code/inference.py`, for instances with CPUs
+    or with GPUs.
+    """
     return {
-        "Image": env.inference_image,
+        "Image": env.inference_image or images.image(images.INFERENCE, device, env.region),
         "ModelDataUrl": model_data,
         "Environment": {
             "SAGEMAKER_PROGRAM": "inference.py",
@@ -54,7 +57,8 @@ def model_package(
     Parameters: `model_data` the model archive (an s3:// URI); `reason` one sentence of the quality gate; `properties`
     what a later run needs to know of it (dataset version, accuracy, test set, training job...), as `names.label` leaves
     them; `evaluation` the s3:// URI of evaluation.json. The token makes a retry of the same run
-    register nothing twice.
+    register nothing twice. Which instances a deployment takes is not known yet, so AWS's image for GPUs is registered
+    beside the one for CPUs.
     Source: SageMaker API reference, CreateModelPackage.
     """
     known = {"dag": run.dag_id, "run": run.run_id, "run_key": run.key, "reason": reason, **properties}
@@ -64,14 +68,13 @@ def model_package(
         "ModelApprovalStatus": _status(accepted),
         "Domain": "COMPUTER_VISION",
         "Task": "IMAGE_CLASSIFICATION",
-        "InferenceSpecification": {
-            "Containers": [container(env, model_data)],
-            "SupportedContentTypes": CONTENT_TYPES,
-            "SupportedResponseMIMETypes": RESPONSE_TYPES,
-        },
+        "InferenceSpecification": _specification(container(env, model_data, instances.CPU)),
         "CustomerMetadataProperties": {name: label(value) for name, value in known.items()},
         "ClientToken": hashlib.sha256(f"{run.key} {model_data}".encode()).hexdigest()[:32],
     }
+    if not env.inference_image:
+        specification = _specification(container(env, model_data, instances.GPU))
+        request["AdditionalInferenceSpecifications"] = [{"Name": instances.GPU, **specification}]
     if evaluation:
         statistics = {"ContentType": "application/json", "S3Uri": evaluation}
         request["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
@@ -87,6 +90,26 @@ def model_approval(package_arn: str, *, accepted: bool, reason: str) -> dict[str
         "ModelPackageArn": package_arn,
         "ModelApprovalStatus": _status(accepted),
         "ApprovalDescription": reason[:_LONGEST_DESCRIPTION],
+    }
+
+
+def inference_specification(package: Mapping[str, Any], device: str) -> tuple[str, str]:
+    """Which of a package's inference specifications instances with this device take, and the image that it names.
+
+    Parameters: `package` as DescribeModelPackage describes it. The first one has no name (`""`); it is also the answer
+    for GPUs where no other one was registered: an image of one's own.
+    """
+    for each in package.get("AdditionalInferenceSpecifications") or ():
+        if each["Name"] == device:
+            return device, each["Containers"][0]["Image"]
+    return "", package["InferenceSpecification"]["Containers"][0]["Image"]
+
+
+def _specification(inside: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Containers": [inside],
+        "SupportedContentTypes": CONTENT_TYPES,
+        "SupportedResponseMIMETypes": RESPONSE_TYPES,
     }
 
 

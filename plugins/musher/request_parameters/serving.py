@@ -9,11 +9,15 @@ from musher.names import VARIANT, Run
 from musher.request_parameters import common
 
 
-def model(env: Environment, *, name: str, run: Run, package_arn: str) -> dict[str, Any]:
-    """CreateModel request for a registered model package, which knows its image and its archive."""
+def model(env: Environment, *, name: str, run: Run, package_arn: str, specification: str = "") -> dict[str, Any]:
+    """CreateModel request for a registered model package, which knows its images and its archive.
+
+    Parameters: `specification` as `requests.inference_specification` returns it.
+    """
+    chosen = {"InferenceSpecificationName": specification} if specification else {}
     return {
         "ModelName": name,
-        "PrimaryContainer": {"ModelPackageName": package_arn},
+        "PrimaryContainer": {"ModelPackageName": package_arn, **chosen},
         "ExecutionRoleArn": env.endpoint_role_arn,
         "EnableNetworkIsolation": True,
         "Tags": common.tags(env, run),

@@ -78,7 +78,7 @@ def job_definition(config: TrainingConfig, env: Environment, inputs: Inputs, *, 
     """
     definition = {
         "AlgorithmSpecification": {
-            "TrainingImage": env.training_image,
+            "TrainingImage": env.image_for_training(config.training_instance_type),
             "TrainingInputMode": "File",
             "MetricDefinitions": METRIC_DEFINITIONS,
         },

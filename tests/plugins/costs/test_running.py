@@ -220,7 +220,7 @@ def report(daemon, role, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     environment = Environment(
         bucket=BUCKET, region="us-east-1", training_role_arn=role, endpoint_role_arn=role, lambda_role_arn=role,
-        training_image="a/pytorch-training:1", inference_image="a/pytorch-inference:1", kind="local", poll_seconds=0.1,
+        kind="local", poll_seconds=0.1,
     )  # fmt: skip
 
     def run(days=0, **params):
