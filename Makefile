@@ -19,7 +19,7 @@ OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requi
 export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test test-airflow test-compose up down status lint docs package deploy destroy bench prices lock clean
+.PHONY: help environments demo test test-airflow test-compose up down status lint docs package deploy destroy bench images prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,10 @@ test-compose: environments ## bring docker-compose.yaml up in Docker, or in a pr
 
 bench: environments ## print the measured comparisons
 	@.venv/bin/python tools/run_benchmarks.py
+
+images: ## fail when AWS's support of an image that is used here has ended or ends within 60 days, and nobody says why it is used
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m pytest -q -p no:cacheprovider tests/plugins/test_images.py -W "error:new"
 
 prices: ## refresh the price table from AWS's own prices; needs AWS credentials
 	@$(PYTHON) tools/environments.py airflow

@@ -46,6 +46,7 @@ SAID = {
         "tag": "Requested image {image} not found.",
     },
 }
+WORDS = {"training": "a training image", "inference": "an inference image"}
 OPERATIONS = {"training": "CreateTrainingJob", "inference": "CreateModel"}
 
 
@@ -72,7 +73,7 @@ def refusal(image: str, purpose: str, *, account: str, region: str, role: str = 
     if repository and parts["account"] != account and repository["purpose"] == purpose:
         return None
     return (
-        f"The local AWS has no stand-in for the image {image!r} as a {purpose} image. It has stand-ins for AWS's "
+        f"The local AWS has no stand-in for the image {image!r} as {WORDS[purpose]}. It has stand-ins for AWS's "
         f"PyTorch images for {purpose}, in {' and '.join(_repositories(purpose))}."
     )
 

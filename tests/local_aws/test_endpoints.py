@@ -62,17 +62,16 @@ def test_an_endpoint_comes_into_service_answers_and_goes(serving):
 
 
 @pytest.mark.parametrize(
-    ("body", "image", "reason"),
+    ("body", "reason"),
     [
-        (archive("def model_fn(model_dir):\n    raise RuntimeError('no weights here')\n"), None, "no weights here"),
-        (archive("import os\nos._exit(3)\n"), None, "exit status 3"),
-        (b"this is no archive", None, "cannot be unpacked"),
-        (archive(extra=tarfile.TarInfo("../../outside")), None, "cannot be unpacked"),
-        (archive(), "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1", "no stand-in for the image"),
+        (archive("def model_fn(model_dir):\n    raise RuntimeError('no weights here')\n"), "no weights here"),
+        (archive("import os\nos._exit(3)\n"), "exit status 3"),
+        (b"this is no archive", "cannot be unpacked"),
+        (archive(extra=tarfile.TarInfo("../../outside")), "cannot be unpacked"),
     ],
 )
-def test_what_cannot_serve_fails_with_a_reason(serving, body, image, reason):
-    name = serving.create(serving.config(serving.model(body, **({"image": image} if image else {}))))
+def test_what_cannot_serve_fails_with_a_reason(serving, body, reason):
+    name = serving.create(serving.config(serving.model(body)))
     described = serving.wait(name)
     assert described["EndpointStatus"] == "Failed"
     assert reason in described["FailureReason"]

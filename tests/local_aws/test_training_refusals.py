@@ -8,7 +8,6 @@ from botocore.exceptions import ClientError
 from tests.local_aws.training_scripts import Jobs
 
 OTHER_ROLE = "arn:aws:iam::123456789012:role/nobody"
-BERT = "763104351884.dkr.ecr.us-east-1.amazonaws.com/huggingface-pytorch-training:2.1"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,6 @@ REFUSED = {
     ),
     "channel twice": (put("InputDataConfig.0.ChannelName", "code"), "'code' is there twice"),
     "unknown role": (put("RoleArn", OTHER_ROLE), f"Could not assume role {OTHER_ROLE}"),
-    "image without a stand-in": (put("AlgorithmSpecification.TrainingImage", BERT), "no stand-in for the image"),
     "pipe mode": (put("AlgorithmSpecification.TrainingInputMode", "Pipe"), "input mode File, not Pipe"),
     "unknown instance type": (put("ResourceConfig.InstanceType", "ml.huge.large"), "ml.huge.large.*enum value set"),
     "no instances": (put("ResourceConfig.InstanceCount", 0), "InstanceCount"),

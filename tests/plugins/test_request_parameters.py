@@ -216,16 +216,61 @@ def test_registration_is_what_sagemaker_accepts(env, run, aws_problems, accepted
 def test_serving_is_what_sagemaker_accepts(env, run, aws_problems):
     model = request_parameters.model(env, name="a-model", run=run, package_arn=PACKAGE)
     config = request_parameters.endpoint_config(DEPLOYMENT, env, name="a-config", run=run, model_name="a-model")
+    on_gpus = request_parameters.model(env, name="a-model", run=run, package_arn=PACKAGE, specification="gpu")
     create = request_parameters.create_endpoint(env, name="an-endpoint", config_name="a-config", run=run)
     update = request_parameters.update_endpoint(name="an-endpoint", config_name="a-config")
 
     assert aws_problems("sagemaker", "CreateModel", model) == []
+    assert aws_problems("sagemaker", "CreateModel", on_gpus) == []
+    assert on_gpus["PrimaryContainer"] == {"ModelPackageName": PACKAGE, "InferenceSpecificationName": "gpu"}
+    assert model["PrimaryContainer"] == {"ModelPackageName": PACKAGE}
     assert aws_problems("sagemaker", "CreateEndpointConfig", config) == []
     assert aws_problems("sagemaker", "CreateEndpoint", create) == []
     assert aws_problems("sagemaker", "UpdateEndpoint", update) == []
     for request in (model, config, create):
         assert as_dict(request["Tags"]) == TAGS
     assert config["ProductionVariants"][0]["InitialInstanceCount"] == 1
+
+
+def container_of(specification):
+    return specification["Containers"][0]
+
+
+def test_a_model_is_registered_with_an_image_for_cpus_and_one_for_gpus(env, run):
+    package = request_parameters.model_package(
+        env, run, model_data="s3://b/m.tar.gz", accepted=True, reason="Good.", properties={}
+    )
+    additional = {each["Name"]: container_of(each) for each in package["AdditionalInferenceSpecifications"]}
+
+    registry = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference"
+    assert container_of(package["InferenceSpecification"])["Image"] == f"{registry}:2.6.0-cpu-py312"
+    assert additional["gpu"]["Image"] == f"{registry}:2.6.0-gpu-py312"
+    assert additional["gpu"]["ModelDataUrl"] == "s3://b/m.tar.gz"
+    assert request_parameters.inference_specification(package, "cpu") == ("", f"{registry}:2.6.0-cpu-py312")
+    assert request_parameters.inference_specification(package, "gpu") == ("gpu", f"{registry}:2.6.0-gpu-py312")
+
+
+def test_an_image_of_ones_own_is_the_only_one_that_a_model_is_registered_with(env, run):
+    mine = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
+    own = env.model_copy(update={"inference_image": mine})
+    package = request_parameters.model_package(
+        own, run, model_data="s3://b/m.tar.gz", accepted=True, reason="Good.", properties={}
+    )
+
+    assert "AdditionalInferenceSpecifications" not in package
+    for device in ("cpu", "gpu"):
+        assert request_parameters.inference_specification(package, device) == ("", mine)
+
+
+def test_a_job_runs_in_the_image_for_its_instance_type(env, run):
+    config = TrainingConfig(training_instance_type="ml.g5.xlarge")
+    training = request_parameters.training(config, env, {}, instances=1, name="a", run=run, inputs=INPUTS)
+    tuning = request_parameters.tuning(config, env, {}, name="a", run=run, inputs=INPUTS)
+    evaluation = request_parameters.evaluation_job(config, env, name="a", run=run, inputs=INPUTS, model_data="s3://b/m")
+
+    for definition in (training, tuning["TrainingJobDefinition"], evaluation):
+        image = definition["AlgorithmSpecification"]["TrainingImage"]
+        assert image == "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cu133-amzn2023-sagemaker"
 
 
 def test_scaling_is_what_application_auto_scaling_accepts(aws_problems):

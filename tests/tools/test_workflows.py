@@ -30,7 +30,7 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def test_the_workflows_are_these():
-    assert NAMES == ["airflow", "ci", "deploy"]
+    assert NAMES == ["airflow", "ci", "deploy", "images"]
 
 
 @pytest.mark.parametrize("name", NAMES)
