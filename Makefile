@@ -8,8 +8,9 @@ AIRFLOW_PORT ?= 8080
 AWS_MINUTE ?= 2s
 # Which of MWAA's Airflows `make package` packs for; the newest without it.
 AIRFLOW ?=
-# Which of infra/environments/ `make deploy` and `make destroy` are for; DRY_RUN=1 prints the calls and makes none that
-# writes; CONFIRM=<bucket> lets destroy delete what is in it without asking.
+# Which of infra/environments/ `make deploy` and `make destroy` are for; DRY_RUN=1 only looks and says what would be
+# done; DRY_RUN=changeset has CloudFormation make change sets as well, shows them and removes them. CONFIRM=<bucket> lets
+# destroy delete what is in it without asking.
 ENV ?=
 DRY_RUN ?=
 CONFIRM ?=
@@ -57,13 +58,13 @@ package: ## pack what is committed as Amazon MWAA takes it, into build/mwaa; AIR
 	@$(PYTHON) tools/environments.py airflow$(OLDER)
 	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.package
 
-deploy: ## bring the project into an account, with Airflow on MWAA: ENV=<name in infra/environments/>, DRY_RUN=1 to only look
+deploy: ## bring the project into an account, with Airflow on MWAA: ENV=<name in infra/environments/>, DRY_RUN=1 to only look, DRY_RUN=changeset to have CloudFormation say what it would change
 	@$(PYTHON) tools/environments.py airflow$(OLDER)
-	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.deployment deploy "$(ENV)" $(if $(DRY_RUN),--dry-run)
+	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.deployment deploy "$(ENV)" --dry-run "$(DRY_RUN)"
 
 destroy: ## take it out again: ENV=<name>, DRY_RUN=1; the bucket's contents only after CONFIRM=<bucket>, or when its name is typed
 	@$(PYTHON) tools/environments.py airflow
-	@.venv/bin/python -m tools.deployment destroy "$(ENV)" $(if $(DRY_RUN),--dry-run) --confirm "$(CONFIRM)"
+	@.venv/bin/python -m tools.deployment destroy "$(ENV)" --dry-run "$(DRY_RUN)" --confirm "$(CONFIRM)"
 
 test-airflow: environments ## parse the DAGs and the package, and test the operators, on MWAA's older line: AIRFLOW=3.2.1
 	@$(PYTHON) tools/environments.py airflow-$(or $(AIRFLOW),3.2.1)

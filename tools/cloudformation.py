@@ -56,19 +56,36 @@ class Stack:
         The same template and parameters again change nothing. A creation that fails is undone by CloudFormation, an
         update is rolled back. Raises InfrastructureError.
         """
+        verb, _ = self.plan(body, parameters)
+        if verb:
+            self._change(verb, body, parameters, project)
+        return bool(verb)
+
+    def plan(self, body: str, parameters: Mapping[str, str]) -> tuple[str, list[str]]:
+        """What `deploy` would do: `create`, `update` with what differs, or nothing (`""`).
+
+        Raises InfrastructureError when it would refuse.
+        """
         now = self.described()
         if now is None:
-            self._change("create", body, parameters, project)
-        elif now["StackStatus"] not in SETTLED:
+            return "create", []
+        if now["StackStatus"] not in SETTLED:
             raise InfrastructureError(
                 f"The stack {self.name} is {now['StackStatus']}: somebody else is changing it, or an earlier attempt "
                 "broke off; wait for the end of it, or delete the stack."
             )
-        elif self._is_as_asked_for(now, body, parameters):
-            return False
-        else:
-            self._change("update", body, parameters, project)
-        return True
+        differs = self._differences(now, body, parameters)
+        return ("update" if differs else ""), differs
+
+    def request(self, body: str, parameters: Mapping[str, str], project: str) -> dict[str, Any]:
+        """What CloudFormation is told when the stack is to be changed."""
+        return {
+            "StackName": self.name,
+            "TemplateBody": body,
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            "Capabilities": ["CAPABILITY_NAMED_IAM"],
+            "Tags": [{"Key": "project", "Value": project}],
+        }
 
     def delete(self) -> bool:
         """Delete the stack; whether there was one. Raises InfrastructureError."""
@@ -123,21 +140,20 @@ class Stack:
                 return None
             raise InfrastructureError(f"The stack {self.name} cannot be looked at: {said(error)}") from None
 
-    def _is_as_asked_for(self, now: Mapping[str, Any], body: str, given: Mapping[str, str]) -> bool:
+    def _differences(self, now: Mapping[str, Any], body: str, given: Mapping[str, str]) -> list[str]:
+        """How the stack is not as asked for, in words."""
         there = {each["ParameterKey"]: _plain(each["ParameterValue"]) for each in now.get("Parameters", ())}
-        if there != given:
-            return False
-        return self.client.get_template(StackName=now["StackId"], TemplateStage="Original")["TemplateBody"] == body
+        found = [
+            f"{name} is {there.get(name, '')!r}, to be {given.get(name, '')!r}"
+            for name in sorted(there.keys() | given.keys())
+            if there.get(name) != given.get(name)
+        ]
+        template = self.client.get_template(StackName=now["StackId"], TemplateStage="Original")["TemplateBody"]
+        return found if template == body else ["another template", *found]
 
     def _change(self, verb: str, body: str, given: Mapping[str, str], project: str) -> None:
         """Create or update the stack, and wait for the end of it."""
-        request: dict[str, Any] = {
-            "StackName": self.name,
-            "TemplateBody": body,
-            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-            "Capabilities": ["CAPABILITY_NAMED_IAM"],
-            "Tags": [{"Key": "project", "Value": project}],
-        }
+        request = self.request(body, given, project)
         try:
             if verb == "create":
                 stack = self.client.create_stack(**request, OnFailure="DELETE")["StackId"]

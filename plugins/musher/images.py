@@ -129,9 +129,7 @@ def support(image: str, today: dt.date) -> str:
     )
     if found is None or found.end_of_support - today > dt.timedelta(days=NOTICE_DAYS):
         return ""
-    ended = found.end_of_support < today
-    return (
-        f"AWS's support of the image {name} {'ended' if ended else 'ends'} on {found.end_of_support}"
-        f"{': it is not patched any more' if ended else ''}"
-        f"{f'; {found.used_nevertheless}' if found.used_nevertheless else '.'}"
-    )
+    if today <= found.end_of_support:
+        return f"AWS's support of the image {name} ends on {found.end_of_support}."
+    why = f"; {found.used_nevertheless}" if found.used_nevertheless else "."
+    return f"AWS's support of the image {name} ended on {found.end_of_support}: it is not patched any more{why}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import boto3
@@ -12,7 +12,6 @@ from botocore.awsrequest import AWSResponse
 from tests.local_aws.conftest import Daemon
 from tools.deployment.account import READS, Account
 from tools.deployment.environment import PACKAGE
-from tools.deployment.rehearsal import Rehearsal
 from tools.deployment.settings import Settings, settings_of
 
 ACCOUNT = "123456789012"
@@ -35,42 +34,46 @@ def settings(daemon: Daemon, project: str, **more: Any) -> Settings:
 
 
 class Session:
-    """An account as a deployment sees it, the lines that it said, and the calls that AWS got."""
+    """An account as a deployment sees it, the lines that it said, and the calls that AWS got.
 
-    def __init__(self, daemon: Daemon, rehearsal: Rehearsal | None = None) -> None:
+    `steps` has the keys of objects and the names of stacks, in the order in which they were written.
+    """
+
+    def __init__(self, daemon: Daemon, writes: Collection[str] | None = None) -> None:
         self.said: list[str] = []
         self.calls: list[tuple[str, str]] = []
+        self.steps: list[str] = []
         keys = {"aws_access_key_id": "AKIATESTTESTTESTTEST", "aws_secret_access_key": "test"}
-        self.account = Account("us-east-1", self.said.append, rehearsal, endpoint_url=daemon.url, **keys)
+        self.account = Account("us-east-1", self.said.append, writes, endpoint_url=daemon.url, **keys)
 
     @property
     def writes(self) -> list[str]:
         """The calls that were sent and do not only read, as `s3 PutObject`."""
         return [f"{service} {name}" for service, name in self.calls if not name.startswith(READS)]
 
-    @property
-    def rehearsed(self) -> list[str]:
-        """The writes that a dry run says it would make."""
-        lines = [line.split() for line in self.said if line.startswith("  would call")]
-        return [f"{words[2]} {words[3]}" for words in lines]
-
 
 @contextlib.contextmanager
-def session(daemon: Daemon, rehearsal: Rehearsal | None = None) -> Iterator[Session]:
+def session(daemon: Daemon, writes: Collection[str] | None = None) -> Iterator[Session]:
     """A session that records what is about to be sent, whichever client sends it: at botocore's last event before."""
-    made = Session(daemon, rehearsal)
+    made = Session(daemon, writes)
 
     def record(event_name: str, **_: Any) -> None:
         _, service, operation = event_name.split(".")
         made.calls.append((service.replace("secrets-manager", "secretsmanager"), operation))
 
+    def step(params: dict[str, Any], event_name: str, **_: Any) -> None:
+        if event_name.split(".")[-1] in ("PutObject", "CreateStack", "UpdateStack"):
+            made.steps.append(params.get("Key") or params["StackName"])
+
     boto3.setup_default_session()
     events = boto3.DEFAULT_SESSION.events
     events.register("before-send", record)
+    events.register("provide-client-params", step)
     try:
         yield made
     finally:
         events.unregister("before-send", record)
+        events.unregister("provide-client-params", step)
         boto3.DEFAULT_SESSION = None
 
 
@@ -78,11 +81,11 @@ class Mwaa:
     """What the local AWS lacks, put into a session's clients: the environment of a stack, as that stack asks for it.
 
     `statuses` are answered one after the other, and the last one for good. `puts` has how many objects had been
-    uploaded each time that somebody asked.
+    uploaded each time that somebody asked; `more` are further fields of the environment, or other values.
     """
 
-    def __init__(self, daemon: Daemon, here: Session, project: str, statuses: list[str]) -> None:
-        self.daemon, self.here, self.project, self.statuses = daemon, here, project, statuses
+    def __init__(self, daemon: Daemon, here: Session, project: str, statuses: list[str], **more: Any) -> None:
+        self.daemon, self.here, self.project, self.statuses, self.more = daemon, here, project, statuses, more
         self.puts: list[int] = []
         events = boto3.DEFAULT_SESSION.events
         events.register_first("before-call.mwaa.GetEnvironment", self._environment)
@@ -95,7 +98,7 @@ class Mwaa:
         given = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
         package = {field: given[parameter] for field, parameter in PACKAGE.items()}
         environment = {"Name": self.project, "Status": status, "WebserverUrl": "ui.example.org", **package}
-        return AWSResponse("", 200, {}, None), {"Environment": environment}
+        return AWSResponse("", 200, {}, None), {"Environment": {**environment, **self.more}}
 
     def _resources(self, parsed: dict[str, Any], **_: Any) -> None:
         listed = parsed["StackResourceSummaries"]

@@ -24,7 +24,6 @@ from tools.deployment import __main__ as command
 from tools.deployment import upload
 from tools.deployment.deploy import Deployment
 from tools.deployment.destroy import Removal
-from tools.deployment.rehearsal import Rehearsal
 from tools.deployment.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,16 +32,12 @@ NO_MWAA = "This AWS has no Amazon MWAA: everything else is deployed, and there i
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and a package needs it")
 
 
-def deploy(daemon: Any, asked: Any, root: Path, rehearsal: Rehearsal | None = None) -> Any:
+def deploy(daemon: Any, asked: Any, root: Path) -> Any:
     """Deploy as far as the local AWS reaches; the session that did."""
-    with session(daemon, rehearsal) as here:
-        deployment = Deployment(here.account, asked, poll_seconds=0)
-        if rehearsal:
-            here.address = deployment.run(root)
-        else:
-            with pytest.raises(InfrastructureError) as ended:
-                deployment.run(root)
-            assert str(ended.value).startswith(NO_MWAA)
+    with session(daemon) as here:
+        with pytest.raises(InfrastructureError) as ended:
+            Deployment(here.account, asked, poll_seconds=0).run(root)
+        assert str(ended.value).startswith(NO_MWAA)
     return here
 
 
@@ -57,6 +52,9 @@ def test_everything_but_mwaa_is_deployed(account, sources, packed):
     here = deploy(account, asked, sources)
     # The stacks, and what of them this CloudFormation left out, in so many words.
     assert "The stack whole: deployed" in here.said
+    assert [line.partition(":")[0] for line in here.said if "support" in line] == [
+        "AWS's support of the image pytorch-inference"
+    ]
     assert [line for line in here.said if line.startswith("Not made")] == [
         "Not made by this CloudFormation: BucketPolicy (AWS::S3::BucketPolicy)",
         "Not made by this CloudFormation: Variable (AWS::SecretsManager::Secret)",
@@ -117,74 +115,19 @@ def test_a_second_deployment_writes_nothing(account, sources):
     assert "The stack twice-mwaa: nothing to change" in again.said
 
 
-def test_a_dry_run_says_what_a_deployment_does_and_does_nothing(account, sources):
-    # GIVEN an account without the project
-    asked = settings(account, "dry", network="new")
-    # WHEN it is rehearsed
-    dry = deploy(account, asked, sources, Rehearsal())
-    # THEN no write was sent, and there is nothing
-    assert dry.writes == []
-    assert ("s3", "HeadObject") in dry.calls
-    assert dry.address == "https://<the environment's>"
-    assert [each["Name"] for each in account.client("s3").list_buckets()["Buckets"] if "dry" in each["Name"]] == []
-    # AND the writes are those that a deployment makes, in their order; but this CloudFormation makes no secret
-    wet = deploy(account, asked, sources)
-    made = [each for each in wet.writes if each != "secretsmanager CreateSecret"]
-    assert dry.rehearsed == made
-    assert len(made) > 30
-
-
-def test_a_dry_run_lets_no_write_through_whatever_it_is(account):
-    with session(account, Rehearsal()) as here:
-        here.account.client("ec2").terminate_instances(InstanceIds=["i-0a1b2c3d"])
-        here.account.client("lambda").delete_function(FunctionName="musher-classifier")
-        here.account.client("ec2").describe_vpcs()
-    assert here.calls == [("ec2", "DescribeVpcs")]
-    assert here.said == [
-        "  would call  ec2 TerminateInstances InstanceIds=['i-0a1b2c3d']",
-        "  would call  lambda DeleteFunction FunctionName=musher-classifier",
-        "  reads       ec2 DescribeVpcs",
-    ]
-
-
-def test_a_dry_run_of_what_is_there_rehearses_only_what_has_changed(account, checkout):
-    asked = settings(account, "changed")
-    deploy(account, asked, checkout)
-    (checkout / "dags" / "remove_deployment.py").unlink()
-    with (checkout / "plugins/musher/names.py").open("a") as file:
-        file.write("# another\n")
-    commit(checkout)
-    dry = deploy(account, asked, checkout, Rehearsal())
-    assert dry.writes == []
-    assert dry.rehearsed == [
-        "s3 PutObject",  # the plugins
-        "cloudformation UpdateStack",
-        "s3 DeleteObjects",  # the DAG that is gone
-        "s3 PutObject",  # the manifest
-    ]
-
-
 def test_dags_come_after_the_environment_and_after_what_they_read(account, sources):
-    dry = deploy(account, settings(account, "ordered"), sources, Rehearsal())
-    order = {line.split("Key=")[1].split()[0]: at for at, line in enumerate(dry.said) if "PutObject" in line}
-    running = max(at for at, line in enumerate(dry.said) if "mwaa GetEnvironment" in line)
-    stack = max(at for at, line in enumerate(dry.said) if "CreateStack StackName=ordered-mwaa" in line)
+    asked = settings(account, "ordered")
+    with session(account) as here:
+        mwaa = Mwaa(account, here, "ordered", ["AVAILABLE"])
+        Deployment(here.account, asked, poll_seconds=0).run(sources)
+    order = {name: at for at, name in enumerate(here.steps)}
+    puts = [name for name in here.steps if name.startswith("mwaa/")]
+    running = order[puts[max(mwaa.puts)]]  # the first object that was sent when the environment ran
     dags = [order[key] for key in order if key.startswith("mwaa/dags/") and key.endswith(".py") and key.count("/") == 2]
     assert dags, "there are no DAGs"
-    assert order["mwaa/dags/.airflowignore"] < stack < running < min(dags)
+    assert order["mwaa/dags/.airflowignore"] < order["ordered-mwaa"] < running <= min(dags)
     assert order["mwaa/dags/ml_scripts/train.py"] < min(dags)
     assert max(order.values()) == order["mwaa/manifest.json"]
-
-
-class RolledBack(Rehearsal):
-    """An AWS whose environment does not take the new package."""
-
-    def __init__(self, **environment: Any) -> None:
-        super().__init__()
-        self.environment = environment
-
-    def _mwaa_GetEnvironment(self, given: Any) -> dict[str, Any]:
-        return {"Environment": {**super()._mwaa_GetEnvironment(given)["Environment"], **self.environment}}
 
 
 @pytest.mark.parametrize(
@@ -192,17 +135,18 @@ class RolledBack(Rehearsal):
     [
         (
             {"PluginsS3ObjectVersion": "old", "LastUpdate": {"Error": {"ErrorCode": "E", "ErrorMessage": "no pip"}}},
-            "runs another package, with PluginsS3ObjectVersion 'old' where '<version of mwaa/plugins/",
+            "runs another package, with PluginsS3ObjectVersion 'old' where 'null' was asked for: no pip (E)",
         ),
         ({"Status": "UPDATE_FAILED"}, "The environment failed is UPDATE_FAILED; its DAGs are as they were."),
     ],
 )
 def test_an_environment_that_does_not_run_the_plugins_gets_no_dags(account, sources, environment, sentence):
-    with session(account, RolledBack(**environment)) as here:
+    with session(account) as here:
+        Mwaa(account, here, "failed", ["AVAILABLE"], **environment)
         with pytest.raises(InfrastructureError) as ended:
             Deployment(here.account, settings(account, "failed"), poll_seconds=0).run(sources)
     assert sentence in str(ended.value)
-    assert not [line for line in here.said if "PutObject" in line and "mwaa/dags/" in line and ".py" in line]
+    assert not [step for step in here.steps if step.startswith("mwaa/dags/") and step.endswith(".py")]
 
 
 def test_a_file_that_s3_keeps_is_named(packed):
@@ -325,22 +269,45 @@ def test_the_command_line(account, here, tmp_path, capsys):
         "account": ACCOUNT, "region": "us-east-1", "project": "typed", "musher": {"SshCidr": "127.0.0.1/32"},
         "network": {"VpcId": asked.vpc, "SubnetIds": list(asked.subnets)},
     }))  # fmt: skip
-    assert command.main(["deploy", str(file), "--dry-run"]) == 0
+    assert command.main(["deploy", str(file), "--dry-run", "1"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "deploy: A dry run: nothing was changed."
+    assert command.main(["deploy", str(file), "--dry-run", "changeset"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "deploy: A dry run: nothing was changed, and no change set is left."
     assert command.main(["deploy", str(file)]) == 1
     ended = capsys.readouterr()
     assert ended.err.startswith(f"deploy: {NO_MWAA}")
     assert ended.out.splitlines()[0].startswith("deploy: typed: project typed in 123456789012, us-east-1, as arn:aws:")
+    assert command.main(["destroy", str(file), "--dry-run", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "destroy: A dry run: nothing was changed."
     assert command.main(["destroy", str(file), "--confirm", f"typed-{ACCOUNT}"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "destroy: No stack of the project is left."
 
 
+@pytest.mark.parametrize(
+    ("verb", "how", "sentence"),
+    [
+        ("deploy", "yes", "DRY_RUN is 'yes'; it has to be 1 (look only), or changeset, or be left out."),
+        (
+            "destroy",
+            "changeset",
+            "CloudFormation has no change sets for what is deleted: DRY_RUN=1 says what goes.",
+        ),
+    ],
+)
+def test_a_dry_run_of_no_known_kind_is_refused_and_does_nothing(verb, how, sentence, capsys):
+    assert command.main([verb, "example", "--dry-run", how]) == 1
+    ended = capsys.readouterr()
+    assert (ended.out, ended.err) == ("", f"{verb}: {sentence}\n")
+
+
+@pytest.mark.parametrize("how", ["1", "changeset", ""])
 @pytest.mark.parametrize("target", ["deploy", "destroy"])
-def test_make_hands_its_variables_over(target):
-    asked = ["make", "-n", target, "ENV=production", "DRY_RUN=1", "CONFIRM=musher-111122223333"]
+def test_make_hands_its_variables_over(target, how):
+    asked = ["make", "-n", target, "ENV=production", f"DRY_RUN={how}", "CONFIRM=musher-111122223333"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f'tools.deployment {target} "production" --dry-run' in done.stdout
+    assert f'tools.deployment {target} "production" --dry-run "{how}"' in done.stdout
     assert ('--confirm "musher-111122223333"' in done.stdout) is (target == "destroy")
 
 
@@ -360,8 +327,8 @@ def test_an_account_gets_an_environment_and_loses_it_again(capsys):
     try:
         assert command.main(["deploy", name]) == 0
         assert "Airflow's UI: https://" in capsys.readouterr().out
-        assert command.main(["deploy", name, "--dry-run"]) == 0
-        assert "would call" not in capsys.readouterr().out
+        assert command.main(["deploy", name, "--dry-run", "changeset"]) == 0
+        assert "would be" not in capsys.readouterr().out.replace("0 files would be uploaded", "")
     finally:
         assert command.main(["destroy", name, "--confirm", asked.bucket]) == 0
     with pytest.raises(InfrastructureError, match="There is no stack"):

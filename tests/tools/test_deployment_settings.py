@@ -73,6 +73,7 @@ NETWORK = GIVEN["network"]
         ({"account": 111122223333}, "The field account is 111122223333; it has to be the account's 12 digits"),
         ({"account": "1111"}, "The field account is '1111'; it has to be the account's 12 digits, in quotes."),
         ({"region": "Frankfurt"}, "The field region is 'Frankfurt'; it has to be a region's name, such as eu"),
+        ({"region": "eu-nowhere-1"}, "'eu-nowhere-1', where no account with AWS's images is known; it has to be one"),
         ({"network": None}, "The field network is missing"),
         ({"network": "old"}, "The field network is 'old'; it has to be `new`, or {VpcId: ..., SubnetIds: [..., ...]}."),
         ({"network": {"VpcId": "vpc-0a1b"}}, "In network: SubnetIds is None; it has to be a list of two subnets' ids."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from typing import Any
 
@@ -17,7 +18,6 @@ from tools.cloudformation import InfrastructureError
 from tools.deployment import destroy as destroy_module
 from tools.deployment.deploy import Deployment
 from tools.deployment.destroy import BY_HAND, Removal, ask
-from tools.deployment.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and a package needs it")
 
@@ -30,8 +30,8 @@ def deployed(daemon: Any, project: str, sources: Any, **more: Any) -> Any:
     return asked
 
 
-def destroy(daemon: Any, asked: Any, *, yes: bool = True, rehearsal: Rehearsal | None = None) -> Any:
-    with session(daemon, rehearsal) as here:
+def destroy(daemon: Any, asked: Any, *, yes: bool = True) -> Any:
+    with session(daemon) as here:
         Removal(here.account, asked, lambda bucket: yes, poll_seconds=0).run()
     return here
 
@@ -73,13 +73,28 @@ def test_without_a_confirmation_nothing_is_removed(account, sources):
 
 
 def test_a_dry_run_removes_nothing_and_says_what_would_be(account, sources):
-    asked = deployed(account, "rehearsed", sources)
-    everything = left(account, "rehearsed")
-    dry = destroy(account, asked, yes=False, rehearsal=Rehearsal())
-    assert dry.writes == []
-    assert left(account, "rehearsed") == everything
-    assert dry.rehearsed == destroy(account, asked).writes
-    assert [line for line in dry.rehearsed if "DeleteStack" in line] == ["cloudformation DeleteStack"] * 2
+    asked = deployed(account, "looked", sources)
+    logs = account.client("logs")
+    logs.create_log_group(logGroupName="airflow-looked-Task")
+    everything = left(account, "looked")
+    with session(account, ()) as here:
+        Removal(here.account, asked, lambda bucket: pytest.fail("nobody is asked")).preview()
+    assert here.writes == []
+    assert left(account, "looked") == everything
+    # What it names is what is removed then, in that order.
+    said = [line.partition(":")[0] for line in here.said[1:]]
+    assert said == [
+        "The stack looked-mwaa", "The stack looked", f"The bucket looked-{ACCOUNT}",
+        "The secret looked/variables/musher", "The log group airflow-looked-Task",
+    ]  # fmt: skip
+    assert re.search(
+        r"The stack looked: is CREATE_COMPLETE, would be deleted with its \d+ resources", "\n".join(here.said)
+    )
+    removed = destroy(account, asked)
+    assert {line.partition(":")[0] for line in removed.said if line.endswith("deleted")} < set(said)
+    with session(account, ()) as again:
+        Removal(again.account, asked, lambda bucket: False).preview()
+    assert again.said[1:] == []
 
 
 def test_while_something_runs_nothing_is_removed(account, sources):

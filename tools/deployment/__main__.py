@@ -1,26 +1,60 @@
-"""`make deploy ENV=...` and `make destroy ENV=...`: python -m tools.deployment deploy|destroy ENV [--dry-run]."""
+"""`make deploy ENV=...` and `make destroy ENV=...`.
+
+python -m tools.deployment deploy|destroy ENV [--dry-run 1|changeset]
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.cloudformation import InfrastructureError
+from tools.deployment import change_set
 from tools.deployment.account import Account
 from tools.deployment.deploy import Deployment
 from tools.deployment.destroy import Removal, ask
-from tools.deployment.rehearsal import Rehearsal
+from tools.deployment.preview import Preview
 from tools.deployment.settings import SettingsError, load_settings
 from tools.package import NotPackable
 
+# What DRY_RUN may be, and what it lets through besides reads.
+DRY_RUNS = {"": None, "1": frozenset(), "changeset": change_set.WRITES}
+
+
+def _run(given: argparse.Namespace, say: Callable[[str], None]) -> str:
+    """Do what the command line asks for; the last line to be said."""
+    how = given.dry_run
+    if how not in DRY_RUNS:
+        raise SettingsError(f"DRY_RUN is {how!r}; it has to be 1 (look only), or changeset, or be left out.")
+    if how == "changeset" and given.command == "destroy":
+        raise SettingsError("CloudFormation has no change sets for what is deleted: DRY_RUN=1 says what goes.")
+    settings = load_settings(given.environment)
+    account = Account(settings.region, say, DRY_RUNS[how])
+    if given.command == "destroy":
+        removal = Removal(account, settings, lambda bucket: ask(bucket, given.confirm))
+        removal.preview() if how else removal.run()
+    elif how:
+        Preview(account, settings, change_sets=how == "changeset").run()
+    else:
+        return f"Airflow's UI: {Deployment(account, settings).run()}"
+    if how:
+        return "A dry run: nothing was changed" + (", and no change set is left." if how == "changeset" else ".")
+    return "No stack of the project is left."
+
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.deployment", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.deployment", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["deploy", "destroy"])
     parser.add_argument("environment", help="a file of infra/environments/ without .yaml, or the path of one")
-    parser.add_argument("--dry-run", action="store_true", help="print every call, and make only those that read")
+    parser.add_argument(
+        "--dry-run",
+        default="",
+        metavar="HOW",
+        help="1: look and change nothing; changeset: have CloudFormation say what it would change, as well",
+    )
     parser.add_argument("--confirm", default="", metavar="BUCKET", help="destroy: delete all that is in this bucket")
     given = parser.parse_args(arguments)
 
@@ -28,14 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{given.command}: {text}", flush=True)
 
     try:
-        settings = load_settings(given.environment)
-        account = Account(settings.region, say, Rehearsal() if given.dry_run else None)
-        if given.command == "deploy":
-            address = Deployment(account, settings).run()
-            say(f"Airflow's UI: {address}" if not given.dry_run else "A dry run: nothing was changed.")
-        else:
-            Removal(account, settings, lambda bucket: ask(bucket, given.confirm)).run()
-            say("No stack of the project is left." if not given.dry_run else "A dry run: nothing was changed.")
+        say(_run(given, say))
     except (SettingsError, InfrastructureError, NotPackable, BotoCoreError, ClientError) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
         return 1

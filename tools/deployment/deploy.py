@@ -6,8 +6,10 @@ come last, when the environment runs the plugins that they were written with.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ class Deployment:
 
     def __init__(self, account: Account, settings: Settings, poll_seconds: float = ENVIRONMENT_POLL_SECONDS) -> None:
         self.account, self.settings = account, settings
-        self.say, self.done = account.say, account.done
+        self.say = account.say
         self.quick = Waiting(say=self.say)
         self.slow = Waiting(poll_seconds, settings.wait_minutes, self.say)
         self.not_made: list[str] = []
@@ -42,11 +44,7 @@ class Deployment:
         before the first of these.
         """
         settings, client = self.settings, self.account.client
-        who = self.account.check(settings.account)
-        self.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
-        packed = package.pack(root or package.ROOT)
-        manifest = packed.manifest
-        self.say(f"The package: commit {manifest['commit'][:12]}, for Airflow {manifest['airflow']}")
+        packed = begin(self.account, settings, root)
         vpc, subnets = self._network()
         project = self._stack(settings.project, "musher", settings.musher_parameters(vpc, subnets), self.quick)
         variable = infrastructure.variable_values(project.outputs())
@@ -55,8 +53,7 @@ class Deployment:
         environment = self._environment(settings.mwaa_parameters(vpc, subnets, parameters), parameters)
         self._variable(variable)
         uploaded, removed = upload.put_dags(client("s3"), settings.bucket, packed)
-        say = self.done if uploaded or removed else self.say
-        say(f"DAGs, with ml_scripts and lambda: {uploaded} files uploaded, {removed} removed")
+        self.say(f"DAGs, with ml_scripts and lambda: {uploaded} files uploaded, {removed} removed")
         for each in self.not_made:
             self.say(f"Not made by this CloudFormation: {each}")
         if environment is None:
@@ -70,35 +67,19 @@ class Deployment:
         """The VPC and the subnets, made here unless they are named."""
         settings = self.settings
         if not settings.network.is_new:
-            self._check_subnets()
+            check_subnets(self.account, settings)
             return settings.network.vpc, settings.network.subnets
         made = self._stack(settings.network_stack, "network", settings.network_parameters(), self.quick).outputs()
         return made["VpcId"], tuple(made["SubnetIds"].split(","))
-
-    def _check_subnets(self) -> None:
-        """Whether the subnets are what MWAA takes, which it would only say after half an hour."""
-        network = self.settings.network
-        try:
-            answer = self.account.client("ec2").describe_subnets(SubnetIds=list(network.subnets))
-        except ClientError as error:
-            raise InfrastructureError(f"The subnets cannot be looked at: {said(error)}") from None
-        for each in answer["Subnets"]:
-            if each["VpcId"] != network.vpc:
-                raise InfrastructureError(f"{each['SubnetId']} is in {each['VpcId']}, not in {network.vpc}.")
-        zones = {each["AvailabilityZone"] for each in answer["Subnets"]}
-        if len(zones) < 2:
-            raise InfrastructureError(
-                f"Both subnets are in {', '.join(zones)}; Amazon MWAA asks for two private subnets in two zones."
-            )
 
     def _environment(self, parameters: Mapping[str, Any], running: Mapping[str, str]) -> dict[str, Any] | None:
         """The environment with its new package; none where CloudFormation did not make it."""
         name = self.settings.mwaa_stack
         environment = Environment(self.account.client("mwaa"), self.settings.project, self.slow)
         before = Stack(self.account.client, name, self.slow)
-        self._settle(before)
+        before.settle()
         if before.described() and before.resources().get(ENVIRONMENT):
-            self._settle(environment)  # maintenance, or an update by hand, which CloudFormation would run into
+            environment.settle()  # maintenance, or an update by hand, which CloudFormation would run into
         stack = self._stack(name, "mwaa", parameters, self.slow)
         if not stack.resources().get(ENVIRONMENT):
             return None
@@ -110,29 +91,17 @@ class Deployment:
         content = load(body)
         given = checked(parameters, content)
         stack = Stack(self.account.client, name, waiting)
-        self._settle(stack)
+        stack.settle()
         changed = stack.deploy(body, given, self.settings.project)
-        if changed:
-            self.done(f"The stack {name}: deployed")
-        else:
-            self.say(f"The stack {name}: nothing to change")
+        self.say(f"The stack {name}: {'deployed' if changed else 'nothing to change'}")
         self.not_made += stack.not_made(content, given)
         return stack
-
-    def _settle(self, what: Stack | Environment) -> None:
-        """Wait for what somebody else began; a dry run has nothing to wait for."""
-        if not self.account.dry_run:
-            what.settle()
 
     def _variable(self, values: Mapping[str, Any]) -> None:
         """Fill the secret that Airflow reads its Variable `musher` from, when it holds something else."""
         client, name = self.account.client("secretsmanager"), variable_name(self.settings.project)
-        text = json.dumps(values, indent=1, sort_keys=True)
-        try:
-            now = client.get_secret_value(SecretId=name).get("SecretString")
-        except ClientError as error:
-            now = _unless_missing(error)
-        if now == text:
+        text = variable_text(values)
+        if secret(self.account, self.settings) == text:
             self.say(f"The Variable musher ({name}): nothing to change")
             return
         try:
@@ -142,7 +111,67 @@ class Deployment:
             _unless_missing(error)
             tags = [{"Key": "project", "Value": self.settings.project}]
             client.create_secret(Name=name, Description="Airflow's Variable musher.", SecretString=text, Tags=tags)
-        self.done(f"The Variable musher ({name}): set")
+        self.say(f"The Variable musher ({name}): set")
+
+
+def begin(account: Account, settings: Settings, root: Path | None) -> package.Package:
+    """Whose credentials these are, what is deployed, and what is to be known of it beforehand; the package.
+
+    Raises InfrastructureError or NotPackable.
+    """
+    who = account.check(settings.account)
+    account.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
+    packed = package.pack(root or package.ROOT)
+    manifest = packed.manifest
+    account.say(f"The package: commit {manifest['commit'][:12]}, for Airflow {manifest['airflow']}")
+    for warning in _images_out_of_support(settings):
+        account.say(warning)
+    return packed
+
+
+def _images_out_of_support(settings: Settings) -> Iterator[str]:
+    """A sentence on each image that jobs or endpoints run in, and that AWS no longer patches, or soon will not."""
+    sys.path.insert(0, str(package.ROOT / "plugins"))  # as Airflow does
+    from musher import images, instances
+
+    for purpose, parameter in ((images.TRAINING, "TrainingImage"), (images.INFERENCE, "InferenceImage")):
+        image = settings.musher.get(parameter) or images.image(purpose, instances.CPU, settings.region)
+        if sentence := images.support(image, dt.datetime.now(dt.UTC).date()):
+            yield sentence
+
+
+def check_subnets(account: Account, settings: Settings) -> None:
+    """Whether the subnets are what MWAA takes, which it would only say after half an hour.
+
+    Raises InfrastructureError.
+    """
+    network = settings.network
+    try:
+        answer = account.client("ec2").describe_subnets(SubnetIds=list(network.subnets))
+    except ClientError as error:
+        raise InfrastructureError(f"The subnets cannot be looked at: {said(error)}") from None
+    for each in answer["Subnets"]:
+        if each["VpcId"] != network.vpc:
+            raise InfrastructureError(f"{each['SubnetId']} is in {each['VpcId']}, not in {network.vpc}.")
+    zones = {each["AvailabilityZone"] for each in answer["Subnets"]}
+    if len(zones) < 2:
+        raise InfrastructureError(
+            f"Both subnets are in {', '.join(zones)}; Amazon MWAA asks for two private subnets in two zones."
+        )
+
+
+def variable_text(values: Mapping[str, Any]) -> str:
+    """The Variable `musher` as the secret holds it."""
+    return json.dumps(values, indent=1, sort_keys=True)
+
+
+def secret(account: Account, settings: Settings) -> str | None:
+    """What the secret that Airflow reads its Variable `musher` from holds now. Raises InfrastructureError."""
+    client = account.client("secretsmanager")
+    try:
+        return client.get_secret_value(SecretId=variable_name(settings.project)).get("SecretString")
+    except ClientError as error:
+        return _unless_missing(error)
 
 
 def variable_name(project: str) -> str:

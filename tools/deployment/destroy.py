@@ -49,7 +49,7 @@ class Removal:
         poll_seconds: float = ENVIRONMENT_POLL_SECONDS,
     ) -> None:
         self.account, self.settings, self.confirmed = account, settings, confirmed
-        self.say, self.done = account.say, account.done
+        self.say = account.say
         quick, slow = Waiting(say=self.say), Waiting(poll_seconds, settings.wait_minutes, self.say)
         self.network = Stack(account.client, settings.network_stack, quick)
         self.project = Stack(account.client, settings.project, quick)
@@ -59,20 +59,46 @@ class Removal:
     def run(self) -> None:
         """Remove all of it, if nothing stands in the way. Raises InfrastructureError, ClientError or BotoCoreError."""
         settings = self.settings
-        who = self.account.check(settings.account)
-        self.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
-        self._refuse_while_running("Nothing was removed")
-        bucket = self._refuse_unless_confirmed()
+        bucket = self._begin()
+        if bucket and not self.confirmed(bucket):
+            raise InfrastructureError(
+                f"Nothing was removed: the bucket {bucket} has data sets, models and records in it, which go with it. "
+                f"To delete them, type its name when asked, or say CONFIRM={bucket}."
+            )
         self._remove_environment()
         # Until its environment was gone, a DAG may have started something.
         self._refuse_while_running("Only the environment was removed")
         if infrastructure.delete(
             self.account.client, settings.project, empty_bucket=bool(bucket), waiting=self.project.waiting
         ):
-            self.done(f"The stack {settings.project}: deleted{f', with all that was in {bucket}' if bucket else ''}")
+            self.say(f"The stack {settings.project}: deleted{f', with all that was in {bucket}' if bucket else ''}")
         if self.network.delete():
-            self.done(f"The stack {settings.network_stack}: deleted")
+            self.say(f"The stack {settings.network_stack}: deleted")
         self._say_what_is_left()
+
+    def preview(self) -> None:
+        """Say what `run` would remove. Raises what it would raise before it has removed anything."""
+        bucket = self._begin()
+        for stack in (self.mwaa, self.project, self.network):
+            if now := stack.described():
+                made = len(stack.resources())
+                self.say(f"The stack {stack.name}: is {now['StackStatus']}, would be deleted with its {made} resources")
+        if bucket:
+            self.say(f"The bucket {bucket}: would be emptied, all versions of everything, once its name is confirmed")
+        if self._secret_is_there():
+            self.say(f"The secret {variable_name(self.settings.project)}: would be deleted")
+        for group in self._log_groups():
+            self.say(f"The log group {group}: would be deleted")
+
+    def _begin(self) -> str:
+        """Refuse other credentials, and while anything runs; the bucket that would have to be emptied, if there is."""
+        settings = self.settings
+        who = self.account.check(settings.account)
+        self.say(f"{settings.name}: project {settings.project} in {settings.account}, {settings.region}, as {who}")
+        self._refuse_while_running("Nothing was removed")
+        there = self.project.described() is not None
+        bucket = self.project.resources().get("Bucket") if there else None
+        return "" if not bucket or infrastructure.is_empty(self.account.client, bucket) else bucket
 
     def _refuse_while_running(self, so_far: str) -> None:
         found = list(running(self.account, self.settings))
@@ -89,42 +115,36 @@ class Removal:
             f"commands above do it (AWS_REGION={self.settings.region})."
         )
 
-    def _refuse_unless_confirmed(self) -> str:
-        """The bucket to be emptied; none where it is empty or gone."""
-        there = self.project.described() is not None
-        bucket = self.project.resources().get("Bucket") if there else None
-        if not bucket or infrastructure.is_empty(self.account.client, bucket):
-            return ""
-        if self.account.dry_run:
-            self.say(f"  would ask for the name {bucket}: everything in the bucket is deleted, all versions of it")
-        elif not self.confirmed(bucket):
-            raise InfrastructureError(
-                f"Nothing was removed: the bucket {bucket} has data sets, models and records in it, which go with it. "
-                f"To delete them, type its name when asked, or say CONFIRM={bucket}."
-            )
-        return bucket
-
     def _remove_environment(self) -> None:
         there = self.mwaa.described()
-        if there and not self.account.dry_run:
+        if there:
             self.mwaa.settle()
             if self.mwaa.resources().get(ENVIRONMENT):
                 self.environment.settle()
         if there and not is_aws(self.mwaa.client):
             self._remove_policy()
         if self.mwaa.delete():
-            self.done(f"The stack {self.settings.mwaa_stack}: deleted")
-        secrets, logs = self.account.client("secretsmanager"), self.account.client("logs")
-        secret = variable_name(self.settings.project)
+            self.say(f"The stack {self.settings.mwaa_stack}: deleted")
         # One that the stack did not make. It holds names and ARNs, nothing to be recovered.
-        if _is_there(lambda: secrets.describe_secret(SecretId=secret)):
-            secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
-            self.done(f"The secret {secret}: deleted")
+        if self._secret_is_there():
+            secret = variable_name(self.settings.project)
+            self.account.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+            self.say(f"The secret {secret}: deleted")
+        for group in self._log_groups():
+            self.account.client("logs").delete_log_group(logGroupName=group)
+            self.say(f"The log group {group}: deleted")
+
+    def _secret_is_there(self) -> bool:
+        secrets, name = self.account.client("secretsmanager"), variable_name(self.settings.project)
+        return _is_there(lambda: secrets.describe_secret(SecretId=name))
+
+    def _log_groups(self) -> Iterator[str]:
+        """The environment's log groups that are there."""
+        logs = self.account.client("logs")
         for group in log_groups(self.settings.project):
             found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
             if group in [each["logGroupName"] for each in found]:
-                logs.delete_log_group(logGroupName=group)
-                self.done(f"The log group {group}: deleted")
+                yield group
 
     def _remove_policy(self) -> None:
         """moto deletes a stack without its managed policies, which then hold the role: this takes it off before."""
@@ -145,7 +165,7 @@ class Removal:
         except ClientError as error:
             self.say(f"What else has the tag project={self.settings.project} cannot be listed: {said(error)}")
             return
-        if left and not self.account.dry_run:
+        if left:
             self.say(f"Still known to AWS by the tag project={self.settings.project} (its index lags behind):")
             for arn in left:
                 self.say(f"  {arn}")

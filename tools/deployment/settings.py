@@ -154,6 +154,12 @@ def _check_templates(settings: Settings) -> None:
                 checked(given, load((FOLDER / f"{template}.yaml").read_text()))
         except InfrastructureError as error:
             raise SettingsError(f"In {template}: {error}") from None
+    regions = load((FOLDER / "musher.yaml").read_text())["Mappings"]["AwsImages"]
+    if settings.region not in regions:
+        raise SettingsError(
+            f"The field region is {settings.region!r}, where no account with AWS's images is known; it has to be one "
+            f"of {', '.join(regions)}."
+        )
     size = {"MaxWorkers": 2, "Schedulers": 2, **settings.mwaa}
     small = settings.mwaa.get("EnvironmentClass") == "mw1.micro"
     if small and (int(size["MaxWorkers"]), int(size["Schedulers"])) != (1, 1):
