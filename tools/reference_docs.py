@@ -49,9 +49,9 @@ LOCAL_AWS_ENVIRONMENT = """\
 ## What scripts find installed
 
 Jobs and endpoints share one Python environment, `.venv-ml` (`--jobs-python`), that stands in for AWS's PyTorch images:
-torch and torchvision of the newest training image, AWS's training and inference toolkits, boto3, NumPy, SciPy, pandas,
-scikit-learn, matplotlib, seaborn, Pillow, imageio, requests, tqdm, PyYAML, cloudpickle and psutil. Every image name
-gets this one, whatever versions AWS's image of that name holds.
+torch and torchvision of the training image that the DAGs name, AWS's training and inference toolkits, boto3, NumPy,
+SciPy, pandas, scikit-learn, matplotlib, seaborn, Pillow, imageio, requests, tqdm, PyYAML, cloudpickle and psutil. Every
+image name that is taken gets this one, whatever versions AWS's image of that name holds.
 
 - **Left out**, although AWS's training image has it, for its size: torchaudio, deepspeed, fastai, opencv-python, mpi4py
   (and MPI itself), numba, shap, bokeh, plotly, s3fs, aiohttp, GitPython, the `sagemaker` SDK, smclarify and mlflow. A
