@@ -127,7 +127,7 @@ def main() -> None:
         try:
             wait_until_ready(port)
             deploy(f"http://127.0.0.1:{port}")
-            instance = int(next(state.glob("endpoints/*/*/instances/*.port")).read_text())
+            instance = int(next(state.glob("endpoints/*/*/instances/*/port")).read_text())
             through, direct = ("127.0.0.1", port), ("127.0.0.1", instance)
             per_second(through, "/endpoints/bench/invocations", 1.0)
             measured = per_second(through, "/endpoints/bench/invocations")

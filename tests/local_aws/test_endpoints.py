@@ -287,7 +287,7 @@ def output_fn(prediction, accept):
 
 def test_no_page_reaches_the_process_of_a_model(serving, endpoint):
     serving.call(endpoint)
-    ports = [int(file.read_text()) for file in serving.aws.state.glob("endpoints/*/*/instances/*.port")]
+    ports = [int(file.read_text()) for file in serving.aws.state.glob("endpoints/*/*/instances/*/port")]
     assert ports
     for port in ports:
         url = f"http://127.0.0.1:{port}/invocations"
