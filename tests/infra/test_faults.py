@@ -123,6 +123,7 @@ def test_a_creation_that_fails_names_the_resource_that_failed_first(cloudformati
 def test_nothing_to_update_is_no_error(cloudformation):
     outputs = [{"OutputKey": "Bucket", "OutputValue": "musher-111122223333"}]
     cloudformation.add_response("describe_stacks", stack("UPDATE_COMPLETE"))
+    cloudformation.add_response("get_template", {"TemplateBody": "another one"})
     cloudformation.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
     cloudformation.add_response("describe_stacks", stack("UPDATE_COMPLETE", Outputs=outputs))
     values = infrastructure.deploy(lambda service: cloudformation.client, CIDR)
