@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class Storage:
         """Store one object. Raises FileNotFoundError for a missing bucket."""
         try:
             with self.lock:
-                self._backend.put_object(bucket, key, body)
+                # Left to moto, the digest is made when somebody asks for it, and two who ask at once spoil it.
+                etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+                self._backend.put_object(bucket, key, body, etag=etag)
         except ServiceException as error:
             raise FileNotFoundError(f"The bucket {bucket!r} does not exist.") from error
         self._changed()

@@ -1,6 +1,8 @@
 """S3's objects in the state folder: each body once, in a file named by its digest, and not in every snapshot.
 
-Moto holds a body in an object's `_value_buffer`, which nothing changes once the object is made.
+Moto holds a body in an object's `_value_buffer`, a temporary file that is in memory up to 5 MB. Nothing changes it once
+the object is made, but its position is everybody's, and moto takes no lock to digest an object: here it is read without
+moving that.
 """
 
 from __future__ import annotations
@@ -60,22 +62,34 @@ class Bodies:
         self._there.add(digest)
         return StoredBody(path, size)
 
+    def look(self) -> None:
+        """See which bodies are there: somebody can have removed one."""
+        with contextlib.suppress(FileNotFoundError):
+            self._there.intersection_update(os.listdir(self.folder))
+
     def missing(self, keys: Iterable[Any]) -> list[Any]:
         """Those of these objects of moto whose body is not stored yet."""
         return [key for key in keys if getattr(key, MARK, None) not in self._there]
 
     def store(self, key: Any) -> None:
-        """Store the body of one of moto's objects and mark it with the digest. Raises OSError."""
+        """Store the body of one of moto's objects and mark it with the digest; one that was deleted meanwhile has none.
+
+        Raises OSError.
+        """
         self.folder.mkdir(mode=0o700, exist_ok=True)
         if shutil.disk_usage(self.folder).free < key.contentsize:
             # Found out by writing, it would have taken the last of the disk from everybody else for a while.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         aside, digest = self.folder / f"{uuid.uuid4().hex}.new", hashlib.sha256()
         try:
-            with aside.open("xb") as file:
-                for block in _blocks(key):
+            with aside.open("xb") as file, contextlib.suppress(ValueError):
+                for block in _blocks(key._value_buffer):
                     digest.update(block)
                     file.write(block)
+            if key.disposed:
+                return
+            if aside.stat().st_size != key.contentsize:
+                raise OSError(errno.EIO, f"{aside.stat().st_size} of {key.contentsize} bytes were read", key.name)
             name = digest.hexdigest()
             if name not in self._there:
                 aside.replace(self.folder / name)
@@ -114,18 +128,22 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _blocks(key: Any) -> Iterator[bytes]:
-    """The body in blocks; nothing of an object that was deleted meanwhile."""
-    position = 0
-    while True:
-        # Moto's own lock guards the buffer's position.
-        with key.lock:
-            try:
-                key._value_buffer.seek(position)
-                block = key._value_buffer.read(BLOCK)
-            except ValueError:
-                return
-        if not block:
-            return
-        position += len(block)
-        yield block
+def _blocks(buffer: Any) -> Iterator[bytes]:
+    """The body that one of moto's objects has in its buffer. Raises ValueError once that is closed."""
+    if isinstance(buffer, StoredBody):
+        yield buffer.path.read_bytes()
+        return
+    file = buffer._file
+    if isinstance(file, io.BytesIO):
+        yield file.getvalue()
+        return
+    file.flush()
+    # A number that is this reader's alone: the object's own is somebody else's once the object is deleted.
+    descriptor = os.dup(file.fileno())
+    try:
+        position = 0
+        while block := os.pread(descriptor, BLOCK, position):
+            position += len(block)
+            yield block
+    finally:
+        os.close(descriptor)

@@ -55,8 +55,8 @@ class Child:
         if not said:
             raise ChildFailed("it ended without an answer")
         answer = json.loads(said)
-        if "errno" in answer:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        if "os_error" in answer:
+            raise OSError(*answer["os_error"])
         if "error" in answer:
             raise ChildFailed(answer["error"])
         return answer["result"]
@@ -69,7 +69,9 @@ def _run(work: Callable[[], Any], write: int, keep: tuple[int, ...]) -> None:
         _close_all_but(sorted({write, *keep}))
         answer = {"result": work()}
     except OSError as error:
-        answer = {"errno": error.errno or 0}
+        # One that was raised with a sentence has no number.
+        named = [error.errno, error.strerror, error.filename and os.fsdecode(error.filename)]
+        answer = {"os_error": named} if error.errno else {"error": str(error)}
     except BaseException as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
     try:

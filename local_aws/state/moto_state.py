@@ -6,6 +6,7 @@ The only place that knows how moto keeps its backends, and which of its objects 
 from __future__ import annotations
 
 import copyreg
+import io
 import threading
 import weakref
 from collections import defaultdict
@@ -51,7 +52,10 @@ def name_of(backends: BackendDict[Any]) -> str:
 
 
 def objects() -> Iterator[Any]:
-    """Every S3 object with a body: all versions, and the parts of uploads under way."""
+    """Every S3 object with a body: all versions, and the parts of uploads under way.
+
+    The parts of completed ones have none: moto keeps their sizes and digests alone.
+    """
     from moto.s3.models import FakeKey
 
     for _, _, backend in get_backend("s3").iter_backends():
@@ -63,7 +67,10 @@ def objects() -> Iterator[Any]:
 
 
 def reducers(used: set[str]) -> dict[type, Callable[[Any], Any]]:
-    """A pickler's dispatch table for what pickle cannot do by itself; the digests of bodies are added to `used`."""
+    """A pickler's dispatch table for what pickle cannot do by itself; the digests of bodies are added to `used`.
+
+    It reads no body, and takes none of moto's locks.
+    """
     from cryptography.hazmat.bindings._rust import openssl
     from moto.s3.models import FakeKey
     from moto.s3.utils import _VersionedKeyStore
@@ -72,9 +79,10 @@ def reducers(used: set[str]) -> dict[type, Callable[[Any], Any]]:
     def reduce_key(key: Any) -> Any:
         state = {name: value for name, value in vars(key).items() if name not in {"_value_buffer", "lock"}}
         digest = state.pop(MARK, None)
+        if key.disposed:
+            return key_without_body, (state,)
         if digest is None:
-            # Deleted, or held by something that lists no objects.
-            return copyreg.__newobj__, (FakeKey,), key.__getstate__()
+            raise ValueError(f"the body of the object {key.name!r} in {key.bucket_name!r} was not stored")
         used.add(digest)
         return restored_key, (state, digest)
 
@@ -108,6 +116,16 @@ def new_key(state: dict[str, Any], digest: str, body: Any) -> Any:
     key = FakeKey.__new__(FakeKey)
     vars(key).update(state, lock=threading.Lock(), _value_buffer=body)
     setattr(key, MARK, digest)
+    return key
+
+
+def key_without_body(state: dict[str, Any]) -> Any:
+    """An S3 object that was deleted, or a part of a completed upload: moto has closed its buffer."""
+    from moto.s3.models import FakeKey
+
+    key = FakeKey.__new__(FakeKey)
+    vars(key).update(state, lock=threading.Lock(), _value_buffer=io.BytesIO())
+    key._value_buffer.close()
     return key
 
 

@@ -126,6 +126,7 @@ class Saver:
         """Save now. Raises OSError, ChildFailed, Busy; the snapshot before stays the state then."""
         # What is imported for it is imported here, once, and not in every child.
         moto_state.reducers(set())
+        self.bodies.look()
         path, file = snapshot.create(self.folder)
         try:
             with file:
@@ -149,26 +150,28 @@ class Saver:
             for key in self._missing():
                 self.bodies.store(key)
             with self.gate.closed(patience) as nobody_inside:
-                if nobody_inside:
-                    missing = self._missing()
-                    if patience == tries[-1] or sum(key.contentsize for key in missing) <= BYTES_WHILE_CLOSED:
-                        for key in missing:
-                            self.bodies.store(key)
-                        return self._fork_now(file)
+                if nobody_inside and (begun := self._fork_now(file, patience == tries[-1])):
+                    return begun
             time.sleep(BETWEEN_TRIES_SECONDS)
         raise Busy("calls were under way all the time")
 
-    def _fork_now(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
+    def _fork_now(self, file: BinaryIO, whatever_size: bool) -> tuple[Child, dt.datetime] | None:
+        """None when too much has come that has to be stored before, unless `whatever_size` is."""
         services = {type(each).__name__: each.remember() for each in self.aws.services}
-        at = dt.datetime.now(dt.UTC)
 
         def work() -> Any:
             return _pickle(services, file, self.bodies)
 
         with self._still():
+            # Jobs store objects without a call: up to here.
+            missing = self._missing()
+            if not whatever_size and sum(key.contentsize for key in missing) > BYTES_WHILE_CLOSED:
+                return None
+            for key in missing:
+                self.bodies.store(key)
             with self._wake:
                 self._due = self._trickle_due = math.inf
-            return Child(work, (file.fileno(),)), at
+            return Child(work, (file.fileno(),)), dt.datetime.now(dt.UTC)
 
     @contextlib.contextmanager
     def _still(self) -> Iterator[None]:

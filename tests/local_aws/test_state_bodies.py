@@ -1,0 +1,214 @@
+"""Large objects and the saves: whatever is stored, replaced, deleted and read meanwhile, each save is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from local_aws.state import moto_state
+from local_aws.state.bodies import MARK, Bodies
+from local_aws.state.child import Child, ChildFailed
+from local_aws.state.saver import Saver
+from local_aws.storage import Storage
+from tests.local_aws.remembering import SOON, state_of, wait_until_saved
+
+BUCKET = "large"
+# More than moto keeps in memory of one object, and the smallest part of an upload but the last.
+PART = 5 << 20
+# Saved when the test says so: at the end, and no sooner.
+LATE = ("--save-every", "3600s")
+
+
+def content(number: int, size: int) -> bytes:
+    return random.Random(number).randbytes(size)
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def upload(s3, key: str, parts: list[bytes]) -> None:
+    """A multipart upload."""
+    number = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    named = {"Bucket": BUCKET, "Key": key, "UploadId": number}
+    tags = [s3.upload_part(**named, PartNumber=at, Body=part)["ETag"] for at, part in enumerate(parts, 1)]
+    done = [{"PartNumber": at, "ETag": tag} for at, tag in enumerate(tags, 1)]
+    s3.complete_multipart_upload(**named, MultipartUpload={"Parts": done})
+
+
+def body_of(s3, key: str) -> bytes:
+    return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def test_an_upload_in_parts_between_two_saves_is_saved(tmp_path, new_local_aws):
+    # GIVEN uploads in parts that moto keeps in files, begun and completed between two saves
+    daemon = new_local_aws(state=tmp_path / "state", options=LATE)
+    s3 = daemon.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    parts = [content(1, PART), content(2, PART), b"the end"]
+    upload(s3, "whole", parts)
+    # ... of which one was copied, and the other deleted afterwards
+    upload(s3, "source", parts)
+    s3.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "source"})
+    s3.delete_object(Bucket=BUCKET, Key="source")
+    # ... and one that goes on
+    going = s3.create_multipart_upload(Bucket=BUCKET, Key="going")["UploadId"]
+    first = s3.upload_part(Bucket=BUCKET, Key="going", UploadId=going, PartNumber=1, Body=parts[0])["ETag"]
+    before = s3.head_object(Bucket=BUCKET, Key="whole", PartNumber=2)
+    assert daemon.stop() == 0
+    assert "cannot be saved" not in daemon.log.read_text()
+    # THEN all of it is there again, the parts of what is complete without bodies of their own
+    bodies = {digest(b"".join(parts)), digest(parts[0])}
+    assert {path.name for path in (tmp_path / "state/objects").iterdir()} == bodies
+    again = new_local_aws(state=tmp_path / "state", options=SOON)
+    s3 = again.client("s3")
+    for key in ("whole", "copy"):
+        assert body_of(s3, key) == b"".join(parts)
+    after = s3.head_object(Bucket=BUCKET, Key="whole", PartNumber=2)
+    assert [after[name] for name in ("ContentLength", "ETag", "PartsCount")] == [
+        before[name] for name in ("ContentLength", "ETag", "PartsCount")
+    ]
+    second = s3.upload_part(Bucket=BUCKET, Key="going", UploadId=going, PartNumber=2, Body=b"on")["ETag"]
+    done = [{"PartNumber": at, "ETag": tag} for at, tag in enumerate((first, second), 1)]
+    s3.complete_multipart_upload(Bucket=BUCKET, Key="going", UploadId=going, MultipartUpload={"Parts": done})
+    assert body_of(s3, "going") == parts[0] + b"on"
+    wait_until_saved(again)
+    assert state_of(again)["problem"] is None
+
+
+def test_saves_go_on_while_large_objects_come_and_go(tmp_path, new_local_aws):
+    # GIVEN writers that store, replace, upload in parts, copy, read and delete, and a save after the other
+    daemon = new_local_aws(state=tmp_path / "state", options=("--save-every", "0.1s"))
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=2)
+    end, last, problems = time.monotonic() + 12, {}, set()
+
+    def write(writer: int) -> None:
+        s3, file = daemon.client("s3"), tmp_path / f"writer-{writer}"
+        for turn in itertools.count():
+            if time.monotonic() > end:
+                return
+            body, key = content(writer * 1000 + turn, PART + 1000 + turn), f"{writer}/{turn % 2}"
+            if turn % 3:
+                s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+                s3.copy_object(Bucket=BUCKET, Key=f"{key}/copy", CopySource={"Bucket": BUCKET, "Key": key})
+                last[f"{key}/copy"] = digest(body)
+            else:
+                file.write_bytes(body)
+                s3.upload_file(str(file), BUCKET, key, Config=transfer)
+            last[key] = digest(body)
+            assert digest(body_of(s3, key)) == digest(body)
+            if turn % 4 == 3:
+                s3.delete_object(Bucket=BUCKET, Key=key)
+                del last[key]
+            problems.add(state_of(daemon)["problem"])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+    # THEN no save has failed, and after a kill every body is as it was
+    wait_until_saved(daemon)
+    assert problems | {state_of(daemon)["problem"]} <= {None, "calls were under way all the time"}
+    daemon.stop(signal.SIGKILL)
+    s3 = new_local_aws(state=tmp_path / "state").client("s3")
+    found = {each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
+    assert found == set(last)
+    assert {key: digest(body_of(s3, key)) for key in found} == last
+
+
+@pytest.fixture
+def key():
+    """Makes one of moto's objects."""
+    from moto.s3.models import FakeKey
+
+    made = []
+
+    def make(body: bytes):
+        made.append(FakeKey("key", body, "123456789012", "us-east-1"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.dispose()
+
+
+@pytest.mark.parametrize("size", [0, 1000, 3 * PART], ids=["empty", "in memory", "in a file"])
+def test_to_store_a_body_moves_no_reader_of_it(tmp_path, key, size):
+    # GIVEN somebody who is in the middle of it: moto digests an object without taking its lock
+    found, body, bodies = key(content(3, size)), content(3, size), Bodies(tmp_path / "objects")
+    found._value_buffer.seek(size // 2)
+    bodies.store(found)
+    assert found._value_buffer.read() == body[size // 2 :]
+    assert (tmp_path / "objects" / digest(body)).read_bytes() == body
+    assert getattr(found, MARK) == digest(body)
+    assert bodies.missing([found]) == []
+
+
+def test_an_object_that_is_deleted_while_it_is_stored_is_not_stored(tmp_path, key):
+    found, bodies = key(content(4, 2 * PART)), Bodies(tmp_path / "objects")
+    found.dispose()
+    bodies.store(found)
+    assert not hasattr(found, MARK)
+    assert list((tmp_path / "objects").iterdir()) == []
+
+
+def test_a_body_that_somebody_removed_is_stored_again(tmp_path, key):
+    found, bodies = key(b"body"), Bodies(tmp_path / "objects")
+    bodies.store(found)
+    (tmp_path / "objects" / digest(b"body")).unlink()
+    assert bodies.missing([found]) == []
+    bodies.look()
+    assert bodies.missing([found]) == [found]
+
+
+def saver(folder, account: str, *services) -> tuple[Saver, Storage]:
+    """One that saves what moto keeps in this process."""
+    storage = Storage(account, lambda: None)
+    logs = SimpleNamespace(lock=threading.RLock())
+    return Saver(SimpleNamespace(services=list(services), logs=logs, s3=storage), folder), storage
+
+
+def test_what_a_job_stores_at_the_last_moment_is_in_the_save(tmp_path):
+    # GIVEN a job that stores its model, which no call has to do, when all bodies have been stored already
+    body = content(5, 2 * PART)
+
+    class Job:
+        def remember(self):
+            storage.write(BUCKET, "model", body)
+
+        def locks(self):
+            return ()
+
+    saving, storage = saver(tmp_path, "111122223333", Job())
+    storage._backend.create_bucket(BUCKET, "us-east-1")
+    try:
+        saving.save()
+        assert (tmp_path / "objects" / digest(body)).read_bytes() == body
+        # AND its ETag is known before anybody can ask for it
+        assert storage._backend.get_object(BUCKET, "model")._etag == hashlib.md5(body).hexdigest()
+    finally:
+        for each in list(moto_state.objects()):
+            each.dispose()
+        storage._backend.buckets.clear()
+
+
+def test_an_error_without_a_number_keeps_its_words():
+    def work():
+        raise FileNotFoundError("the object body 0123 is missing or not whole")
+
+    with pytest.raises(ChildFailed, match="the object body 0123 is missing or not whole"):
+        Child(work, ()).wait(30)
+
+
+def test_an_error_of_the_system_says_which_file():
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '/not/there'"):
+        Child(lambda: os.stat("/not/there"), ()).wait(30)
