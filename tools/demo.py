@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import requests
@@ -27,6 +27,9 @@ from tools.demo_interruption import Interruption
 from tools.demo_lock import DemoRunning, only_one
 from tools.demo_progress import Progress
 from tools.stack import ROOT, Stack, StackError
+
+if TYPE_CHECKING:
+    from musher.record import RunRecord
 
 TRAIN, DEPLOY, TRAIN_ON_EC2 = "train_image_classifier", "deploy_image_classifier", "train_on_ec2"
 LIMIT_SECONDS = 3600
@@ -214,24 +217,26 @@ def report_prefix(airflow: Airflow, run_id: str, deployed: str | None) -> str | 
     return None
 
 
-def fetch_results(stack: Stack, prefix: str | None) -> dict[str, Any]:
-    """Copy the report to build/demo; returns the run record, empty where there is none."""
+def fetch_results(stack: Stack, prefix: str | None) -> RunRecord | None:
+    """Copy the report to build/demo; returns the run record, None where there is none."""
     shutil.rmtree(RESULTS, ignore_errors=True)
     if prefix is None:
-        return {}
+        return None
     RESULTS.mkdir(parents=True)
     s3 = stack.client("s3")
     for name in ("report.json", "report.html"):
         s3.download_file(bucket(stack), f"{prefix.rstrip('/')}/{name}", str(RESULTS / name))
-    return json.loads((RESULTS / "report.json").read_text())
+    sys.path.insert(0, str(ROOT / "plugins"))
+    from musher.record import RunRecord
+
+    return RunRecord.from_json(json.loads((RESULTS / "report.json").read_text()), "report.json")
 
 
-def conclude(record: dict[str, Any], stack: Stack) -> bool:
+def conclude(record: RunRecord | None, stack: Stack) -> bool:
     """Print verdict, key figures and addresses; returns whether the verdict is a pass."""
-    if not record:
+    if record is None:
         say(f"There is no report: no `report` task has run.\nAirflow: {stack.airflow_url}")
         return False
-    sys.path.insert(0, str(ROOT / "plugins"))
     from musher.report import summary
 
     say("")

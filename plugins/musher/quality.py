@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from musher import record
 from musher.config import TrainingConfig
 
 _ROUNDING = 1e-9  # 0.90 - 0.88 is a little more than 0.02 in floating point
@@ -63,9 +64,9 @@ def worst_class(evaluation: Evaluation) -> dict[str, Any]:
     return dict(min(measured, key=lambda entry: entry["accuracy"]))
 
 
-def better(evaluations: Mapping[str, Evaluation]) -> str:
+def better(evaluations: Mapping[str, record.Evaluation]) -> str:
     """The name of the best evaluation: highest accuracy, then lowest loss, then the first given."""
-    return max(evaluations, key=lambda name: (evaluations[name]["accuracy"], -evaluations[name]["loss"]))
+    return max(evaluations, key=lambda name: (evaluations[name].accuracy, -evaluations[name].loss))
 
 
 def _check(name: str, measured: float, required: float) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def test_an_instance_does_not_outlive_a_killed_airflow_for_long(start_stack, tmp
     stack.trigger("one_training_job", {"dataset": str(tmp_path), **SLOW}, "slow")
     sagemaker = stack.local_aws("sagemaker")
     job = until(lambda: sagemaker.list_training_jobs()["TrainingJobSummaries"], 90, "no job")[0]["TrainingJobName"]
-    facts = {"job": job, "instances": 1, "instance_type": "ml.m5.xlarge", "wall_seconds": 60.0, "test_accuracy": None}
+    facts = {"job": job, "instances": 1, "instance_type": "ml.m5.xlarge", "wall_seconds": 60.0}
+    facts |= {"billable_seconds": 60, "test_accuracy": None, "test_loss": None, "cost_usd": 0.01}
     body = json.dumps({"jobs": [facts], "chosen": job})
     stack.local_aws("s3").put_object(Bucket=stack.bucket, Key=f"runs/{RUN}/training.json", Body=body)
 

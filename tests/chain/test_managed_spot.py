@@ -102,8 +102,8 @@ def test_an_interruption_in_the_middle_of_the_features_costs_seconds_only(daemon
     found = wait_for(ended, 150)
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     part = described(found)
-    assert (part["managed_spot"], part["interruptions"]) == (True, 1)
-    assert 0 < part["spot_savings"] < 1
+    assert (part.managed_spot, part.interruptions) == (True, 1)
+    assert 0 < part.spot_savings < 1
 
     # AND the second start takes what the first one computed
     first, second = lines(daemon, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from musher.names import Run
-from musher.report.record import PARTS
+from musher.record import PARTS
 
 from tests.docs.pages import DOCS
 

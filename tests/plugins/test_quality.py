@@ -1,6 +1,7 @@
 import pytest
 from musher.config import TrainingConfig
 from musher.quality import better, quality_gate, worst_class
+from musher.record import Evaluation
 
 CONFIG = TrainingConfig(accuracy_floor=0.6, worst_class_floor=0.2, max_regression=0.02)
 
@@ -72,7 +73,11 @@ def test_a_class_without_test_pictures_is_not_the_worst():
         worst_class({"per_class": []})
 
 
+def measured(accuracy, **more):
+    return Evaluation(**evaluation(accuracy, **more))
+
+
 def test_the_better_of_two_has_the_higher_accuracy_then_the_lower_loss():
-    assert better({"one": evaluation(0.8), "several": evaluation(0.9)}) == "several"
-    assert better({"one": evaluation(0.9, loss=0.4), "several": evaluation(0.9, loss=0.3)}) == "several"
-    assert better({"one": evaluation(0.9), "several": evaluation(0.9)}) == "one"
+    assert better({"one": measured(0.8), "several": measured(0.9)}) == "several"
+    assert better({"one": measured(0.9, loss=0.4), "several": measured(0.9, loss=0.3)}) == "several"
+    assert better({"one": measured(0.9), "several": measured(0.9)}) == "one"

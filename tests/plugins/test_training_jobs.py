@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
+from musher import record
 from musher.config import TrainingConfig
 from musher.operators.training_jobs import (
     START_SECONDS,
@@ -39,22 +40,22 @@ def job(*, seconds=100, billable=100, spot=False, interruptions=0, **more):
 def test_a_job_on_demand_saves_nothing(fixed_prices):
     part = described(job())
 
-    assert part["managed_spot"] is False
-    assert (part["training_seconds"], part["billable_seconds"]) == (100, 200)
-    assert part["interruptions"] == 0
-    assert part["spot_savings"] is None
+    assert part.managed_spot is False
+    assert (part.training_seconds, part.billable_seconds) == (100, 200)
+    assert part.interruptions == 0
+    assert part.spot_savings is None
 
 
 def test_a_job_on_spot_says_what_it_saved_and_how_often_it_was_interrupted(fixed_prices):
     part = described(job(seconds=500, billable=100, spot=True, interruptions=2))
 
-    assert part["managed_spot"] is True
+    assert part.managed_spot is True
     # Of all instances what is billed, of one what it took: as in AWS's formula and example.
-    assert (part["training_seconds"], part["billable_seconds"]) == (500, 200)
-    assert part["wall_seconds"] == 620
-    assert part["interruptions"] == 2
-    assert part["spot_savings"] == 0.8
-    assert part["cost_usd"] == pytest.approx(described(job(seconds=500, billable=500))["cost_usd"] / 5)
+    assert (part.training_seconds, part.billable_seconds) == (500, 200)
+    assert part.wall_seconds == 620
+    assert part.interruptions == 2
+    assert part.spot_savings == 0.8
+    assert part.cost_usd == pytest.approx(described(job(seconds=500, billable=500)).cost_usd / 5)
 
 
 SPOT = TrainingConfig(managed_spot=True, max_runtime_seconds=600, max_wait_seconds=6000, max_jobs=4)
@@ -98,8 +99,10 @@ def test_a_job_that_was_stopped_at_a_limit_says_at_which(secondary, sentence):
 
 def test_trials_on_spot_are_recorded_with_what_is_billed(monkeypatch):
     # GIVEN a tuning job whose two trials ran on Spot capacity, one of them interrupted
-    trials = [{"job": name, "hyperparameters": {}, "objective": 0.5, "status": "Completed", "seconds": 80.0}
-              for name in ("one", "two")]  # fmt: skip
+    trials = [
+        record.Trial(job=name, hyperparameters={}, objective=0.5, status="Completed", seconds=80.0)
+        for name in ("one", "two")
+    ]
     jobs = {"one": job(seconds=60, billable=20, spot=True, interruptions=1), "two": job(seconds=80, spot=True)}
     tune = TuneOperator(task_id="tune", inputs={})
     tune.job = "a-tuning-job"

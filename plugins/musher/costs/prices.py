@@ -7,13 +7,14 @@ has 730 hours, as in AWS's own calculator.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from musher.errors import ConfigError
+from musher.record import Ec2Instance
 
 TABLE = Path(__file__).with_name("prices.json")
 
@@ -181,24 +182,29 @@ def ebs_cost(volume_gb: float, seconds: float) -> float:
     return table().usd("ebs_gp3", "per_gb_month") * volume_gb * hours / HOURS_PER_MONTH
 
 
-def ec2_training_cost(instances: Iterable[Mapping[str, Any]], instance_type: str, volume_gb: float = 0) -> float:
-    """What the instances of a training on EC2 cost together, each by its own market, with their volumes.
+def ec2_training_cost(instances: Iterable[Ec2Instance], instance_type: str, volume_gb: float = 0) -> float:
+    """What the instances of a training on EC2 cost together, each by its own market, with their volumes."""
+    return sum(
+        ec2_instance_cost(each.market, instance_type, each.seconds or 0, ended_by=each.ended_by, volume_gb=volume_gb)
+        for each in instances
+    )
 
-    Parameters: `instances` entries with `market` (SPOT or ON_DEMAND), `seconds` and `ended_by` (INTERRUPTION when AWS
-    took it back); `volume_gb` the volume of each, which is billed also where the instance is not.
+
+def ec2_instance_cost(
+    market: str, instance_type: str, seconds: float, *, ended_by: str | None = None, volume_gb: float = 0
+) -> float:
+    """What one instance costs.
+
+    Parameters: `market` SPOT or ON_DEMAND; `ended_by` INTERRUPTION when AWS took it back; `volume_gb` its volume, which
+    is billed also where the instance is not.
     Raises ValueError for an unknown market.
     """
-    total = 0.0
-    for instance in instances:
-        seconds = instance["seconds"]
-        if instance["market"] == SPOT:
-            total += ec2_spot_cost(instance_type, seconds, ended_by=instance.get("ended_by"))
-        elif instance["market"] == ON_DEMAND:
-            total += ec2_cost(instance_type, seconds)
-        else:
-            raise ValueError(f"market is {instance['market']!r}; it has to be {SPOT} or {ON_DEMAND}.")
-        total += ebs_cost(volume_gb, seconds) if volume_gb else 0.0
-    return total
+    if market not in (SPOT, ON_DEMAND):
+        raise ValueError(f"market is {market!r}; it has to be {SPOT} or {ON_DEMAND}.")
+    volume = ebs_cost(volume_gb, seconds) if volume_gb else 0.0
+    if market == SPOT:
+        return ec2_spot_cost(instance_type, seconds, ended_by=ended_by) + volume
+    return ec2_cost(instance_type, seconds) + volume
 
 
 def spot_share(instance_type: str) -> float:

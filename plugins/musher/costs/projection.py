@@ -1,7 +1,6 @@
 """What a run will cost, before anything is launched: what is expected, and what it is at worst.
 
-A projection is a dict for the run record: `projected_usd`, `worst_case_usd`, `basis` (from what the expectation comes),
-and what the numbers follow from. Expected seconds are those of the newest earlier run of the same kind; without one,
+Expected seconds are those of the newest earlier run of the same kind; without one,
 the longest that the configuration allows, so that the first run is never cheaper in the projection than in the bill.
 A worst case is every job and wait at its limit, and each once: what retries of failed jobs cost comes on top.
 """
@@ -11,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from musher import record
 from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import prices
 from musher.errors import CostError
-from musher.report import record
+from musher.record import Projection, RunRecord, TrainingJob
 
 # What decides how long a training run takes; an earlier run with the same values is one to go by.
 TRAINING_FACTS = (
@@ -41,10 +41,10 @@ MOST_EARLIER_RUNS = 20
 DEPLOYMENT_WAITS_SECONDS = 3600 + 900
 
 
-def training(config: TrainingConfig, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def training(config: TrainingConfig, earlier: RunRecord | None = None) -> Projection:
     """The trials, the training on one instance and on several, and the evaluation of the model in service.
 
-    Parameters: `earlier` the parts of an earlier run's record (see `earlier_run`).
+    Parameters: `earlier` an earlier run's record (see `earlier_run`).
     Raises ConfigError naming prices.json for an instance type without a price.
     """
     kind = config.training_instance_type
@@ -52,33 +52,32 @@ def training(config: TrainingConfig, earlier: Mapping[str, Any] | None = None) -
     longest = (jobs + 1) * config.max_runtime_seconds  # and the evaluation, where a model is in service
     seconds, basis = float(longest), "no earlier run to go by: every job at its longest"
     if earlier:
-        trials = [trial["seconds"] for trial in earlier["tuning"]["trials"] if trial["seconds"]]
-        by_instances = {job["instances"]: _instance_seconds(job) for job in earlier["training"]["jobs"]}
+        trials = [trial.seconds for trial in earlier.tuning.trials if trial.seconds]
+        by_instances = {job.instances: _instance_seconds(job) for job in earlier.training.jobs}
         one, several = by_instances[1], by_instances[max(by_instances)]
         seconds = (
             config.max_jobs * sum(trials) / len(trials) + one + several * config.instance_count / max(by_instances)
         )
-        basis = f"the seconds of the run {earlier['run']}"
-    return {
-        "projected_usd": prices.training_cost(kind, seconds),
-        "worst_case_usd": prices.training_cost(kind, longest),
-        "basis": basis,
-        "instance_seconds": round(seconds, 1),
-        "jobs": jobs,
-        "facts": _facts(config, TRAINING_FACTS),
-    }
+        basis = f"the seconds of the run {earlier.run}"
+    return Projection(
+        projected_usd=prices.training_cost(kind, seconds),
+        worst_case_usd=prices.training_cost(kind, longest),
+        basis=basis,
+        instance_seconds=round(seconds, 1),
+        jobs=jobs,
+        facts=_facts(config, TRAINING_FACTS),
+    )
 
 
-def _instance_seconds(job: Mapping[str, Any]) -> float:
+def _instance_seconds(job: TrainingJob) -> float:
     """Seconds of all instances of a training job; on managed Spot the unbilled ones too: nobody promises them."""
-    trained = job.get("training_seconds")
-    return trained * job["instances"] if trained else job["billable_seconds"]
+    return job.training_seconds * job.instances if job.training_seconds else job.billable_seconds
 
 
-def deployment(config: DeploymentConfig, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def deployment(config: DeploymentConfig, earlier: RunRecord | None = None) -> Projection:
     """The endpoint and the provisioned environments while they are measured and tested, and what stands afterwards.
 
-    Parameters: `earlier` the parts of an earlier run's record (see `earlier_run`).
+    Parameters: `earlier` an earlier run's record (see `earlier_run`).
     Raises ConfigError naming prices.json for an instance type without a price.
     """
     test_seconds = 3 * config.bursts * config.burst_interval_seconds
@@ -89,18 +88,18 @@ def deployment(config: DeploymentConfig, earlier: Mapping[str, Any] | None = Non
     seconds, instances = test_seconds, float(config.max_instances)
     basis = "no earlier run to go by: the load test at its longest, with the most instances"
     if earlier:
-        points = earlier["autoscaling"]["timeline"]
-        seconds = points[-1]["seconds"] - points[0]["seconds"]
-        instances = max(point.get("in_service") or 1 for point in points)
-        basis = f"the load test of the run {earlier['run']}"
-    return {
-        "projected_usd": _served(config, seconds, instances),
-        "worst_case_usd": _served(config, longest, config.max_instances),
-        "basis": basis,
-        "seconds": round(seconds, 1),
-        "afterwards_per_month_usd": _served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances),
-        "facts": _facts(config, DEPLOYMENT_FACTS),
-    }
+        points = earlier.autoscaling.timeline
+        seconds = points[-1].seconds - points[0].seconds
+        instances = max(point.in_service or 1 for point in points)
+        basis = f"the load test of the run {earlier.run}"
+    return Projection(
+        projected_usd=_served(config, seconds, instances),
+        worst_case_usd=_served(config, longest, config.max_instances),
+        basis=basis,
+        seconds=round(seconds, 1),
+        afterwards_per_month_usd=_served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances),
+        facts=_facts(config, DEPLOYMENT_FACTS),
+    )
 
 
 def _served(config: DeploymentConfig, seconds: float, instances: float) -> float:
@@ -118,7 +117,7 @@ def ec2_training(
     max_life_seconds: float,
     *,
     volume_gb: float = 0,
-) -> dict[str, Any]:
+) -> Projection:
     """A training on one EC2 instance.
 
     Parameters: `market` prices.SPOT or prices.ON_DEMAND; `seconds` expected, None: as long as the instance may live.
@@ -127,25 +126,22 @@ def ec2_training(
     Raises ConfigError naming prices.json for an instance type without a price.
     """
     expected = max_life_seconds if seconds is None else seconds
-    instance = {"market": market, "seconds": expected, "ended_by": None}
     known = "the instance's longest life" if seconds is None else f"{expected:.0f} expected seconds"
-    return {
-        "projected_usd": prices.ec2_training_cost([instance], instance_type, volume_gb),
-        "worst_case_usd": prices.ec2_training_cost(
-            [{"market": prices.ON_DEMAND, "seconds": max_life_seconds}], instance_type, volume_gb
-        ),
-        "basis": known,
-        "instance_seconds": expected,
-    }
+    return Projection(
+        projected_usd=prices.ec2_instance_cost(market, instance_type, expected, volume_gb=volume_gb),
+        worst_case_usd=prices.ec2_instance_cost(prices.ON_DEMAND, instance_type, max_life_seconds, volume_gb=volume_gb),
+        basis=known,
+        instance_seconds=expected,
+    )
 
 
-def check(projection: Mapping[str, Any], max_cost_usd: float, what: str) -> None:
+def check(projection: Projection, max_cost_usd: float, what: str) -> None:
     """Raise CostError, with both figures in one sentence, when the projected cost is above what is allowed."""
-    if projection["projected_usd"] > max_cost_usd:
+    if projection.projected_usd > max_cost_usd:
         raise CostError(
             f"max_cost_usd is {_usd(max_cost_usd)}, and {what} is projected to cost "
-            f"{_usd(projection['projected_usd'])} USD (at worst {_usd(projection['worst_case_usd'])}; "
-            f"{projection['basis']}): nothing was launched."
+            f"{_usd(projection.projected_usd)} USD (at worst {_usd(projection.worst_case_usd)}; "
+            f"{projection.basis}): nothing was launched."
         )
 
 
@@ -153,19 +149,22 @@ def _usd(amount: float) -> str:
     return f"{amount:.2f}" if amount >= 1 else f"{amount:.3g}"
 
 
-def earlier_run(s3: Any, bucket: str, what: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parts of the newest run whose projection has the same `facts` and that was measured, with its name as `run`.
+def earlier_run(s3: Any, bucket: str, what: str, facts: Mapping[str, Any]) -> RunRecord | None:
+    """The record of the newest run whose projection has the same `facts` and that was measured.
 
     Parameters: `what` "training" or "deployment"; `facts` as the projection has them. At most the newest
     MOST_EARLIER_RUNS runs are looked at.
     """
-    measured_by = {"training": "training", "deployment": "autoscaling"}[what]
+    measured_by = {"training": record.Training, "deployment": record.Autoscaling}[what]
     for run in record.runs_with(s3, bucket, measured_by)[:MOST_EARLIER_RUNS]:
-        known = record.read_parts(s3, bucket, run, ["projected_costs"]).get("projected_costs") or {}
-        if (known.get(what) or {}).get("facts") == dict(facts):
-            parts = record.read_parts(s3, bucket, run)
-            if _measured(what, parts):
-                return {**parts, "run": run}
+        try:
+            known = record.read(s3, bucket, run, record.ProjectedCosts)
+        except record.RecordError:  # nothing to go by; its own report says what is wrong with it
+            continue
+        if known and what in known.given and known.given[what].facts == dict(facts):
+            found = record.read_run(s3, bucket, run)
+            if _measured(what, found):
+                return found
     return None
 
 
@@ -178,9 +177,9 @@ def _facts(config: TrainingConfig | DeploymentConfig, names: tuple[str, ...]) ->
     return {name: getattr(config, name) for name in names}
 
 
-def _measured(what: str, parts: Mapping[str, Any]) -> bool:
+def _measured(what: str, run: RunRecord) -> bool:
     if what == "deployment":
-        return len(parts["autoscaling"].get("timeline") or []) > 1
-    trials = (parts.get("tuning") or {}).get("trials") or []
-    jobs = parts["training"].get("jobs") or []
-    return any(trial["seconds"] for trial in trials) and {1} < {job["instances"] for job in jobs}
+        return bool(run.autoscaling) and len(run.autoscaling.timeline) > 1
+    if not (run.tuning and run.training):
+        return False
+    return any(trial.seconds for trial in run.tuning.trials) and {1} < {job.instances for job in run.training.jobs}

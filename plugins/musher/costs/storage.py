@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlparse
+
+from musher.record import RunRecord
 
 
 def size(s3: Any, bucket: str, prefix: str = "") -> int:
@@ -13,17 +14,17 @@ def size(s3: Any, bucket: str, prefix: str = "") -> int:
     return sum(item["Size"] for page in pages for item in page.get("Contents", []))
 
 
-def of_run(s3: Any, bucket: str, parts: Mapping[str, Any]) -> dict[str, int]:
+def of_run(s3: Any, bucket: str, run: RunRecord) -> dict[str, int]:
     """Bytes of what a run leaves: its data set, and its models with their evaluations; what is not known is left out.
 
-    Parameters: `parts` of the run's record; the data set's folder is among the facts of the projection.
+    The data set's folder is among the facts of the projection.
     """
     found = {}
-    facts = ((parts.get("projected_costs") or {}).get("training") or {}).get("facts") or {}
-    if name := facts.get("dataset_name"):
+    projected = run.projected_costs and run.projected_costs.training
+    if projected and (name := projected.facts.get("dataset_name")):
         found["dataset"] = size(s3, bucket, f"dataset/{name}/")
-    jobs = [*((parts.get("training") or {}).get("jobs") or []), parts.get("ec2_training") or {}]
-    outputs = [urlparse(job[name]) for job in jobs for name in ("model_data", "output_data") if job.get(name)]
+    jobs = [*(run.training.jobs if run.training else ()), *([run.ec2_training] if run.ec2_training else ())]
+    outputs = [urlparse(uri) for job in jobs for uri in (job.model_data, job.output_data) if uri]
     if outputs:
         found["models"] = sum(size(s3, uri.netloc, uri.path.lstrip("/")) for uri in outputs)
     return found

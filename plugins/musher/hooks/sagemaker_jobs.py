@@ -14,6 +14,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from musher.names import attempt_names
+from musher.record import Trial
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class SageMakerJobHook(AwsBaseHook):
         self.log.info("Stopped the %s %s", kind.noun, name)
         return True
 
-    def trials(self, tuning_job: str) -> list[dict[str, Any]]:
+    def trials(self, tuning_job: str) -> list[Trial]:
         """The training jobs of a tuning job in the order they were created, as the run record lists them."""
         pages = self.conn.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
             HyperParameterTuningJobName=tuning_job, SortBy="CreationTime", SortOrder="Ascending"
@@ -103,17 +104,17 @@ class SageMakerJobHook(AwsBaseHook):
         return [trial(summary) for page in pages for summary in page["TrainingJobSummaries"]]
 
 
-def trial(summary: Mapping[str, Any]) -> dict[str, Any]:
+def trial(summary: Mapping[str, Any]) -> Trial:
     """One trial as the run record has it, from a HyperParameterTrainingJobSummary."""
     objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
     start, end = summary.get("TrainingStartTime"), summary.get("TrainingEndTime")
-    return {
-        "job": summary["TrainingJobName"],
-        "hyperparameters": dict(summary.get("TunedHyperParameters") or {}),
-        "objective": objective.get("Value"),
-        "status": summary["TrainingJobStatus"],
-        "seconds": round((end - start).total_seconds(), 1) if start and end else None,
-    }
+    return Trial(
+        job=summary["TrainingJobName"],
+        hyperparameters=dict(summary.get("TunedHyperParameters") or {}),
+        objective=objective.get("Value"),
+        status=summary["TrainingJobStatus"],
+        seconds=round((end - start).total_seconds(), 1) if start and end else None,
+    )
 
 
 def is_missing(error: ClientError) -> bool:

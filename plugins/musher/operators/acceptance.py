@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
-from musher import quality, request_parameters
+from musher import quality, record, request_parameters
 from musher.hooks import registry
 from musher.job_output import EVALUATION, read, read_evaluation, summary
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
@@ -33,15 +33,15 @@ class EvaluateCandidatesOperator(MusherOperator):
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
         run, s3 = run_of(context), self.client("s3")
-        jobs = list(self.candidates)
-        evaluations = {job["job"]: read_evaluation(s3, job["output_data"]) for job in jobs}
+        jobs = [record.TrainingJob.from_json(each, "a candidate") for each in self.candidates]
+        evaluations = {each.job: read_evaluation(s3, each.output_data) for each in jobs}
         chosen = quality.better(evaluations)
-        best, evaluation = next(job for job in jobs if job["job"] == chosen), evaluations[chosen]
-        self.write_part(run.key, "training", {"jobs": jobs, "chosen": best["job"]})
-        self.write_part(run.key, "evaluation", evaluation)
-        for job in jobs:
-            self.log.info("%s: test accuracy %.4f", job["job"], evaluations[job["job"]]["accuracy"])
-        return {**best, **summary(evaluation)}
+        best, evaluation = next(each for each in jobs if each.job == chosen), evaluations[chosen]
+        self.write_part(run.key, record.Training(jobs=jobs, chosen=chosen))
+        self.write_part(run.key, evaluation)
+        for name, each in evaluations.items():
+            self.log.info("%s: test accuracy %.4f", name, each.accuracy)
+        return {**best.to_json(), **summary(evaluation)}
 
 
 class RegisterModelOperator(MusherOperator):
@@ -85,18 +85,18 @@ class RegisterModelOperator(MusherOperator):
         sagemaker = self.client("sagemaker")
         arn = registry.register(sagemaker, request, request_parameters.model_package_group(env, run))
         sagemaker.update_model_package(**request_parameters.model_approval(arn, accepted=accepted, reason=reason))
-        part = {
-            "package_arn": arn,
-            "status": "Approved" if accepted else "Rejected",
-            "reason": reason,
-            "sha256": digest,
-            "job": candidate["job"],
-            "test_accuracy": candidate["accuracy"],
-            "labels": candidate["classes"],
-            "compared_with": self.in_service,
-        }
-        self.write_part(run.key, "model", part)
-        self.log.info("Registered %s as %s: %s", arn, part["status"], reason)
+        part = record.Model(
+            package_arn=arn,
+            status="Approved" if accepted else "Rejected",
+            reason=reason,
+            sha256=digest,
+            job=candidate["job"],
+            test_accuracy=candidate["accuracy"],
+            labels=candidate["classes"],
+            compared_with=self.in_service,
+        )
+        self.write_part(run.key, part)
+        self.log.info("Registered %s as %s: %s", arn, part.status, reason)
         return {"package_arn": arn, "accepted": accepted, "reason": reason}
 
 

@@ -10,10 +10,10 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from musher import record
 from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
 from musher.names import Run
-from musher.report import record
 
 
 def plainly(method: Callable) -> Callable:
@@ -66,9 +66,9 @@ class MusherOperator(AwsBaseOperator):
             aws_conn_id=self.aws_conn_id, client_type=service, region_name=self.environment.region, config=config
         ).get_conn()
 
-    def write_part(self, run_key: str, part: str, content: Any) -> None:
+    def write_part(self, run_key: str, part: record.Part) -> None:
         """Write one part of the run record."""
-        uri = record.write_part(self.client("s3"), self.environment.bucket, run_key, part, content)
+        uri = record.write(self.client("s3"), self.environment.bucket, run_key, part)
         self.log.info("Wrote %s", uri)
 
 

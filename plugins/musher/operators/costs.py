@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import projection
 from musher.operators.base import MusherOperator, plainly, run_of
+from musher.record import ProjectedCosts, Projection
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,32 +32,33 @@ class CheckProjectedCostOperator(MusherOperator):
         }[self.what]
         given = config.from_params(params)
         earlier = projection.earlier_run(s3, bucket, self.what, projection.facts_of(given))
-        return check_projection(self, context, self.what, project(given, earlier), given.max_cost_usd, self.what)
+        projected = project(given, earlier)
+        return check_projection(self, context, self.what, projected, given.max_cost_usd, self.what).to_json()
 
 
 def check_projection(
     operator: MusherOperator,
     context: Context,
     what: str,
-    projected: Mapping[str, Any],
+    projected: Projection,
     max_cost_usd: float,
     words: str,
-) -> dict[str, Any]:
+) -> Projection:
     """Write and log the projection of `what`; returned with what is allowed. Raises CostError when it costs more.
 
     Parameters: `words` what a message calls it.
     """
-    found = {**projected, "max_cost_usd": max_cost_usd}
-    operator.write_part(run_of(context).key, "projected_costs", {what: found})
+    found = projected.replace(max_cost_usd=max_cost_usd)
+    operator.write_part(run_of(context).key, ProjectedCosts(**{what: found}))
     operator.log.info(
         "This %s is projected to cost %.4f USD, at worst %.4f (%s); %.2f are allowed",
         words,
-        found["projected_usd"],
-        found["worst_case_usd"],
-        found["basis"],
+        found.projected_usd,
+        found.worst_case_usd,
+        found.basis,
         max_cost_usd,
     )
-    if "afterwards_per_month_usd" in found:
-        operator.log.info("What stands afterwards costs %.2f USD a month", found["afterwards_per_month_usd"])
+    if found.afterwards_per_month_usd is not None:
+        operator.log.info("What stands afterwards costs %.2f USD a month", found.afterwards_per_month_usd)
     projection.check(found, max_cost_usd, f"this {words}")
     return found

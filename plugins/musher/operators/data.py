@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from musher import staging
+from musher import record, staging
 from musher.dataset import sync_dataset
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 
@@ -36,9 +36,9 @@ class SyncDatasetOperator(MusherOperator):
             max_unreadable_share=config.max_unreadable_share,
         )
         self.log.info("%s", result.line)
-        part = asdict(result)
-        self.write_part(run_of(context).key, "dataset", part)
-        return {**part, "uri": env.uri("dataset", config.dataset_name, "")}
+        part = record.Dataset(**asdict(result))
+        self.write_part(run_of(context).key, part)
+        return {**part.to_json(), "uri": env.uri("dataset", config.dataset_name, "")}
 
 
 class StageInputsOperator(MusherOperator):

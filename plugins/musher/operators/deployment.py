@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
-from musher import images, names, request_parameters, staging
+from musher import images, names, record, request_parameters, staging
 from musher.config import DeploymentConfig
 from musher.errors import ConfigError
 from musher.hooks import registry
@@ -171,7 +171,7 @@ class DeployEndpointOperator(MusherOperator):
             for gone in self.hook.delete_endpoint_config(previous):
                 self.log.info("Deleted the %s, which nothing uses any more", gone)
         config = deployment_config(context)
-        return {"name": endpoint, "config": config_name, "instance_type": config.instance_type}
+        return record.Endpoint(name=endpoint, config=config_name, instance_type=config.instance_type).to_json()
 
     def _config_name(self, context: Context) -> str:
         """The name of this run's endpoint configuration and of its model."""
@@ -241,12 +241,12 @@ class RegisterScalingOperator(MusherOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         config, name = deployment_config(context), self.endpoint["name"]
         target = round(scaling_target(self.capacity["max_rps_per_instance"], config.safety_factor), 3)
-        settings = {
-            "target_metric": "SageMakerVariantInvocationsPerInstance",
-            "target_value": target,
-            "min": config.min_instances,
-            "max": config.max_instances,
-        }
+        settings = record.Autoscaling(
+            target_metric="SageMakerVariantInvocationsPerInstance",
+            target_value=target,
+            min=config.min_instances,
+            max=config.max_instances,
+        ).to_json()
         if not config.scales:
             self.log.info("min_instances equals max_instances: the endpoint does not scale")
             return settings
@@ -300,16 +300,16 @@ class DeployFunctionOperator(MusherOperator):
         else:
             self.lambda_.update_alias(**alias)
         self._set_concurrency(config)
-        part = {
-            "function": self.name,
-            "version": version,
-            "alias": names.ALIAS,
-            "memory_mb": config.function_memory_mb,
-            "reserved": config.reserved_concurrency,
-            "provisioned": config.provisioned_concurrency,
-        }
+        part = record.Function(
+            function=self.name,
+            version=version,
+            alias=names.ALIAS,
+            memory_mb=config.function_memory_mb,
+            reserved=config.reserved_concurrency,
+            provisioned=config.provisioned_concurrency,
+        )
         self.log.info("%s", part)
-        return part
+        return part.to_json()
 
     def _configuration(self) -> dict[str, Any] | None:
         return found(lambda: self.lambda_.get_function_configuration(FunctionName=self.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from musher import request_parameters
+from musher import record, request_parameters
 from musher.config import Ec2TrainingConfig
 from musher.costs import prices, projection
 from musher.ec2 import history, host_job, host_status
@@ -20,11 +20,10 @@ from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
-from musher.job_output import TooLarge, read, read_evaluation, summary
+from musher.job_output import TooLarge, read, read_evaluation
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
-from musher.report import record
 from musher.request_parameters.common import given
 from musher.staging.code import ARCHIVE
 from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
@@ -55,30 +54,30 @@ class ChooseTrainingOperator(MusherOperator):
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
         config, s3, bucket = ec2_config(context), self.client("s3"), self.environment.bucket
-        runs = record.runs_with(s3, bucket, "training")
+        runs = record.runs_with(s3, bucket, record.Training)
         key = config.training_run or (runs[0] if runs else "")
         if not key:
             raise UserError("No training run has left a record yet: run train_image_classifier first.")
         if key not in runs:
             near = difflib.get_close_matches(key, runs, n=1, cutoff=0) or ["nothing"]
             raise UserError(f"training_run is {key!r}, which has trained nothing; the nearest that did is {near[0]}.")
-        jobs = record.read_parts(s3, bucket, key)["training"]["jobs"]
-        one = next((job for job in jobs if job["instances"] == 1), None)
+        jobs = record.read(s3, bucket, key, record.Training).jobs
+        one = next((job for job in jobs if job.instances == 1), None)
         if one is None:
             raise UserError(f"training_run {key} has not trained on one instance; there is nothing to compare with.")
-        found = self.hook.describe(TRAINING, one["job"])
+        found = self.hook.describe(TRAINING, one.job)
         if found is None:
             raise UserError(f"SageMaker does not know the training job {one['job']} of training_run {key} any more.")
         uris = {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in found["InputDataConfig"]}
-        self.log.info("Repeating %s of the run %s", one["job"], key)
+        self.log.info("Repeating %s of the run %s", one.job, key)
         training = {
             "run": key,
-            "job": one["job"],
+            "job": one.job,
             "hyperparameters": given(found["HyperParameters"]),
             "channels": {name: uris[name] for name in CHANNELS},
             "code": uris["code"],
-            "instance_type": config.instance_type or prices.ec2_type(one["instance_type"]),
-            "seconds": one["wall_seconds"],
+            "instance_type": config.instance_type or prices.ec2_type(one.instance_type),
+            "seconds": one.wall_seconds,
         }
         self._check_cost(context, config, training)
         return training
@@ -276,21 +275,21 @@ class TrainOnEc2Operator(MusherOperator):
     def _finish(self) -> dict[str, Any]:
         """Write what the record and the report need."""
         s3, output = self.client("s3"), self._output
-        evaluation = summary(read_evaluation(s3, f"{output}output.tar.gz"))
+        evaluation = read_evaluation(s3, f"{output}output.tar.gz")
         instance_type = self.training["instance_type"]
-        part = {
-            "run": self._run.key,
-            "repeats": self.training["job"],
-            "instance_type": instance_type,
+        part = record.Ec2Training(
+            run=self._run.key,
+            repeats=self.training["job"],
+            instance_type=instance_type,
             **self.history.facts(lambda instance: self._host_status(s3, instance)),
-            "test_accuracy": evaluation["accuracy"],
-            "test_loss": evaluation["loss"],
-            "model_data": f"{output}model.tar.gz",
-            "output_data": f"{output}output.tar.gz",
-        }
-        part["cost_usd"] = prices.ec2_training_cost(part["instances"], instance_type, self._config.volume_gb)
-        self.write_part(self.training["run"], "ec2_training", part)
-        return part
+            test_accuracy=evaluation.accuracy,
+            test_loss=evaluation.loss,
+            model_data=f"{output}model.tar.gz",
+            output_data=f"{output}output.tar.gz",
+            cost_usd=prices.ec2_training_cost(self.history.instances, instance_type, self._config.volume_gb),
+        )
+        self.write_part(self.training["run"], part)
+        return part.to_json()
 
     def _host_status(self, s3: Any, instance: str) -> HostStatus:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowFailException
 
+from musher import record
 from musher.hooks.serving import ServingHook, metric_sum, wait_until
 from musher.load import capacity, generator, plan, verdict
 from musher.load.pictures import pictures_to_send
@@ -58,8 +59,9 @@ class MeasureCapacityOperator(MusherOperator):
         )
         measured["max_rps_per_instance"] = round(measured["max_rps_per_instance"] / max(1, running), 3)
         self.log.info("One instance takes %.1f requests/s", measured["max_rps_per_instance"])
-        self.write_part(self.model["run_key"], "endpoint", {**self.endpoint, "capacity": measured})
-        return measured
+        part = record.Endpoint.from_json(self.endpoint).replace(capacity=record.Capacity(**measured))
+        self.write_part(self.model["run_key"], part)
+        return part.capacity.to_json()
 
 
 class LoadTestOperator(MusherOperator):
@@ -110,23 +112,22 @@ class LoadTestOperator(MusherOperator):
                 on_phase=begin,
                 on_result=lambda result: self.log.info("%s", result.record()),
             )
-        records = [result.record() for result in results]
-        seen = sum(each["throttled"] for each in records)
-        cloudwatch = self._settled_throttles(lambda: throttles() - before, seen)
-        parts = {
-            "load_test": {
-                "phases": records,
-                "cloudwatch_throttles": cloudwatch,
-                "latency_limit_ms": config.latency_limit_ms,
-            },
-            "autoscaling": {**self.scaling, "timeline": observer.points, **_scaled(results, config)},
-            "lambda": self.function,
-        }
+        measured = [record.LoadPhase(**result.record()) for result in results]
+        seen = sum(phase.throttled for phase in measured)
+        parts = [
+            record.LoadTest(
+                phases=measured,
+                cloudwatch_throttles=self._settled_throttles(lambda: throttles() - before, seen),
+                latency_limit_ms=config.latency_limit_ms,
+            ),
+            record.Autoscaling.from_json(self.scaling).replace(timeline=observer.points, **_scaled(results, config)),
+            record.Function.from_json(self.function),
+        ]
         limits = verdict.Limits(p99_ms=config.latency_limit_ms, error_rate=config.max_error_rate, scales=config.scales)
-        decided = verdict.decide(parts, limits)
-        for name, content in {**parts, "verdict": decided}.items():
-            self.write_part(self.model["run_key"], name, content)
-        return decided
+        decided = record.Verdict(**verdict.decide({part.NAME: part.to_json() for part in parts}, limits))
+        for part in (*parts, decided):
+            self.write_part(self.model["run_key"], part)
+        return decided.to_json()
 
     def _phases(self, config: DeploymentConfig) -> list[Phase]:
         return plan.build(
@@ -214,10 +215,9 @@ class AssertVerdictOperator(MusherOperator):
         self.model = model
 
     def execute(self, context: Context) -> str:
-        failed = [check for check in self.verdict["checks"] if not check["passed"]]
+        verdict = record.Verdict.from_json(self.verdict)
+        failed = [check for check in verdict.checks if not check.passed]
         if failed:
-            sentences = "; ".join(
-                f"{each['name']}: measured {each['measured']}, required {each['required']}" for each in failed
-            )
+            sentences = "; ".join(f"{each.name}: measured {each.measured}, required {each.required}" for each in failed)
             raise AirflowFailException(f"The verdict is failed: {sentences}")
-        return f"All {len(self.verdict['checks'])} checks passed"
+        return f"All {len(verdict.checks)} checks passed"

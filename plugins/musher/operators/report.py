@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from musher import record
 from musher.costs import breakdown, storage
 from musher.operators.base import MusherOperator, plainly, run_of
-from musher.report import record
+from musher.report.files import write_report
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +19,8 @@ class WriteReportOperator(MusherOperator):
     """Join what the run wrote into report.json and report.html, with what it cost.
 
     Parameters: `run_key` the run record's folder under runs/; this run's own when left out. What this run projected
-    for itself joins the record that it adds to. Returns the record's prefix.
+    for itself joins the record that it adds to. A part that cannot be read is a sentence on the report, and a warning
+    here. Returns the record's prefix.
     """
 
     template_fields = aws_template_fields("run_key")
@@ -29,22 +31,26 @@ class WriteReportOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> str:
-        env, s3 = self.environment, self.client("s3")
-        own = run_of(context).key
-        key = self.run_key or own
-        parts = record.read_parts(s3, env.bucket, key)
-        if key != own:
-            ours = record.read_parts(s3, env.bucket, own, ["projected_costs"]).get("projected_costs") or {}
-            parts["projected_costs"] = {**parts.get("projected_costs", {}), **ours}
-            self.write_part(key, "projected_costs", parts["projected_costs"])
-        parts["costs"] = breakdown.of_run(parts, storage.of_run(s3, env.bucket, parts))
-        self.write_part(key, "costs", parts["costs"])
-        joined = record.join(
-            parts,
-            run=key,
+        env, s3, this = self.environment, self.client("s3"), run_of(context)
+        key = self.run_key or this.key
+        run = record.read_run(s3, env.bucket, key)
+        unreadable = {name: why for name, why in run.unreadable.items() if name != record.Costs.NAME}  # worked out anew
+        for sentence in unreadable.values():
+            self.log.warning("The report is without what cannot be read: %s", sentence)
+        if key != this.key and record.ProjectedCosts.NAME not in unreadable:
+            ours = record.read(s3, env.bucket, this.key, record.ProjectedCosts) or record.ProjectedCosts()
+            theirs = run.projected_costs or record.ProjectedCosts()
+            run = run.replace(projected_costs=theirs.replace(**ours.given))
+            self.write_part(key, run.projected_costs)
+        run = run.replace(
+            costs=breakdown.of_run(run, storage.of_run(s3, env.bucket, run)),
             environment=env.kind,
-            about={"dag": run_of(context).dag_id, "run_id": run_of(context).run_id, "region": env.region},
+            dag=this.dag_id,
+            run_id=this.run_id,
+            region=env.region,
+            unreadable=unreadable,
         )
-        written = record.write_report(s3, env.bucket, joined)
+        self.write_part(key, run.costs)
+        written = write_report(s3, env.bucket, run)
         self.log.info("The report is at %s", written["html"])
         return record.prefix(key)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
-from musher import names, request_parameters
+from musher import names, record, request_parameters
 from musher.config import TrainingConfig
 from musher.costs.prices import training_cost
 from musher.hooks.registry import newest_approved
 from musher.hooks.sagemaker_jobs import COMPLETED, TRAINING, TUNING, JobKind, SageMakerJobHook
-from musher.job_output import read_evaluation, read_json, summary
+from musher.job_output import read_evaluation, summary
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 from musher.request_parameters import Inputs
@@ -129,20 +129,20 @@ class TuneOperator(SageMakerJobOperator):
         best = found.get("BestTrainingJob")
         trials = self.hook.trials(self.job)
         if config.managed_spot:
-            trials = [each | spot(self.hook.describe(TRAINING, each["job"]) or {}) for each in trials]
+            trials = [each.replace(**spot(self.hook.describe(TRAINING, each.job) or {})) for each in trials]
         if not best:
-            states = ", ".join(f"{each['job']} {each['status']}" for each in trials) or "none was started"
+            states = ", ".join(f"{each.job} {each.status}" for each in trials) or "none was started"
             raise AirflowException(f"The tuning job {self.job} has no best trial: {states}")
-        chosen = next(each for each in trials if each["job"] == best["TrainingJobName"])
-        part = {
-            "job": self.job,
-            "strategy": config.strategy,
-            "instance_type": config.training_instance_type,
-            "trials": trials,
-            "best": {key: chosen[key] for key in ("job", "hyperparameters", "objective")},
-        }
-        self.write_part(run_of(context).key, "tuning", part)
-        return part
+        chosen = next(each for each in trials if each.job == best["TrainingJobName"])
+        part = record.Tuning(
+            job=self.job,
+            strategy=config.strategy,
+            instance_type=config.training_instance_type,
+            trials=trials,
+            best=record.BestTrial(job=chosen.job, hyperparameters=chosen.hyperparameters, objective=chosen.objective),
+        )
+        self.write_part(run_of(context).key, part)
+        return part.to_json()
 
 
 class TrainOperator(SageMakerJobOperator):
@@ -160,7 +160,9 @@ class TrainOperator(SageMakerJobOperator):
         self.step = TRAIN_MANY if several else TRAIN_ONE
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        values = request_parameters.hyperparameters(config, best=self.tuning["best"]["hyperparameters"])
+        values = request_parameters.hyperparameters(
+            config, best=record.Tuning.from_json(self.tuning).best.hyperparameters
+        )
         return request_parameters.training(
             config,
             self.environment,
@@ -172,7 +174,7 @@ class TrainOperator(SageMakerJobOperator):
         )
 
     def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> dict[str, Any]:
-        return described(found)
+        return described(found).to_json()
 
 
 class EvaluateInServiceOperator(SageMakerJobOperator):
@@ -198,8 +200,9 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
             return None
         self.package = package
         known = package.get("CustomerMetadataProperties") or {}
-        measured = read_json(self.client("s3"), package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"])
-        if known.get("dataset_version") == self.dataset["version"] or measured["classes"] != self.dataset["classes"]:
+        statistics = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+        measured = record.read_at(self.client("s3"), statistics, record.Evaluation)
+        if known.get("dataset_version") == self.dataset["version"] or measured.classes != self.dataset["classes"]:
             self.log.info("The model in service is %s, as measured when it was trained", package["ModelPackageArn"])
             return self._answer(measured)
         return super().execute(context)
@@ -219,7 +222,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
         output = f"{found['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.job}/output/output.tar.gz"
         return self._answer(read_evaluation(self.client("s3"), output))
 
-    def _answer(self, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    def _answer(self, evaluation: record.Evaluation) -> dict[str, Any]:
         return {"package_arn": self.package["ModelPackageArn"], **summary(evaluation)}
 
 
@@ -253,7 +256,7 @@ def metric(found: Mapping[str, Any], name: str) -> float | None:
     )
 
 
-def described(found: Mapping[str, Any]) -> dict[str, Any]:
+def described(found: Mapping[str, Any]) -> record.TrainingJob:
     """A completed training job as the run record has it.
 
     `billable_seconds` counts every instance: AWS's BillableTimeInSeconds is that of one of them (SageMaker API
@@ -263,19 +266,18 @@ def described(found: Mapping[str, Any]) -> dict[str, Any]:
     instances, instance_type = resources["InstanceCount"], resources["InstanceType"]
     billable = found["BillableTimeInSeconds"]
     model = found["ModelArtifacts"]["S3ModelArtifacts"]
-    return {
-        "job": found["TrainingJobName"],
-        "instances": instances,
-        "instance_type": instance_type,
-        "wall_seconds": round((found["TrainingEndTime"] - found["TrainingStartTime"]).total_seconds(), 2),
-        **spot(found),
-        "billable_seconds": billable * instances,
-        "test_accuracy": metric(found, "test:accuracy"),
-        "test_loss": metric(found, "test:loss"),
-        "cost_usd": training_cost(instance_type, billable, instances),
-        "model_data": model,
-        "output_data": model.rsplit("/", 1)[0] + "/output.tar.gz",
-    }
+    return record.TrainingJob(
+        job=found["TrainingJobName"],
+        instances=instances,
+        instance_type=instance_type,
+        wall_seconds=round((found["TrainingEndTime"] - found["TrainingStartTime"]).total_seconds(), 2),
+        **{**spot(found), "billable_seconds": billable * instances},
+        test_accuracy=metric(found, "test:accuracy"),
+        test_loss=metric(found, "test:loss"),
+        cost_usd=training_cost(instance_type, billable, instances),
+        model_data=model,
+        output_data=model.rsplit("/", 1)[0] + "/output.tar.gz",
+    )
 
 
 def spot(found: Mapping[str, Any]) -> dict[str, Any]:

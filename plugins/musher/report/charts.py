@@ -9,10 +9,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
+
+from musher.record import (
+    Autoscaling,
+    Capacity,
+    Costs,
+    Evaluation,
+    Function,
+    FunctionCost,
+    LoadPhase,
+    Training,
+    Tuning,
+)
 
 INK, MUTED, GRID = "#010101", "#020202", "#030303"
 FIRST, SECOND, THIRD, BAD, CARD = "#040404", "#050505", "#060606", "#070707", "#080808"
@@ -55,9 +67,9 @@ _STYLE = {
 }
 
 
-def tuning(part: Mapping[str, Any]) -> str | None:
+def tuning(part: Tuning) -> str | None:
     """Objective of each trial in the order they were started, and the best one so far."""
-    trials = [(n, t.get("objective"), t.get("status")) for n, t in enumerate(part.get("trials") or [], start=1)]
+    trials = [(n, trial.objective, trial.status) for n, trial in enumerate(part.trials, start=1)]
     scored = [(n, objective, status) for n, objective, status in trials if objective is not None]
     if not scored:
         return None
@@ -77,9 +89,9 @@ def tuning(part: Mapping[str, Any]) -> str | None:
     return drawn[0]
 
 
-def training(part: Mapping[str, Any]) -> str | None:
+def training(part: Training) -> str | None:
     """Wall and billed seconds of each training job."""
-    jobs = [job for job in part.get("jobs") or [] if job.get("wall_seconds") is not None]
+    jobs = [job for job in part.jobs if job.wall_seconds is not None]
     if not jobs:
         return None
     with _figure("Wall and billed seconds of training", height=0.75 + 0.62 * len(jobs)) as (figure, drawn):
@@ -88,10 +100,10 @@ def training(part: Mapping[str, Any]) -> str | None:
             (-0.18, "wall_seconds", FIRST, "wall"),
             (0.18, "billable_seconds", SECOND, "billed"),
         ):
-            seconds = [job.get(field) or 0 for job in jobs]
+            seconds = [getattr(job, field) for job in jobs]
             bars = axes.barh([i + offset for i in range(len(jobs))], seconds, height=0.32, color=colour, label=label)
             axes.bar_label(bars, labels=[f"{s:.0f} s" for s in seconds], padding=4, color=INK, fontsize=9)
-        axes.set_yticks(range(len(jobs)), [_instances(job.get("instances")) for job in jobs])
+        axes.set_yticks(range(len(jobs)), [_instances(job.instances) for job in jobs])
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set_xlabel("seconds")
@@ -100,11 +112,11 @@ def training(part: Mapping[str, Any]) -> str | None:
     return drawn[0]
 
 
-def confusion(part: Mapping[str, Any]) -> str | None:
+def confusion(part: Evaluation) -> str | None:
     """Confusion matrix: rows are true labels, the darker the larger the share of that label's pictures."""
     import numpy as np
 
-    classes, rows = part.get("classes") or [], part.get("confusion") or []
+    classes, rows = part.classes, part.confusion
     if not rows or any(len(row) != len(rows) for row in rows) or len(classes) != len(rows):
         return None
     counts = np.asarray(rows, dtype=float)
@@ -143,24 +155,23 @@ def _confusion_cells(axes: Any, shares: Any) -> None:
             axes.add_patch(Rectangle(corner, 0.96, 0.96, color=colour, alpha=alpha, linewidth=0))
 
 
-def capacity(part: Mapping[str, Any]) -> str | None:
+def capacity(part: Capacity) -> str | None:
     """Latency of one instance over the offered rate, with the limit and the highest rate within it."""
-    steps = sorted(part.get("steps") or [], key=lambda step: step["offered_rps"])
-    steps = [step for step in steps if step.get("p99_ms")]
+    steps = sorted((step for step in part.steps if step.p99_ms), key=lambda step: step.offered_rps)
     if not steps:
         return None
     with _figure("Latency of one instance over the offered rate", height=3.1) as (figure, drawn):
         axes = figure.subplots()
         for field, colour, label in (("p99_ms", FIRST, "p99"), ("p50_ms", SECOND, "p50")):
-            axes.plot([s["offered_rps"] for s in steps], [s.get(field) for s in steps], color=colour, label=label)
+            axes.plot([s.offered_rps for s in steps], [getattr(s, field) for s in steps], color=colour, label=label)
         for ok, marker, colour, label in ((True, "o", FIRST, None), (False, "X", BAD, "not taken")):
-            some = [(s["offered_rps"], s["p99_ms"]) for s in steps if bool(s.get("ok")) == ok]
+            some = [(s.offered_rps, s.p99_ms) for s in steps if s.ok == ok]
             if some:
                 axes.scatter(*zip(*some, strict=True), color=colour, marker=marker, s=38, zorder=3, label=label)
-        if limit := part.get("latency_limit_ms"):
+        if limit := part.latency_limit_ms:
             axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **_IN_AXES_X, color=BAD, fontsize=9)
-        if highest := part.get("max_rps_per_instance"):
+        if highest := part.max_rps_per_instance:
             axes.axvline(highest, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             text = f"highest rate {highest:.3g}/s"
             axes.annotate(text, (highest, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
@@ -172,20 +183,19 @@ def capacity(part: Mapping[str, Any]) -> str | None:
     return drawn[0]
 
 
-def scaling(part: Mapping[str, Any]) -> str | None:
+def scaling(part: Autoscaling) -> str | None:
     """Offered load above, desired and in-service instances below, over the seconds of the load test."""
-    points = [point for point in part.get("timeline") or [] if point.get("seconds") is not None]
+    points = part.timeline
     if len(points) < 2:
         return None
-    seconds = [point["seconds"] for point in points]
+    seconds = [point.seconds for point in points]
     with _figure("Offered load and instances over time", height=3.9) as (figure, drawn):
         load, instances = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1])
-        offered = [point.get("offered_rps") or 0 for point in points]
+        offered = [point.offered_rps for point in points]
         load.fill_between(seconds, offered, step="post", color=FIRST, alpha=0.25, linewidth=0)
         load.step(seconds, offered, where="post", color=FIRST)
         load.set(ylabel="requests a second", ylim=(0, None))
-        target = part.get("target_value")
-        if target:
+        if target := part.target_value:
             load.axhline(target / 60, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             text = "scaling target of one instance"
             load.annotate(text, (1, target / 60), (0, 4), **_IN_AXES_X, ha="right", color=MUTED, fontsize=9)
@@ -193,9 +203,9 @@ def scaling(part: Mapping[str, Any]) -> str | None:
             ("desired", SECOND, (0, (3, 2)), "desired"),
             ("in_service", FIRST, "-", "in service"),
         ):
-            counts = [point.get(field) if point.get(field) is not None else float("nan") for point in points]
+            counts = [float("nan") if (n := getattr(point, field)) is None else n for point in points]
             instances.step(seconds, counts, where="post", color=colour, linestyle=style, label=label)
-        most = max([point.get(f) or 0 for point in points for f in ("desired", "in_service")] + [1])
+        most = max(1, *(count or 0 for point in points for count in (point.desired, point.in_service)))
         instances.set(ylabel="instances", xlabel="seconds", ylim=(0, most + 0.5), xlim=(seconds[0], seconds[-1]))
         instances.set_yticks(range(most + 1))
         for axes in (load, instances):
@@ -204,23 +214,25 @@ def scaling(part: Mapping[str, Any]) -> str | None:
     return drawn[0]
 
 
-def latency(phases: Sequence[Mapping[str, Any]], limit_ms: float | None) -> str | None:
+def latency(phases: Sequence[LoadPhase], limit_ms: float | None) -> str | None:
     """p50, p95 and p99 of each phase on one line, with the limit."""
-    measured = [phase for phase in phases if phase.get("p50_ms") is not None]
+    measured = [phase for phase in phases if phase.p50_ms is not None]
     if not measured:
         return None
     with _figure("Latency of each load-test phase", height=1.1 + 0.42 * len(measured)) as (figure, drawn):
         axes = figure.subplots()
         for row, phase in enumerate(measured):
-            axes.plot([phase["p50_ms"], phase["p99_ms"]], [row, row], color=GRID, linewidth=5, solid_capstyle="round")
+            axes.plot([phase.p50_ms, phase.p99_ms], [row, row], color=GRID, linewidth=5, solid_capstyle="round")
         for field, colour in (("p50_ms", SECOND), ("p95_ms", THIRD), ("p99_ms", FIRST)):
             places = range(len(measured))
-            axes.scatter([p[field] for p in measured], places, color=colour, s=52, zorder=3, label=field[:-3])
+            axes.scatter(
+                [getattr(phase, field) for phase in measured], places, color=colour, s=52, zorder=3, label=field[:-3]
+            )
         if limit_ms:
             axes.axvline(limit_ms, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
             text = f"limit {limit_ms:g} ms"
             axes.annotate(text, (limit_ms, 0), (5, 4), **_IN_AXES_Y, color=BAD, fontsize=9)
-        axes.set_yticks(range(len(measured)), [words(phase.get("name")) for phase in measured])
+        axes.set_yticks(range(len(measured)), [words(phase.name) for phase in measured])
         axes.set_ylim(len(measured) - 0.5, -0.5)
         axes.set_xscale("log")
         _log_ticks(axes.xaxis)
@@ -230,11 +242,9 @@ def latency(phases: Sequence[Mapping[str, Any]], limit_ms: float | None) -> str 
     return drawn[0]
 
 
-def concurrency(phases: Sequence[Mapping[str, Any]], function: Mapping[str, Any]) -> str | None:
+def concurrency(phases: Sequence[LoadPhase], function: Function | None) -> str | None:
     """Calls offered at once and executions observed at once, against provisioned and reserved concurrency."""
-    bursts = [
-        phase for phase in phases if phase.get("offered_concurrency") and phase.get("max_concurrency") is not None
-    ]
+    bursts = [phase for phase in phases if phase.offered_concurrency and phase.max_concurrency is not None]
     if not bursts:
         return None
     with _figure("Offered and observed concurrency", height=0.95 + 0.62 * len(bursts)) as (figure, drawn):
@@ -243,14 +253,14 @@ def concurrency(phases: Sequence[Mapping[str, Any]], function: Mapping[str, Any]
             (-0.18, "offered_concurrency", SECOND, "offered"),
             (0.18, "max_concurrency", FIRST, "observed"),
         ):
-            values = [phase[field] for phase in bursts]
+            values = [getattr(phase, field) for phase in bursts]
             bars = axes.barh([i + offset for i in range(len(bursts))], values, height=0.32, color=colour, label=label)
             axes.bar_label(bars, padding=4, color=INK, fontsize=9)
-        for field in ("provisioned", "reserved"):
-            if (value := function.get(field)) is not None:
-                axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-                axes.annotate(field, (value, 1), (3, 3), **_IN_AXES_Y, color=MUTED, fontsize=9)
-        axes.set_yticks(range(len(bursts)), [words(phase.get("name")) for phase in bursts])
+        for field in ("provisioned", "reserved") if function else ():
+            value = getattr(function, field)
+            axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(field, (value, 1), (3, 3), **_IN_AXES_Y, color=MUTED, fontsize=9)
+        axes.set_yticks(range(len(bursts)), [words(phase.name) for phase in bursts])
         axes.invert_yaxis()
         axes.set_xlabel("calls at once")
         axes.margins(x=0.1)
@@ -259,9 +269,9 @@ def concurrency(phases: Sequence[Mapping[str, Any]], function: Mapping[str, Any]
     return drawn[0]
 
 
-def costs(part: Mapping[str, Any]) -> str | None:
+def costs(part: Costs) -> str | None:
     """USD of the same training on each path; those worked out are drawn as outlines."""
-    paths = [path for path in part.get("per_path") or [] if path.get("usd") is not None]
+    paths = [path for path in part.per_path if path.usd is not None]
     if not paths:
         return None
     with _figure("Cost of the same training on each path", height=0.9 + 0.4 * len(paths)) as (figure, drawn):
@@ -270,12 +280,12 @@ def costs(part: Mapping[str, Any]) -> str | None:
             (True, {"color": FIRST}, "measured"),
             (False, {"facecolor": "none", "edgecolor": FIRST, "hatch": "///"}, "worked out"),
         ):
-            rows = [(row, path["usd"]) for row, path in enumerate(paths) if _measured(path) == measured]
+            rows = [(row, path.usd) for row, path in enumerate(paths) if (path.basis == "measured") == measured]
             if rows:
                 bars = axes.barh(*zip(*rows, strict=True), height=0.6, label=label, **style)
                 texts = [f"${usd:.3g}" for _, usd in rows]
                 axes.bar_label(bars, labels=texts, padding=4, color=INK, fontsize=9)
-        axes.set_yticks(range(len(paths)), [str(path.get("path") or "") for path in paths])
+        axes.set_yticks(range(len(paths)), [path.path for path in paths])
         axes.set_ylim(len(paths) - 0.5, -0.5)
         axes.margins(x=0.12)
         axes.set_xlabel("USD")
@@ -284,22 +294,18 @@ def costs(part: Mapping[str, Any]) -> str | None:
     return drawn[0]
 
 
-def _measured(path: Mapping[str, Any]) -> bool:
-    return path.get("basis") == "measured"
-
-
-def break_even(function: Mapping[str, Any]) -> str | None:
+def break_even(function: FunctionCost) -> str | None:
     """1,000 calls with and without provisioned concurrency over the rate, and where the two meet."""
-    points, without = function.get("curve") or [], function.get("per_1000_usd")
-    if len(points) < 2 or without is None:
+    points, without = function.curve, function.per_1000_usd
+    if len(points) < 2:
         return None
     with _figure("Cost of 1,000 calls with and without provisioned concurrency", height=2.9) as (figure, drawn):
         axes = figure.subplots()
-        rates = [point["calls_per_second"] for point in points]
-        kept = [point["per_1000_provisioned_usd"] for point in points]
+        rates = [point.calls_per_second for point in points]
+        kept = [point.per_1000_provisioned_usd for point in points]
         axes.plot(rates, kept, color=FIRST, label="provisioned")
         axes.axhline(without, color=SECOND, label="without")
-        if rate := function.get("break_even_calls_per_second"):
+        if rate := function.break_even_calls_per_second:
             axes.axvline(rate, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             text = f"break-even {rate:.3g}/s"
             axes.annotate(text, (rate, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)

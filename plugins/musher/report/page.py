@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from musher.record import Evaluation, Part, RunRecord, WorstPicture
 from musher.report import charts
 from musher.report.summary import key_figures, outcome
 
@@ -39,58 +40,59 @@ def templates() -> Any:
     return environment
 
 
-def render(record: Mapping[str, Any]) -> str:
-    """The page of a run record. Parts that were not run say so; nothing in the record is trusted as HTML.
-
-    Parameters
-    ----------
-    record: see design, "The run record"; every part may be None or incomplete.
-    """
+def render(run: RunRecord) -> str:
+    """The page of a run record. Parts that were not run say so; nothing in the record is trusted as HTML."""
     from markupsafe import Markup
 
-    parts = {name: value for name, value in record.items() if isinstance(value, Mapping)}
-    drawn = {name: Markup(svg) for name, svg in _charts(parts).items() if svg}
+    drawn = {name: Markup(svg) for name, svg in _charts(run).items() if svg}
     return (
         templates()
         .get_template("page.html.jinja")
         .render(
-            record=record,
-            outcome=outcome(record),
-            figures=key_figures(record),
+            record=run,
+            outcome=outcome(run),
+            figures=key_figures(run),
             charts=drawn,
-            thumbnails=_thumbnails(parts.get("evaluation", {})),
-            tuned=_columns([t.get("hyperparameters") or {} for t in parts.get("tuning", {}).get("trials") or []]),
-            **{name.replace("lambda", "function"): part for name, part in parts.items()},
+            thumbnails=_thumbnails(run.evaluation),
+            tuned=_columns([trial.hyperparameters for trial in run.tuning.trials] if run.tuning else []),
+            **{name: part for name, part in run if isinstance(part, Part)},
         )
     )
 
 
-def _charts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
-    load_test, endpoint = parts.get("load_test", {}), parts.get("endpoint", {})
-    phases = load_test.get("phases") or []
-    ramp = endpoint.get("capacity") or {}
-    return {
-        "tuning": charts.tuning(parts.get("tuning", {})),
-        "training": charts.training(parts.get("training", {})),
-        "confusion": charts.confusion(parts.get("evaluation", {})),
-        "capacity": charts.capacity(ramp),
-        "scaling": charts.scaling(parts.get("autoscaling", {})),
-        "latency": charts.latency(phases, load_test.get("latency_limit_ms") or ramp.get("latency_limit_ms")),
-        "concurrency": charts.concurrency(phases, parts.get("lambda", {})),
-        "costs": charts.costs(parts.get("costs", {})),
-        "break_even": charts.break_even(parts.get("costs", {}).get("lambda") or {}),
-    }
+def _charts(run: RunRecord) -> dict[str, str | None]:
+    """The charts of what was run."""
+    drawn: dict[str, str | None] = {}
+    if run.tuning:
+        drawn["tuning"] = charts.tuning(run.tuning)
+    if run.training:
+        drawn["training"] = charts.training(run.training)
+    if run.evaluation:
+        drawn["confusion"] = charts.confusion(run.evaluation)
+    ramp = run.endpoint and run.endpoint.capacity
+    if ramp:
+        drawn["capacity"] = charts.capacity(ramp)
+    if run.autoscaling:
+        drawn["scaling"] = charts.scaling(run.autoscaling)
+    if load_test := run.load_test:
+        limit_ms = load_test.latency_limit_ms or (ramp.latency_limit_ms if ramp else None)
+        drawn["latency"] = charts.latency(load_test.phases, limit_ms)
+        drawn["concurrency"] = charts.concurrency(load_test.phases, run.function)
+    if run.costs:
+        drawn["costs"] = charts.costs(run.costs)
+        drawn["break_even"] = run.costs.function and charts.break_even(run.costs.function)
+    return drawn
 
 
-def _thumbnails(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _thumbnails(evaluation: Evaluation | None) -> list[WorstPicture]:
     """The pictures it got most wrong, as far as their thumbnail really is base64."""
-    worst = [picture for picture in evaluation.get("worst") or [] if isinstance(picture, Mapping)]
-    return [picture for picture in worst if _BASE64.fullmatch(str(picture.get("thumbnail") or ""))]
+    worst = evaluation.worst if evaluation else []
+    return [picture for picture in worst if _BASE64.fullmatch(picture.thumbnail)]
 
 
-def _columns(rows: Any) -> list[str]:
+def _columns(rows: Iterable[Iterable[str]]) -> list[str]:
     """Every field any of the rows has, in the order they first appear."""
-    return list(dict.fromkeys(field for row in rows or [] if isinstance(row, Mapping) for field in row))
+    return list(dict.fromkeys(field for row in rows for field in row))
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from musher.load.plan import SCALE_OUT
+from musher.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -27,110 +26,104 @@ class Figure:
     note: str = ""
 
 
-def outcome(record: Mapping[str, Any]) -> RunOutcome:
+def outcome(run: RunRecord) -> RunOutcome:
     """How the run ended, also where it ended before there was a verdict."""
-    verdict, model = _part(record, "verdict"), _part(record, "model")
-    failed = [check for check in verdict.get("checks") or [] if not check.get("passed")]
-    if verdict.get("refused_because"):
-        return RunOutcome("refused", "No verdict", str(verdict["refused_because"]))
-    if verdict and verdict.get("passed"):
-        return RunOutcome("passed", "Passed", f"all {len(verdict.get('checks') or [])} checks hold")
+    verdict, model = run.verdict, run.model
+    if verdict and verdict.refused_because:
+        return RunOutcome("refused", "No verdict", verdict.refused_because)
+    if verdict and verdict.passed:
+        return RunOutcome("passed", "Passed", f"all {len(verdict.checks)} checks hold")
     if verdict:
-        names = ", ".join(str(check.get("name")) for check in failed)
-        return RunOutcome("failed", "Failed", f"{len(failed)} of {len(verdict.get('checks') or [])} checks: {names}")
-    if str(model.get("status") or "").lower() == "rejected":
-        return RunOutcome("rejected", "Model rejected, not deployed", str(model.get("reason") or "no reason was given"))
+        failed = [check.name for check in verdict.checks if not check.passed]
+        return RunOutcome("failed", "Failed", f"{len(failed)} of {len(verdict.checks)} checks: {', '.join(failed)}")
+    if "verdict" in run.unreadable:
+        return RunOutcome("open", "No verdict", run.unreadable["verdict"])
+    if model and (model.status or "").lower() == "rejected":
+        return RunOutcome("rejected", "Model rejected, not deployed", model.reason or "no reason was given")
     return RunOutcome("open", "Not load-tested", "the run has no verdict (yet)")
 
 
-def key_figures(record: Mapping[str, Any]) -> list[Figure]:
+def key_figures(run: RunRecord) -> list[Figure]:
     """The figures a reader asks for first; those that were not measured are left out."""
-    return [figure for figure in (make(record) for make in _FIGURES) if figure]
+    return [figure for figure in (make(run) for make in _FIGURES) if figure]
 
 
-def text(record: Mapping[str, Any], *, report: str = "", ui: str = "") -> str:
+def text(run: RunRecord, *, report: str = "", ui: str = "") -> str:
     """Lines for a terminal: outcome, failed checks, key figures, and where the report and Airflow's UI are."""
-    ended = outcome(record)
+    ended = outcome(run)
     mark = {"passed": "PASSED", "failed": "FAILED", "refused": "NO VERDICT", "rejected": "REJECTED"}
     lines = [f"{mark.get(ended.state, 'NO VERDICT')}: {ended.because}"]
-    for check in _part(record, "verdict").get("checks") or []:
-        if not check.get("passed"):
-            lines.append(f"  ✗ {check.get('name')}: {check.get('measured')} (required: {check.get('required')})")
-    figures = key_figures(record)
+    for check in run.verdict.checks if run.verdict else ():
+        if not check.passed:
+            lines.append(f"  ✗ {check.name}: {check.measured} (required: {check.required})")
+    figures = key_figures(run)
     width = max((len(figure.name) for figure in figures), default=0)
     for figure in figures:
         note = f"  ({figure.note})" if figure.note else ""
         lines.append(f"  {figure.name:<{width}}  {figure.value}{note}")
+    lines += [f"  ! {sentence}" for name, sentence in run.unreadable.items() if name != "verdict"]
     lines += [f"Report: {report}"] if report else []
     lines += [f"Airflow: {ui}"] if ui else []
     return "\n".join(lines)
 
 
-def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = record.get(name)
-    return part if isinstance(part, Mapping) else {}
-
-
-def _accuracy(record: Mapping[str, Any]) -> Figure | None:
-    accuracy, images = _part(record, "evaluation").get("accuracy"), _part(record, "evaluation").get("images")
-    if accuracy is None:
-        accuracy = _part(record, "model").get("test_accuracy")
-    if accuracy is None:
-        return None
-    return Figure("Test accuracy", f"{accuracy:.1%}", f"{images} photos it never saw" if images else "")
-
-
-def _speed_up(record: Mapping[str, Any]) -> Figure | None:
-    training = _part(record, "training")
-    if (speed_up := training.get("speed_up")) is None:
-        return None
-    efficiency = training.get("scaling_efficiency")
-    instances = max((job.get("instances") or 1 for job in training.get("jobs") or []), default=1)
-    note = f"{efficiency:.0%} scaling efficiency" if efficiency is not None else ""
-    return Figure(f"Speed-up on {instances} instances", f"{speed_up:.2f}×", note)
-
-
-def _capacity(record: Mapping[str, Any]) -> Figure | None:
-    capacity = _part(_part(record, "endpoint"), "capacity")
-    if (highest := capacity.get("max_rps_per_instance")) is None:
-        return None
-    limit = capacity.get("latency_limit_ms")
-    return Figure("One instance takes", f"{highest:.3g}/s", f"p99 within {limit:g} ms" if limit else "")
-
-
-def _latency(record: Mapping[str, Any]) -> Figure | None:
-    for phase in _part(record, "load_test").get("phases") or []:
-        if phase.get("name") == SCALE_OUT and phase.get("p99_ms") is not None:
-            return Figure("p99 under load", f"{phase['p99_ms']:.0f} ms", f"at {phase.get('offered_rps') or 0:.3g}/s")
+def _accuracy(run: RunRecord) -> Figure | None:
+    if run.evaluation:
+        note = f"{run.evaluation.images} photos it never saw"
+        return Figure("Test accuracy", f"{run.evaluation.accuracy:.1%}", note)
+    if run.model and run.model.test_accuracy is not None:
+        return Figure("Test accuracy", f"{run.model.test_accuracy:.1%}")
     return None
 
 
-def _concurrency(record: Mapping[str, Any]) -> Figure | None:
-    phases = _part(record, "load_test").get("phases") or []
-    seen = max((phase.get("max_concurrency") or 0 for phase in phases), default=0)
+def _speed_up(run: RunRecord) -> Figure | None:
+    training = run.training
+    if not training or training.speed_up is None:
+        return None
+    instances = max((job.instances for job in training.jobs), default=1)
+    efficiency = training.scaling_efficiency
+    note = f"{efficiency:.0%} scaling efficiency" if efficiency is not None else ""
+    return Figure(f"Speed-up on {instances} instances", f"{training.speed_up:.2f}×", note)
+
+
+def _capacity(run: RunRecord) -> Figure | None:
+    capacity = run.endpoint and run.endpoint.capacity
+    if not capacity:
+        return None
+    limit = capacity.latency_limit_ms
+    note = f"p99 within {limit:g} ms" if limit else ""
+    return Figure("One instance takes", f"{capacity.max_rps_per_instance:.3g}/s", note)
+
+
+def _latency(run: RunRecord) -> Figure | None:
+    for phase in run.load_test.phases if run.load_test else ():
+        if phase.name == SCALE_OUT and phase.p99_ms is not None:
+            return Figure("p99 under load", f"{phase.p99_ms:.0f} ms", f"at {phase.offered_rps or 0:.3g}/s")
+    return None
+
+
+def _concurrency(run: RunRecord) -> Figure | None:
+    phases = run.load_test.phases if run.load_test else ()
+    seen = max((phase.max_concurrency or 0 for phase in phases), default=0)
     if not seen:
         return None
-    throttled = sum(phase.get("throttled") or 0 for phase in phases)
-    reserved = _part(record, "lambda").get("reserved")
-    note = f"{reserved} reserved, " if reserved is not None else ""
+    throttled = sum(phase.throttled or 0 for phase in phases)
+    note = f"{run.function.reserved} reserved, " if run.function else ""
     return Figure("Function concurrency", str(seen), f"{note}{throttled} throttled")
 
 
-def _instances(record: Mapping[str, Any]) -> Figure | None:
-    points = _part(record, "autoscaling").get("timeline") or []
-    counts = [point["in_service"] for point in points if point.get("in_service") is not None]
+def _instances(run: RunRecord) -> Figure | None:
+    points = run.autoscaling.timeline if run.autoscaling else ()
+    counts = [point.in_service for point in points if point.in_service is not None]
     if not counts:
         return None
     return Figure("Instances", f"{counts[0]} → {max(counts)} → {counts[-1]}", "before, under and after load")
 
 
-def _cost(record: Mapping[str, Any]) -> Figure | None:
-    costs = _part(record, "costs")
-    if (each := costs.get("per_1000_predictions_usd")) is None:
+def _cost(run: RunRecord) -> Figure | None:
+    if not run.costs or (each := run.costs.per_1000_predictions_usd) is None:
         return None
-    return Figure(
-        "Per 1,000 predictions", f"${each:.2g}", "at list prices" if record.get("environment") == "local" else ""
-    )
+    return Figure("Per 1,000 predictions", f"${each:.2g}", "at list prices" if run.environment == "local" else "")
 
 
 _FIGURES = (_accuracy, _speed_up, _capacity, _latency, _concurrency, _instances, _cost)

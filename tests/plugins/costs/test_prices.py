@@ -5,6 +5,7 @@ import pytest
 from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import prices
 from musher.errors import ConfigError
+from musher.record import Ec2Instance
 
 pytestmark = pytest.mark.usefixtures("fixed_prices")
 
@@ -96,18 +97,22 @@ def test_a_spot_instance_that_aws_takes_back_within_the_hour_is_free():
     assert prices.spot_share("m5.xlarge") == pytest.approx(0.3046875)
 
 
+def instance(market, seconds, ended_by):
+    return Ec2Instance(instance_id="i-1", market=market, launched_at="", seconds=seconds, ended_by=ended_by)
+
+
 def test_a_training_on_ec2_costs_what_each_instance_costs():
     instances = [
-        {"market": "spot", "seconds": 900, "ended_by": "interruption"},
-        {"market": "spot", "seconds": 7200, "ended_by": "interruption"},
-        {"market": "on-demand", "seconds": 1800, "ended_by": None},
+        instance("spot", 900, "interruption"),
+        instance("spot", 7200, "interruption"),
+        instance("on-demand", 1800, None),
     ]
     # Free, 2 h x 0.0585 = 0.117, half an hour x 0.192 = 0.096.
     assert prices.ec2_training_cost(instances, "m5.xlarge") == pytest.approx(0.213)
     # Volumes of 73 GB: 0.08 / 730 x 73 = 0.008 USD/h for 2.75 h, the free instance's as well: 0.022.
     assert prices.ec2_training_cost(instances, "m5.xlarge", volume_gb=73) == pytest.approx(0.235)
     with pytest.raises(ValueError, match="market is 'reserved'"):
-        prices.ec2_training_cost([{"market": "reserved", "seconds": 1, "ended_by": None}], "m5.xlarge")
+        prices.ec2_training_cost([instance("reserved", 1, None)], "m5.xlarge")
 
 
 def test_the_ec2_type_of_a_sagemaker_type():

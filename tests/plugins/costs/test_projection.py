@@ -9,54 +9,70 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from musher import record
 from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import projection
 from musher.errors import ConfigError, CostError
 from musher.operators.costs import CheckProjectedCostOperator
-from musher.report import record
 
 pytestmark = pytest.mark.usefixtures("fixed_prices")
 
-TRAINED = {
-    "run": "earlier",
-    "tuning": {"trials": [{"seconds": 100}, {"seconds": 200}, {"seconds": None}]},
-    "training": {
-        "jobs": [{"instances": 1, "billable_seconds": 400}, {"instances": 2, "billable_seconds": 500}],
-    },
-}
-TESTED = {
-    "run": "earlier",
-    "autoscaling": {
-        "timeline": [{"seconds": 0, "in_service": 1}, {"seconds": 900, "in_service": 2}, {"seconds": 1800}],
-    },
-}
+TRIAL = {"job": "t", "hyperparameters": {}, "objective": None, "status": "Completed"}
+JOB = {"job": "j", "instance_type": "ml.m5.xlarge", "wall_seconds": None, "cost_usd": 0.0}
+JOB |= {"test_accuracy": None, "test_loss": None}
+TUNING = record.Tuning(
+    job="t",
+    strategy="Random",
+    instance_type="ml.m5.xlarge",
+    trials=[{**TRIAL, "seconds": seconds} for seconds in (100, 200, None)],
+    best=None,
+)
+
+
+def trained(*jobs):
+    return record.Training(jobs=[{**JOB, **job} for job in jobs])
+
+
+def scaling(*points):
+    return record.Autoscaling(target_metric="invocations", target_value=600, min=1, max=2, timeline=points)
+
+
+TRAINED = record.RunRecord(
+    run="earlier",
+    tuning=TUNING,
+    training=trained({"instances": 1, "billable_seconds": 400}, {"instances": 2, "billable_seconds": 500}),
+)
+TESTED = record.RunRecord(
+    run="earlier",
+    autoscaling=scaling({"seconds": 0, "in_service": 1}, {"seconds": 900, "in_service": 2}, {"seconds": 1800}),
+)
 
 
 def test_without_an_earlier_run_every_job_is_expected_at_its_longest():
     found = projection.training(TrainingConfig(max_jobs=4, instance_count=2, max_runtime_seconds=3600))
 
     # 4 trials + 1 + 2 instances, and the evaluation of the model in service: 8 hours at 0.23.
-    assert found["jobs"] == 7
-    assert found["worst_case_usd"] == pytest.approx(1.84)
-    assert found["projected_usd"] == found["worst_case_usd"]
-    assert "no earlier run" in found["basis"]
+    assert found.jobs == 7
+    assert found.worst_case_usd == pytest.approx(1.84)
+    assert found.projected_usd == found.worst_case_usd
+    assert "no earlier run" in found.basis
 
 
 def test_an_earlier_run_tells_what_to_expect():
     found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED)
 
     # 6 trials of 150 s, 400 s on one, 500 s x 4/2 on four: 2,300 s at 0.23 an hour.
-    assert found["instance_seconds"] == 2300
-    assert found["projected_usd"] == pytest.approx(0.146944, abs=1e-6)
-    assert found["worst_case_usd"] == pytest.approx(0.23 * 12)
-    assert found["basis"] == "the seconds of the run earlier"
+    assert found.instance_seconds == 2300
+    assert found.projected_usd == pytest.approx(0.146944, abs=1e-6)
+    assert found.worst_case_usd == pytest.approx(0.23 * 12)
+    assert found.basis == "the seconds of the run earlier"
 
 
 def test_managed_spot_is_projected_as_if_it_saved_nothing():
     spot = {"billable_seconds": 120, "training_seconds": 400, "managed_spot": True}
-    jobs = [{"instances": 1, **spot}, {"instances": 2, **spot, "training_seconds": 250}]
-    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED | {"training": {"jobs": jobs}})
-    assert found["instance_seconds"] == 2300
+    training = trained({"instances": 1, **spot}, {"instances": 2, **spot, "training_seconds": 250})
+    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED.replace(training=training))
+    assert found.instance_seconds == 2300
 
 
 def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
@@ -67,33 +83,33 @@ def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
     found = projection.deployment(config)
 
     # 3 x 5 x 2 + 1200 + 2370 = 3,600 s: 3 x 0.115 + 2 GB x 3600 x 0.0000041667 = 0.345 + 0.03000024.
-    assert found["seconds"] == 3600
-    assert found["projected_usd"] == pytest.approx(0.37500024, abs=1e-8)
+    assert found.seconds == 3600
+    assert found.projected_usd == pytest.approx(0.37500024, abs=1e-8)
     # And 2,370 s of settling, 3,600 + 900 for endpoint and function: 10,470 s.
-    assert found["worst_case_usd"] == pytest.approx(0.37500024 * 10_470 / 3600, abs=1e-7)
+    assert found.worst_case_usd == pytest.approx(0.37500024 * 10_470 / 3600, abs=1e-7)
     # A month: 730 x (0.115 + 0.03000024).
-    assert found["afterwards_per_month_usd"] == pytest.approx(105.850175, abs=1e-5)
+    assert found.afterwards_per_month_usd == pytest.approx(105.850175, abs=1e-5)
 
     again = projection.deployment(config, TESTED)
     # 1,800 s with 2 instances: 0.115 + 0.01500012.
-    assert again["projected_usd"] == pytest.approx(0.13000012, abs=1e-8)
-    assert again["worst_case_usd"] == found["worst_case_usd"]
+    assert again.projected_usd == pytest.approx(0.13000012, abs=1e-8)
+    assert again.worst_case_usd == found.worst_case_usd
 
 
 def test_an_endpoint_that_does_not_scale_is_tested_in_bursts_only():
     found = projection.deployment(DeploymentConfig(min_instances=1, max_instances=1, bursts=10))
-    assert found["seconds"] == 60
+    assert found.seconds == 60
 
 
 def test_a_training_on_ec2():
     # Spot 0.0585 for half an hour; at worst two hours on demand. 73 GB of volume: 0.008 an hour.
     found = projection.ec2_training("m5.xlarge", "spot", 1800, 7200)
-    assert found["projected_usd"] == pytest.approx(0.02925)
-    assert found["worst_case_usd"] == pytest.approx(0.384)
-    assert projection.ec2_training("m5.xlarge", "spot", None, 7200)["projected_usd"] == pytest.approx(0.117)
+    assert found.projected_usd == pytest.approx(0.02925)
+    assert found.worst_case_usd == pytest.approx(0.384)
+    assert projection.ec2_training("m5.xlarge", "spot", None, 7200).projected_usd == pytest.approx(0.117)
     with_volume = projection.ec2_training("m5.xlarge", "on-demand", 1800, 7200, volume_gb=73)
-    assert with_volume["projected_usd"] == pytest.approx(0.1)
-    assert with_volume["worst_case_usd"] == pytest.approx(0.4)
+    assert with_volume.projected_usd == pytest.approx(0.1)
+    assert with_volume.worst_case_usd == pytest.approx(0.4)
 
 
 def test_a_type_without_a_price_is_found_before_anything_is_launched():
@@ -102,10 +118,10 @@ def test_a_type_without_a_price_is_found_before_anything_is_launched():
 
 
 def test_too_dear_is_one_sentence_with_both_figures():
-    projected = {"projected_usd": 12.345, "worst_case_usd": 99.0, "basis": "the seconds of the run x"}
+    projected = record.Projection(projected_usd=12.345, worst_case_usd=99.0, basis="the seconds of the run x")
     projection.check(projected, 12.35, "this training")
     with pytest.raises(CostError, match=r"max_cost_usd is 0\.002, and .* cost 0\.0125 USD"):
-        projection.check(projected | {"projected_usd": 0.0125}, 0.002, "this training")
+        projection.check(projected.replace(projected_usd=0.0125), 0.002, "this training")
     with pytest.raises(CostError) as caught:
         projection.check(projected, 12.0, "this training")
     assert str(caught.value) == (
@@ -114,39 +130,40 @@ def test_too_dear_is_one_sentence_with_both_figures():
     )
 
 
-def write(s3, env, run, config, **parts):
-    projected = {"training": projection.training(config)}
-    for name, content in {"projected_costs": projected, **parts}.items():
-        record.write_part(s3, env.bucket, run, name, content)
+def write(s3, env, run, config, *parts):
+    for part in (record.ProjectedCosts(training=projection.training(config)), *parts):
+        record.write(s3, env.bucket, run, part)
 
 
 def test_the_newest_run_that_is_alike_and_was_measured_is_found(s3, env):
     config = TrainingConfig(dataset_name="dogs")
-    measured = {"tuning": TRAINED["tuning"], "training": TRAINED["training"]}
+    measured = [TUNING, TRAINED.training]
     facts = projection.facts_of(config)
     assert projection.earlier_run(s3, env.bucket, "training", facts) is None
 
-    write(s3, env, "a-alike", config, **measured)
-    write(s3, env, "b-more-epochs", TrainingConfig(dataset_name="dogs", epochs=99), **measured)
-    write(s3, env, "c-one-job", config, tuning=TRAINED["tuning"], training={"jobs": [{"instances": 1}]})
-    write(s3, env, "d-no-training", config, tuning=TRAINED["tuning"])
-    record.write_part(s3, env.bucket, "e-before-projections", "training", TRAINED["training"])
+    write(s3, env, "a-alike", config, *measured)
+    write(s3, env, "b-more-epochs", TrainingConfig(dataset_name="dogs", epochs=99), *measured)
+    write(s3, env, "c-one-job", config, TUNING, trained({"instances": 1, "billable_seconds": 1}))
+    write(s3, env, "d-no-training", config, TUNING)
+    record.write(s3, env.bucket, "e-before-projections", TRAINED.training)
+    for part in ("tuning", "projected_costs"):
+        write(s3, env, f"g-{part}-is-damaged", config, *measured)
+        s3.put_object(Bucket=env.bucket, Key=f"runs/g-{part}-is-damaged/{part}.json", Body=b"{")
 
     found = projection.earlier_run(s3, env.bucket, "training", facts)
-    assert found["run"] == "a-alike"
-    assert projection.training(config, found)["basis"] == "the seconds of the run a-alike"
+    assert found.run == "a-alike"
+    assert projection.training(config, found).basis == "the seconds of the run a-alike"
 
 
 def test_a_deployment_before_this_one_is_found(s3, env):
     config = DeploymentConfig()
-    projected = {"deployment": projection.deployment(config)}
-    record.write_part(s3, env.bucket, "r", "projected_costs", projected)
-    record.write_part(s3, env.bucket, "r", "autoscaling", {"timeline": []})
+    record.write(s3, env.bucket, "r", record.ProjectedCosts(deployment=projection.deployment(config)))
+    record.write(s3, env.bucket, "r", scaling())
     facts = projection.facts_of(config)
     assert projection.earlier_run(s3, env.bucket, "deployment", facts) is None
 
-    record.write_part(s3, env.bucket, "r", "autoscaling", TESTED["autoscaling"])
-    assert projection.earlier_run(s3, env.bucket, "deployment", facts)["run"] == "r"
+    record.write(s3, env.bucket, "r", TESTED.autoscaling)
+    assert projection.earlier_run(s3, env.bucket, "deployment", facts).run == "r"
 
 
 def checked(what, params, s3, env):
@@ -163,10 +180,11 @@ def test_the_task_writes_its_projection_and_stops_a_run_that_is_too_dear(s3, env
 
     listed = s3.list_objects_v2(Bucket=env.bucket, Prefix="runs/")["Contents"]
     run = listed[0]["Key"].split("/")[1]
-    assert record.read_parts(s3, env.bucket, run)["projected_costs"] == {what: projected}
+    written = record.read(s3, env.bucket, run, record.ProjectedCosts)
+    assert written.given == {what: record.Projection.from_json(projected)}
     assert projected["max_cost_usd"] == 25.0
 
     with pytest.raises(AirflowFailException, match=rf"max_cost_usd is 0\.01, and this {what} is projected to cost"):
         checked(what, {"max_cost_usd": 0.01}, s3, env)
     # The record says what was projected, although nothing was launched.
-    assert record.read_parts(s3, env.bucket, run)["projected_costs"][what]["max_cost_usd"] == 0.01
+    assert record.read(s3, env.bucket, run, record.ProjectedCosts).given[what].max_cost_usd == 0.01

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
-from musher import request_parameters
+from musher import record, request_parameters
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
 from musher.operators.base import MusherOperator
@@ -28,7 +28,6 @@ from musher.operators.ec2_training import (
     TrainOnEc2Operator,
 )
 from musher.operators.training_jobs import described
-from musher.report import record
 
 from tests.local_aws.conftest import Daemon, start_daemon, wait_for
 from tools import bootstrap
@@ -77,7 +76,8 @@ SCRIPT = textwrap.dedent("""
         if count % 10 == 0:
             save()
             print(f"step {count}", flush=True)
-    evaluation = {"accuracy": 0.9, "loss": 0.1, "images": 10, "classes": ["a"], "per_class": {"a": 0.9}}
+    evaluation = {"accuracy": 0.9, "loss": 0.1, "images": 10, "classes": ["a"]}
+    evaluation["per_class"] = [{"label": "a", "images": 10, "accuracy": 0.9}]
     pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(str(count))
     pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "evaluation.json").write_text(json.dumps(evaluation))
 """)
@@ -142,8 +142,8 @@ class Ec2Run:
         ended = ("Completed", "Failed")
         wait_for(lambda: sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] in ended)
         found = described(sagemaker.describe_training_job(TrainingJobName=name))
-        record.write_part(self.s3, self.environment.bucket, run, "training", {"jobs": [found], "chosen": name})
-        return {"hyperparameters": values, "inputs": inputs, **found}
+        record.write(self.s3, self.environment.bucket, run, record.Training(jobs=[found], chosen=name))
+        return {"hyperparameters": values, "inputs": inputs, **found.to_json()}
 
     def choose(self) -> dict[str, Any]:
         return self.task(ChooseTrainingOperator).execute(self.context)

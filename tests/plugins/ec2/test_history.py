@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from musher.ec2.history import History
 from musher.ec2.host_status import HostStatus
+from musher.record import Ec2Instance
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 START = NOON.timestamp()
@@ -27,7 +28,7 @@ def test_seconds_lost_and_saved_of_an_interrupted_training(s3, env):
     assert (facts["seconds_saved"], facts["seconds_lost"]) == (70, 30)
     assert (facts["seconds"], facts["wall_seconds"]) == (140, 150)
     assert (facts["interruptions"], facts["market"]) == (1, "on-demand")
-    assert [each["ended_by"] for each in facts["instances"]] == ["interruption", "finished"]
+    assert [each.ended_by for each in facts["instances"]] == ["interruption", "finished"]
 
 
 def test_an_instance_that_vanished_without_a_word_saved_nothing(s3, env):
@@ -46,13 +47,13 @@ def test_a_retry_writes_nothing_twice(s3, env):
     history.end("i-1", "finished", START + 60)
     history.end("i-1", "teardown", START + 90)
     assert history.instances == [
-        {
-            "instance_id": "i-1",
-            "market": "spot",
-            "launched_at": "2026-11-20T12:00:00.000+00:00",
-            "ended_at": "2026-11-20T12:01:00.000+00:00",
-            "seconds": 60,
-            "ended_by": "finished",
-        }
+        Ec2Instance(
+            instance_id="i-1",
+            market="spot",
+            launched_at="2026-11-20T12:00:00.000+00:00",
+            ended_at="2026-11-20T12:01:00.000+00:00",
+            seconds=60,
+            ended_by="finished",
+        )
     ]
     assert history.finished

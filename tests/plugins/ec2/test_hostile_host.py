@@ -13,6 +13,7 @@ from musher.ec2.host_log import LONGEST_LINE, printable
 from musher.ec2.ssh import CommandFailed, Host
 from musher.errors import UserError
 from musher.job_output import LARGEST_EVALUATION, read_evaluation
+from musher.record import Ec2Instance
 
 CHUNK = host_job.CHUNK
 
@@ -187,14 +188,14 @@ def test_hosts_status_on_s3_that_is_none_counts_as_none():
 
     history = History(Empty(None), "bucket", "run")
     history.instances = [
-        {
-            "instance_id": "i-1",
-            "market": "spot",
-            "launched_at": "2026-01-01T00:00:00+00:00",
-            "ended_at": "2026-01-01T00:01:00+00:00",
-            "seconds": 60.0,
-            "ended_by": "interruption",
-        }
+        Ec2Instance(
+            instance_id="i-1",
+            market="spot",
+            launched_at="2026-01-01T00:00:00+00:00",
+            ended_at="2026-01-01T00:01:00+00:00",
+            seconds=60.0,
+            ended_by="interruption",
+        )
     ]
     for status in ({}, {"training_started_at": "x", "checkpoint_at": []}, [], "x", {"checkpoint_at": 1e400}):
         facts = history.facts(lambda _, status=status: host_status.read(json.dumps(status).encode()))

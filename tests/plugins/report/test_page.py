@@ -7,12 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from musher.record import PARTS, Evaluation, RunRecord
 from musher.report import charts
-from musher.report.page import moment, number, percent, render, usd
-from musher.report.record import PARTS, join
+from musher.report.page import moment, number, percent, usd
+from musher.report.page import render as render_record
 
-RECORD = json.loads(Path(__file__).with_name("record.json").read_text())
+RECORD = json.loads((Path(__file__).parents[1] / "record/record.json").read_text())
 EVIL = '<script>alert("x")</script>'
+
+
+def render(content):
+    return render_record(RunRecord.from_json(content))
 
 
 class Outline(HTMLParser):
@@ -101,6 +106,27 @@ def test_a_part_without_its_fields_is_no_error(part):
     assert Outline(render(RECORD | {part: {}})).open == []
 
 
+def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others_standing():
+    page = render(RECORD | {"tuning": {"trials": "many"}})
+
+    assert Outline(page).open == []
+    assert '<p class="unreadable">tuning is damaged: job is missing.</p>' in page
+    assert "Tuning could not be read." in page
+    assert Outline(page).tags.count("svg") == 8
+
+
+def test_a_figure_that_was_not_measured_is_a_dash():
+    record = copy.deepcopy(RECORD)
+    record["tuning"]["trials"][0]["objective"] = None
+    record["training"]["jobs"][0]["test_accuracy"] = None
+    record["costs"]["per_1000_predictions_usd"] = None
+
+    page = render(record)
+
+    assert page.count(">–<") == render(RECORD).count(">–<") + 3
+    assert ">None<" not in page
+
+
 def test_a_field_that_is_null_is_a_dash():
     record = copy.deepcopy(RECORD)
     record["training"]["jobs"][0]["instance_type"] = None
@@ -110,7 +136,7 @@ def test_a_field_that_is_null_is_a_dash():
 
 
 def test_a_run_that_wrote_nothing_still_has_a_page():
-    page = render(join({}, run="r", environment="aws"))
+    page = render({"run": "r", "environment": "aws"})
 
     assert page.count("was not run") == 8
     assert "What is real here" not in page
@@ -149,10 +175,11 @@ def test_costs_tell_what_was_measured_from_what_was_worked_out():
     assert {basis for _, basis in rows} > {"measured"}
     assert RECORD["costs"]["lambda"]["break_even"] in costs
     assert "training: $0.02, at worst $1.15, of $25.00 allowed" in costs
-    svg = charts.costs(RECORD["costs"])
+    parts = RunRecord.from_json(RECORD).costs
+    svg = charts.costs(parts)
     assert ">measured</text>" in svg
     assert ">worked out</text>" in svg
-    assert ">break-even " in charts.break_even(RECORD["costs"]["lambda"])
+    assert ">break-even " in charts.break_even(parts.function)
 
 
 def test_an_interrupted_training_says_what_its_checkpoints_were_worth():
@@ -162,14 +189,16 @@ def test_an_interrupted_training_says_what_its_checkpoints_were_worth():
 
 def test_a_path_without_a_price_is_no_bar_and_a_dash():
     record = copy.deepcopy(RECORD)
-    record["costs"]["per_path"] = [{"path": "EC2 Spot", "usd": None, "basis": "prices.json has no price for it"}]
+    record["costs"]["per_path"] = [
+        RECORD["costs"]["per_path"][0] | {"path": "EC2 Spot", "usd": None, "basis": "prices.json has no price for it"}
+    ]
 
-    assert charts.costs(record["costs"]) is None
+    assert charts.costs(RunRecord.from_json(record).costs) is None
     assert "prices.json has no price for it" in render(record)
 
 
 def test_charts_follow_the_page_s_colours_and_keep_their_text():
-    svg = charts.capacity(RECORD["endpoint"]["capacity"])
+    svg = charts.capacity(RunRecord.from_json(RECORD).endpoint.capacity)
 
     assert "var(--first)" in svg
     assert not set(charts._COLOURS) & set(re.findall(r"#[0-9a-f]{6}", svg))
@@ -180,10 +209,14 @@ def test_the_same_record_is_the_same_page():
     assert render(RECORD) == render(RECORD)
 
 
+def evaluation(classes, confusion):
+    return Evaluation(accuracy=0.9, loss=0.3, images=50, classes=classes, confusion=confusion)
+
+
 @pytest.mark.parametrize("classes", [2, 40, 133])
 def test_a_confusion_matrix_of_any_size(classes):
     rows = [[3 if true == predicted else 0 for predicted in range(classes)] for true in range(classes)]
-    svg = charts.confusion({"classes": [f"{n:03}.Breed_{n}" for n in range(classes)], "confusion": rows})
+    svg = charts.confusion(evaluation([f"{n:03}.Breed_{n}" for n in range(classes)], rows))
 
     assert (">Breed 1</text>" in svg) == (classes <= charts.MOST_NAMED_CLASSES)
     assert len(svg) < 2_000_000
@@ -191,7 +224,7 @@ def test_a_confusion_matrix_of_any_size(classes):
 
 @pytest.mark.parametrize("rows", [[], [[1, 2]], [[1, 2], [3]]])
 def test_a_confusion_matrix_that_is_none_is_left_out(rows):
-    assert charts.confusion({"classes": ["a", "b"], "confusion": rows}) is None
+    assert charts.confusion(evaluation(["a", "b"], rows)) is None
 
 
 @pytest.mark.parametrize(

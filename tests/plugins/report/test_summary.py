@@ -3,13 +3,14 @@ import json
 from pathlib import Path
 
 import pytest
+from musher.record import PARTS, RunRecord
 from musher.report.summary import key_figures, outcome, text
 
-RECORD = json.loads(Path(__file__).with_name("record.json").read_text())
+RECORD = json.loads((Path(__file__).parents[1] / "record/record.json").read_text())
 
 
 def test_a_passed_run_in_a_few_lines():
-    lines = text(RECORD, report="build/demo/report.html", ui="http://127.0.0.1:8080").splitlines()
+    lines = text(RunRecord.from_json(RECORD), report="build/demo/report.html", ui="http://127.0.0.1:8080").splitlines()
 
     assert lines[0] == "PASSED: all 9 checks hold"
     assert any(line.split() == ["One", "instance", "takes", "47.6/s", "(p99", "within", "400", "ms)"] for line in lines)
@@ -24,7 +25,7 @@ def test_a_failed_check_states_measured_and_required():
 
     assert (
         "  ✗ beyond reserved, concurrency is the reserved number: 4 at once, of 15 offered (required: exactly 5)"
-        in text(record).splitlines()
+        in text(RunRecord.from_json(record)).splitlines()
     )
 
 
@@ -32,8 +33,16 @@ def test_a_failed_check_states_measured_and_required():
     ("changes", "state", "because"),
     [
         ({"verdict": None}, "open", "the run has no verdict (yet)"),
-        ({"verdict": None, "model": {"status": "Rejected", "reason": "too weak"}}, "rejected", "too weak"),
-        ({"verdict": None, "model": {"status": "rejected"}}, "rejected", "no reason was given"),
+        (
+            {"verdict": None, "model": RECORD["model"] | {"status": "Rejected", "reason": "too weak"}},
+            "rejected",
+            "too weak",
+        ),
+        (
+            {"verdict": None, "model": RECORD["model"] | {"status": "rejected", "reason": None}},
+            "rejected",
+            "no reason was given",
+        ),
         (
             {"verdict": {"passed": False, "refused_because": "requests left late", "checks": []}},
             "refused",
@@ -47,12 +56,26 @@ def test_a_failed_check_states_measured_and_required():
     ],
 )
 def test_how_a_run_ended(changes, state, because):
-    ended = outcome(RECORD | changes)
+    ended = outcome(RunRecord.from_json(RECORD | changes))
 
     assert (ended.state, ended.because) == (state, because)
 
 
 def test_figures_that_were_not_measured_are_left_out():
-    assert key_figures({}) == []
-    assert key_figures(dict.fromkeys(RECORD)) == []
-    assert text({}) == "NO VERDICT: the run has no verdict (yet)"
+    assert key_figures(RunRecord(run="r")) == []
+    assert key_figures(RunRecord.from_json({**dict.fromkeys(PARTS), "run": "r"})) == []
+    assert text(RunRecord(run="r")) == "NO VERDICT: the run has no verdict (yet)"
+
+
+def test_what_cannot_be_read_is_a_line_and_the_rest_is_there():
+    lines = text(RunRecord.from_json(RECORD | {"endpoint": {}})).splitlines()
+
+    assert "  ! endpoint is damaged: name is missing." in lines
+    assert lines[0] == "PASSED: all 9 checks hold"
+    assert any(line.startswith("  Test accuracy") for line in lines)
+
+
+def test_a_verdict_that_cannot_be_read_is_no_pass():
+    ended = outcome(RunRecord.from_json(RECORD | {"verdict": {"checks": []}}))
+
+    assert (ended.state, ended.because) == ("open", "verdict is damaged: passed is missing.")

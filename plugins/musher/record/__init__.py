@@ -1,0 +1,84 @@
+"""The run record: what each task of a run wrote about it on S3, typed; who writes, reads or joins it goes through here.
+
+Each task writes `runs/<run>/<part>.json` as soon as it knows something, so that a run that ends early still has a
+report. A part that is not there was not run; that is never an error. What a part's fields mean stands at its class.
+
+`record_version` in a part's file says how it is laid out; a file without it is of version 1. An older one is read, a
+newer one is refused. A field that is added with a default changes no version; one that changes its meaning does.
+"""
+
+from musher.record.costs import (
+    Costs,
+    CurvePoint,
+    EndpointCost,
+    EndpointUnderLoad,
+    FunctionCost,
+    LoadTestCost,
+    PathCost,
+    ProjectedCosts,
+    Projection,
+    ProjectionOutcome,
+    StorageCost,
+)
+from musher.record.dataset import Dataset
+from musher.record.ec2 import Ec2Instance, Ec2Instances, Ec2Training
+from musher.record.load_test import Check, LoadPhase, LoadTest, PhaseError, Verdict
+from musher.record.model import ClassAccuracy, ComparedModel, Evaluation, Model, Unreadable, WorstPicture
+from musher.record.part import Entry, Part, RecordError, sentence
+from musher.record.run import PARTS, RunRecord
+from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
+from musher.record.store import prefix, put, read, read_at, read_run, runs_with, write
+from musher.record.training import BestTrial, Training, TrainingJob, Trial, Tuning
+
+__all__ = [
+    "PARTS",
+    "Autoscaling",
+    "BestTrial",
+    "Capacity",
+    "CapacityStep",
+    "Check",
+    "ClassAccuracy",
+    "ComparedModel",
+    "Costs",
+    "CurvePoint",
+    "Dataset",
+    "Ec2Instance",
+    "Ec2Instances",
+    "Ec2Training",
+    "Endpoint",
+    "EndpointCost",
+    "EndpointUnderLoad",
+    "Entry",
+    "Evaluation",
+    "Function",
+    "FunctionCost",
+    "LoadPhase",
+    "LoadTest",
+    "LoadTestCost",
+    "Model",
+    "Part",
+    "PathCost",
+    "PhaseError",
+    "ProjectedCosts",
+    "Projection",
+    "ProjectionOutcome",
+    "RecordError",
+    "RunRecord",
+    "StorageCost",
+    "TimelinePoint",
+    "Training",
+    "TrainingJob",
+    "Trial",
+    "Tuning",
+    "Unreadable",
+    "Verdict",
+    "WorstPicture",
+    "prefix",
+    "put",
+    "read",
+    "read_at",
+    "read_run",
+    "runs_with",
+    "sentence",
+    "write",
+]

@@ -1,0 +1,78 @@
+"""The chosen model: what it gets right and wrong, and how it was registered."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from musher.record.part import Entry, Part
+
+
+class ClassAccuracy(Entry):
+    """How many of a class's test pictures were told right; `accuracy` is 0 to 1."""
+
+    label: str
+    images: int
+    accuracy: float
+
+
+class WorstPicture(Entry):
+    """A picture that the model got very wrong: `probability` of the true label, `thumbnail` as base64 JPEG."""
+
+    file: str
+    label: str
+    predicted: str
+    probability: float
+    thumbnail: str = ""
+
+
+class Unreadable(Entry):
+    """A file that could not be read as a picture, and was left out."""
+
+    file: str
+    reason: str
+
+
+class Evaluation(Part):
+    """A model on the test pictures: what the evaluating job wrote. `confusion[true][predicted]` are counts."""
+
+    NAME: ClassVar[str] = "evaluation"
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    loss: Annotated[float, Field(ge=0)]
+    images: Annotated[int, Field(ge=0)]
+    classes: list[str]
+    per_class: list[ClassAccuracy] = []
+    confusion: list[list[int]] = []
+    worst: list[WorstPicture] = []
+    unreadable: list[Unreadable] = []
+
+
+class ComparedModel(Entry):
+    """The model in service, on the test pictures that the candidate was measured on."""
+
+    package_arn: str
+    accuracy: float
+    loss: float
+    images: int
+    classes: list[str]
+    per_class: list[ClassAccuracy]
+
+
+class Model(Part):
+    """The registered model package: `status` Approved or Rejected with the quality gate's `reason`.
+
+    `sha256` of its model.tar.gz; `test_accuracy` 0 to 1; `compared_with` None where no model was in service.
+    """
+
+    NAME: ClassVar[str] = "model"
+
+    package_arn: str
+    status: str | None = None
+    reason: str | None = None
+    sha256: str
+    job: str | None = None
+    test_accuracy: float | None
+    labels: list[str]
+    compared_with: ComparedModel | None = None
