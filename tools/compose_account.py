@@ -16,6 +16,8 @@ from tools import bootstrap, infrastructure
 
 
 def main(where: str) -> int:
+    if where == "aws":
+        print('The UI asks for a password: `docker compose logs api-server | grep "Password for user"` says it.')
     try:
         if where == "local":
             values = bootstrap.prepare_account(boto3.client, ssh_port())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -144,6 +146,29 @@ def test_all_of_airflow_goes_to_the_real_account():
     parts = {name for name, service in SERVICES.items() if "airflow_component" in str(service.get("command"))}
     for name in parts | {"airflow-init"}:
         assert overridden[name]["environment"]["AWS_ENDPOINT_URL"] == "", name
+
+
+def test_with_the_real_account_the_ui_asks_for_a_password_that_its_log_says(tmp_path):
+    # GIVEN Airflow as docker-compose.aws.yaml sets it up, on top of docker-compose.yaml
+    overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]
+    settings = {name: default(value) for name, value in AIRFLOW.items() if "SIMPLE_AUTH" in name}
+    settings |= {
+        name: value for name, value in overridden["api-server"]["environment"].items() if name.startswith("AIRFLOW__")
+    }
+    # WHEN its API server starts
+    program = (
+        "from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager as Manager\n"
+        "manager = Manager(); manager.init(); print('open to all:', bool(manager.get_fastapi_middlewares()))"
+    )
+    environment = {**os.environ, **settings, "AIRFLOW_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    # THEN it has drawn a password, which its log says as the page does
+    assert "open to all: False" in done.stdout
+    drawn = json.loads((tmp_path / "simple_auth_manager_passwords.json.generated").read_text())
+    assert list(drawn) == ["admin"]
+    assert f"Password for user 'admin': {drawn['admin']}" in done.stdout
+    page = (ROOT / "docs/compose.md").read_text()
+    assert 'docker compose logs api-server | grep "Password for user"' in page
 
 
 def compose() -> list[str]:
