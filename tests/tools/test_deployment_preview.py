@@ -49,11 +49,11 @@ def test_of_an_empty_account_it_says_what_is_made_and_what_is_unknown(account, s
     assert "dry" not in " ".join(stacks(account))
     made = line(here, "The stack dry: would be created: ")
     assert "SshCidr '127.0.0.1/32'" in made
-    assert "VpcId unknown before the network" in made
+    assert "VpcId unknown until the network is made" in made
     assert "OldRunDays" not in made, "a parameter at its default"
     mwaa = line(here, "The stack dry-mwaa: would be created: ")
-    assert "PluginsVersion unknown before the upload" in mwaa
-    assert "SubnetIds unknown before the network" in mwaa
+    assert "PluginsVersion unknown until it is uploaded" in mwaa
+    assert "SubnetIds unknown until the network is made" in mwaa
     assert "vpc-0000" not in " ".join(here.said)
     assert line(here, "Plugins: would be uploaded, as mwaa/plugins/").endswith("/plugins.zip")
     assert line(here, "The environment dry:").endswith("is not there; the address of its UI is unknown")
@@ -89,7 +89,7 @@ def test_of_what_has_changed_it_says_what_a_deployment_then_changes(account, che
     assert here.writes == []
     assert line(here, "The stack changed:") == "The stack changed: would be updated: SshPort is '22', to be '2222'"
     mwaa = line(here, "The stack changed-mwaa: would be updated: PluginsPath is 'mwaa/plugins/")
-    assert mwaa.endswith("PluginsVersion is 'null', to be unknown before the upload")
+    assert mwaa.endswith("PluginsVersion is 'null', to be unknown until it is uploaded")
     assert line(here, "DAGs").endswith(": 0 files would be uploaded, 1 removed")
     # AND the deployment does this
     wet = deploy(account, other, checkout)

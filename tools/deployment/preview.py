@@ -15,6 +15,7 @@ from tools.deployment.environment import MOVING, Environment
 from tools.deployment.settings import UNKNOWN_SUBNETS, UNKNOWN_VPC, Settings
 
 UNKNOWN = "unknown"
+UPLOADED, NETWORK_MADE = "it is uploaded", "the network is made"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Preview:
     def __init__(self, account: Account, settings: Settings, *, change_sets: bool = False) -> None:
         self.account, self.settings, self.change_sets = account, settings, change_sets
         self.say = account.say
-        # Values of parameters that only the deployment will know, by where they come from.
+        # Values that stand for what only the deployment will know, and until when it is unknown.
         self.unknown: dict[str, str] = {}
 
     def run(self, root: Path | None = None) -> None:
@@ -52,7 +53,7 @@ class Preview:
             if not package[f"{what}Version"]:
                 self.say(f"{what}: would be uploaded, as {package[f'{what}Path']}")
                 package[f"{what}Version"] = UNKNOWN
-                self.unknown[UNKNOWN] = "the upload"
+                self.unknown[UNKNOWN] = UPLOADED
         self._stack(settings.mwaa_stack, "mwaa", settings.mwaa_parameters(vpc, subnets, package))
         self._environment()
         self._variable(project)
@@ -72,7 +73,7 @@ class Preview:
         outputs = self._stack(settings.network_stack, "network", settings.network_parameters()).outputs
         if outputs:
             return outputs["VpcId"], tuple(outputs["SubnetIds"].split(","))
-        self.unknown |= dict.fromkeys((UNKNOWN_VPC, *UNKNOWN_SUBNETS, ",".join(UNKNOWN_SUBNETS)), "the network")
+        self.unknown |= dict.fromkeys((UNKNOWN_VPC, *UNKNOWN_SUBNETS, ",".join(UNKNOWN_SUBNETS)), NETWORK_MADE)
         return UNKNOWN_VPC, UNKNOWN_SUBNETS
 
     def _stack(self, name: str, template: str, parameters: Mapping[str, object]) -> Looked:
@@ -102,7 +103,7 @@ class Preview:
 
     def _ask_cloudformation(self, stack: Stack, verb: str, body: str, given: Mapping[str, str]) -> None:
         # CloudFormation looks for a network that a parameter names, and takes any text for an object's version.
-        if "the network" in [self.unknown.get(value) for value in given.values()]:
+        if NETWORK_MADE in [self.unknown.get(value) for value in given.values()]:
             self.say("  unknown: CloudFormation can be asked when the network is there")
             return
         found = change_set.changes(stack, verb, body, given, self.settings.project)
@@ -111,8 +112,8 @@ class Preview:
 
     def _known(self, text: str) -> str:
         """A text with `unknown` for every value that stands for one which is not known yet."""
-        for value, source in sorted(self.unknown.items(), key=lambda item: -len(item[0])):
-            text = text.replace(repr(value), f"{UNKNOWN} before {source}")
+        for value, then in sorted(self.unknown.items(), key=lambda item: -len(item[0])):
+            text = text.replace(repr(value), f"{UNKNOWN} until {then}")
         return text
 
     def _environment(self) -> None:
