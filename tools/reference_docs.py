@@ -62,7 +62,7 @@ image name that is taken gets this one, whatever versions AWS's image of that na
   are on the `PATH`, and it goes with the instance. What cannot be installed fails the job or the endpoint, with the
   toolkit's reason. `pip install --user` is refused, as in any virtual environment.
 - **pip finds packages as on this machine**: by `PIP_INDEX_URL`, `PIP_FIND_LINKS` and the like of whoever started the
-  local AWS, and by their `pip.conf`. A job under network isolation reaches no package index.
+  local AWS, and by their `pip.conf`. A job or a model under network isolation reaches no package index.
 - **torchvision's compiled operators** (`torchvision.ops.nms`, decoding by `torchvision.io`) are there where its build
   fits torch's: with PyTorch's own index, and on macOS. Elsewhere calling one says that it could not be loaded; models,
   transforms and data sets work all the same.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botocore.exceptions import ClientError
+from moto.backends import get_backend
 
 from local_aws import images
 from local_aws.endpoints import models
@@ -14,7 +15,10 @@ from local_aws.services.base import FORWARD, Call, Service
 
 
 class SageMakerModels(Service):
-    """CreateModel, which looks at the images; source: SageMaker API reference, CreateModel, ContainerDefinition."""
+    """CreateModel, which looks at the images; source: SageMaker API reference, CreateModel, ContainerDefinition.
+
+    Moto would forget EnableNetworkIsolation.
+    """
 
     name = "sagemaker"
 
@@ -32,4 +36,18 @@ class SageMakerModels(Service):
             refused = images.refusal(image, "inference", account=call.account, region=call.region)
             if refused:
                 raise validation(refused)
-        return FORWARD
+        return self._create_isolated(call) if call.params.get("EnableNetworkIsolation") else FORWARD
+
+    @staticmethod
+    def _create_isolated(call: Call) -> dict[str, Any]:
+        params = call.params
+        model = get_backend("sagemaker")[call.account][call.region].create_model(
+            model_name=params["ModelName"],
+            execution_role_arn=params.get("ExecutionRoleArn", ""),
+            primary_container=params.get("PrimaryContainer"),
+            vpc_config=params.get("VpcConfig"),
+            containers=params.get("Containers"),
+            tags=params.get("Tags"),
+        )
+        model.enable_network_isolation = True
+        return {"ModelArn": model.arn}

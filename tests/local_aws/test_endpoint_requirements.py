@@ -102,3 +102,17 @@ def test_what_an_inference_script_installs_itself_goes_with_the_instance(serving
         assert serving.wait(name)["EndpointStatus"] == "InService"
         assert serving.call(name)["ours"] == version
         serving.delete(name)
+
+
+def test_a_model_without_a_network_reaches_no_package_index(serving):
+    # GIVEN a model under network isolation that wants a package that any index has
+    body = archive({"code/inference.py": INFERENCE, "code/requirements.txt": "six==1.16.0"})
+    model_name = serving.model(body, EnableNetworkIsolation=True)
+    assert serving.sagemaker.describe_model(ModelName=model_name)["EnableNetworkIsolation"] is True
+    name = serving.create(serving.config(model_name))
+    # THEN it gets none, as on AWS
+    described = serving.wait(name)
+    assert described["EndpointStatus"] == "Failed"
+    assert "No matching distribution found for six==1.16.0" in described["FailureReason"]
+    assert "Retrying" not in described["FailureReason"]
+    serving.delete(name)
