@@ -38,6 +38,9 @@ def component(service: str) -> int:
     except (OSError, ValueError) as error:
         print(f"{service} does not answer: {error}")
         return 1
+    if warning := (said.get("state") or {}).get("warning") if local_aws else None:
+        print(warning)
+        return 1
     status = said.get("status") if local_aws else (said.get(PARTS.get(service, service)) or {}).get("status")
     print(status)
     return 0 if status == ("ready" if local_aws else "healthy") else 1

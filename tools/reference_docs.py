@@ -90,7 +90,9 @@ the last save. After a restart:
 - **Lost** are calls of functions that were under way, and events that waited for one.
 
 `GET /_local_aws/health` says under `state` when it was saved last, whether anything waits to be saved, and why a save
-has failed, such as a full disk: calls are answered all the same, and it is tried again.
+has failed, such as a full disk: calls are answered all the same, and it is tried again. Once saves have failed for a
+minute it is a warning: in the log, ever so often; in `make status` and `make up`; and under `docker compose` the
+service `local-aws` is unhealthy, which `docker inspect` explains.
 
 A state is written by one format of the local AWS, one version of moto and one of Python, and read by no other: another
 one, or a damaged one, is refused with a sentence, and nothing of the folder is changed. A state can hold code (it is a

@@ -150,12 +150,13 @@ class Stack:
         say(f"Stopped {' and '.join(component.name for component in known)}." if known else "Nothing was up.")
 
     def status(self) -> str:
-        """One line: what is up, and where."""
+        """What is up, and where, in one line; in another, what the local AWS has to warn of."""
         parts = []
         for component, address in ((self.local_aws, self.aws_url), (self.airflow, self.airflow_url)):
             running = component.process() is not None
             parts.append(f"{component.name} at {address}" if running else f"{component.name} is not running")
-        return ", ".join(parts) + "."
+        warning = (self._health().get("state") or {}).get("warning")
+        return ", ".join(parts) + "." + (f"\nThe local AWS warns: {warning}" if warning else "")
 
     def _start_local_aws(self) -> None:
         if self.local_aws.process() is None:

@@ -29,6 +29,8 @@ LONGEST_CHILD_SECONDS = 120.0
 # How long calls are held back, at each try, while those under way end: briefly as long as that may do.
 PATIENCE_SECONDS = (0.1,) * 20 + (0.5, 1.0, 2.0, 4.0)
 BETWEEN_TRIES_SECONDS = 0.3
+# From when on a save that fails again and again is said aloud, and how often the log says it then.
+LONG_SECONDS, SAID_AGAIN_SECONDS = 60.0, 600.0
 # How much of new bodies is written with the gate closed; more is written before it is.
 BYTES_WHILE_CLOSED = 4 << 20
 
@@ -61,6 +63,7 @@ class Saver:
         self.saves = 0
         self.saved_at: dt.datetime | None = None
         self.problem: str | None = None
+        self._failing_since = self._said_at = 0.0
         self._due = self._trickle_due = math.inf
         self._not_before = 0.0
         self._left_out: dict[str, str] = {}
@@ -83,14 +86,30 @@ class Saver:
                 self._wake.notify()
 
     def describe(self) -> dict[str, Any]:
-        """For the health page: whether all but what trickles is saved, how often was saved, and as of when."""
+        """For the health page: whether all but what trickles is saved, how often was saved, and as of when.
+
+        `problem` is why the last save failed, `warning` a sentence once they have failed for long; else both are None.
+        """
         with self._wake:
             return {
                 "saved": self._due == math.inf and not self._saving,
                 "saves": self.saves,
                 "saved_at": self.saved_at.isoformat() if self.saved_at else None,
                 "problem": self.problem,
+                "warning": self._warning(),
             }
+
+    def _warning(self) -> str | None:
+        failing = time.monotonic() - self._failing_since
+        if not self.problem or failing < LONG_SECONDS:
+            return None
+        return (
+            f"The state could not be saved for {failing / 60:.0f} min ({self.problem}): what a restart would give back "
+            f"is {self._saved_as_of()}."
+        )
+
+    def _saved_as_of(self) -> str:
+        return f"as of {self.saved_at:%Y-%m-%d %H:%M:%S} UTC" if self.saved_at else "that of an empty AWS"
 
     def start(self) -> None:
         self._thread.start()
@@ -222,16 +241,23 @@ class Saver:
         try:
             self.save()
         except Exception as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason, now = getattr(error, "strerror", None) or str(error), time.monotonic()
+            if not self.problem:
+                self._failing_since = self._said_at = now
             if reason != self.problem:
                 if not isinstance(error, OSError | ChildFailed | Busy):
                     log.exception("a save failed")
-                at = f"as of {self.saved_at:%H:%M:%S} UTC" if self.saved_at else "that of an empty AWS"
                 log.error(
                     "the state cannot be saved in %s (%s); what is saved there is %s. The local AWS goes on and tries "
-                    "again", self.folder, reason, at,
+                    "again", self.folder, reason, self._saved_as_of(),
                 )  # fmt: skip
             self.problem = reason
+            # Once after a while, and then ever so often.
+            if (warning := self._warning()) and (
+                self._said_at == self._failing_since or now - self._said_at >= SAID_AGAIN_SECONDS
+            ):
+                self._said_at = now
+                log.warning("%s", warning)
             self.changed()
             return False
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import itertools
 import os
@@ -212,3 +213,37 @@ def test_an_error_without_a_number_keeps_its_words():
 def test_an_error_of_the_system_says_which_file():
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '/not/there'"):
         Child(lambda: os.stat("/not/there"), ()).wait(30)
+
+
+def test_saves_that_fail_for_long_are_warned_of_until_one_succeeds(tmp_path, monkeypatch, caplog):
+    clock, failing = [1000.0], OSError(5, "Input/output error")
+    monkeypatch.setattr("local_aws.state.saver.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    saving, _ = saver(tmp_path, "111122223333")
+    saving.saved_at = dt.datetime(2026, 11, 25, 10, 58, 1, tzinfo=dt.UTC)
+
+    def save():
+        if failing:
+            raise failing
+
+    monkeypatch.setattr(saving, "save", save)
+
+    def warnings() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+
+    # GIVEN saves that fail, every 50 s, for half an hour
+    assert not saving._try()
+    assert (saving.describe()["problem"], saving.describe()["warning"]) == ("Input/output error", None)
+    for _ in range(36):
+        clock[0] += 50
+        saving._try()
+    # THEN the log says it after a minute and then every ten, and the health page as long as it lasts
+    said = (
+        "The state could not be saved for {} min (Input/output error): what a restart would give back is as of "
+        "2026-11-25 10:58:01 UTC."
+    )
+    assert saving.describe()["warning"] == said.format(30)
+    assert warnings() == [said.format(minutes) for minutes in (2, 12, 22)]
+    # AND no more once one succeeds
+    failing = None
+    assert saving._try()
+    assert saving.describe()["warning"] is None

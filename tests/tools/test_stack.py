@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -154,3 +157,27 @@ def test_another_process_with_the_number_is_not_taken_for_ours(component):
     component.record.write_text(f'{{"pid": {own.pid}, "created": {own.create_time() - 1000}}}')
     assert component.process() is None
     assert component.family() == set()
+
+
+@pytest.mark.parametrize("warning", [None, "The state could not be saved for 22 min."])
+def test_what_the_local_aws_warns_of_reaches_whoever_asks_for_its_status(tmp_path, warning):
+    # GIVEN a local AWS that answers its health page, with and without a warning
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"status": "ready", "state": {"saved": True, "warning": warning}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # THEN `make status` and docker's health check say it
+        status = Stack(local_aws_port=server.server_port, home=tmp_path).status()
+        checked = subprocess.run(
+            [sys.executable, "docker/healthy.py", "local-aws"], cwd=ROOT, capture_output=True, text=True,
+            env=os.environ | {"LOCAL_AWS_PORT": str(server.server_port)},
+        )  # fmt: skip
+        server.shutdown()
+    assert ("The local AWS warns: The state could not be saved for 22 min." in status) == bool(warning)
+    assert (checked.returncode, checked.stdout.strip()) == ((1, warning) if warning else (0, "ready"))
