@@ -226,7 +226,11 @@ class EndpointTarget(SignedTarget):
 
 
 class _SignedRequest:
-    """A signed request as the bytes that go over the wire."""
+    """A signed request as the bytes that go over the wire.
+
+    Made once a signature, and sent in one write: http.client would make them for each call, in two writes. Answers are
+    read by http.client.
+    """
 
     def __init__(self, prepared: Any) -> None:
         address: SplitResult = urlsplit(prepared.url)
