@@ -1,7 +1,7 @@
 """Instances: a process tree with its own folder, its own loopback address and a fixed share of this machine.
 
 Training hosts, endpoint instances, Lambda's execution environments and EC2 hosts are all instances. None of them
-outlives the daemon, however it ends: see supervisor.py.
+outlives the daemon, however it ends: see processes/supervisor.py.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from local_aws.processes.forks import Forked, ForkServers
+
 log = logging.getLogger(__name__)
 
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
+SUPERVISOR = Path(__file__).with_name("processes") / "supervisor.py"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 # What a process on this machine needs to run at all; the daemon's own environment (credentials, proxies, PYTHONPATH)
 # is not an instance's business.
@@ -51,7 +53,7 @@ class Instance:
         self.started_at = time.time()
         self.ended_at: float | None = None
         self.returncode: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._ended = threading.Event()
 
     @property
@@ -110,7 +112,9 @@ class Instances:
         self._born = int(time.time())
         self._lock = threading.Lock()
         self._running: dict[str, Instance] = {}
+        self._pinned: dict[str, frozenset[int]] = {}
         self._closed = False
+        self._fork_servers = ForkServers()
         self.network, self._claim = _claim_network()
 
     def start(
@@ -126,6 +130,7 @@ class Instances:
         on_line: Callable[[str], None] | None = None,
         on_exit: Callable[[Instance], None] | None = None,
         niceness: int = 0,
+        forked_from: Path | None = None,
     ) -> Instance:
         """Start a command as an instance.
 
@@ -148,6 +153,10 @@ class Instances:
         niceness
             Whether it goes before (below 0) the other processes of this machine. Only root may, so without root every
             instance has 0.
+        forked_from
+            A Python that has a process from which it may be forked, PyTorch imported: that takes a core two to three
+            seconds. For a command of that Python, or of an environment over it, and a script. Where it cannot be, it is
+            started anew.
 
         Raises OSError when it cannot be started (a full disk, too many processes).
         """
@@ -161,17 +170,16 @@ class Instances:
         instance = Instance(identifier, kind, address or self.address(number), folder, threads)
         if os.geteuid() == 0:
             instance.niceness = niceness
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd or folder,
-            env=self._environment(threads, environment or {}),
-            start_new_session=True,
-        )
-        instance._process = process
-        self._give_cores(instance)
+        variables = self._environment(threads, environment or {})
+        # It may take seconds to come up: the cores are looked for after that.
+        server = forked_from and self._fork_servers.ready(str(forked_from), self._environment(threads, {}))
+        self._find_cores(instance)
+        try:
+            process = server and server.fork(command, variables, cwd or folder, instance.niceness, instance.pinned_to)
+            instance._process = process or self._start_anew(instance, command, variables, cwd or folder)
+        except BaseException:
+            self._pinned.pop(identifier, None)
+            raise
         with self._lock:
             self._running[identifier] = instance
             promised = sum(each.threads for each in self._running.values())
@@ -180,7 +188,10 @@ class Instances:
                 "%s cores are promised to instances, this machine has %s: timings will suffer", promised, self.cores
             )
         threading.Thread(
-            target=self._follow, args=(instance, process, on_line, on_exit), name=f"follow-{identifier}", daemon=True
+            target=self._follow,
+            args=(instance, instance._process, on_line, on_exit),
+            name=f"follow-{identifier}",
+            daemon=True,
         ).start()
         return instance
 
@@ -189,8 +200,27 @@ class Instances:
         with self._lock:
             return next(self._numbers)
 
-    def _give_cores(self, instance: Instance) -> None:
-        """Pin an instance to its share of the cores, those with the fewest instances on them.
+    @staticmethod
+    def _start_anew(
+        instance: Instance, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+        # What the supervisor starts inherits this; it has not started anything yet.
+        if instance.pinned_to:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(process.pid, instance.pinned_to)
+        return process
+
+    def _find_cores(self, instance: Instance) -> None:
+        """Choose an instance's share of the cores, those with the fewest instances on them.
 
         Of equal ones each local AWS prefers another: the instances of others are not known here.
 
@@ -200,15 +230,12 @@ class Instances:
         if not 0 < instance.threads < self.cores or not hasattr(os, "sched_setaffinity"):
             return
         with self._lock:
-            taken = [core for each in self._running.values() for core in each.pinned_to]
+            taken = [core for cores in self._pinned.values() for core in cores]
             first = self.network - NETWORKS[0]
             cores = sorted(
                 os.sched_getaffinity(0), key=lambda core: (taken.count(core), (core - first) % (os.cpu_count() or 1))
             )
-            instance.pinned_to = frozenset(cores[: instance.threads])
-        # What the supervisor starts inherits this; it has not started anything yet.
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(instance.supervisor_pid, instance.pinned_to)
+            instance.pinned_to = self._pinned[instance.id] = frozenset(cores[: instance.threads])
 
     @property
     def promised_threads(self) -> int:
@@ -234,6 +261,7 @@ class Instances:
                 instance.kill()
         for instance in instances:
             instance.wait(5)
+        self._fork_servers.close()
         self._claim.close()
 
     def address(self, number: int) -> str:
@@ -247,7 +275,7 @@ class Instances:
         environment["PYTHONUNBUFFERED"] = "1"
         return environment | dict(extra)
 
-    def _follow(self, instance: Instance, process: subprocess.Popen[bytes], on_line, on_exit) -> None:
+    def _follow(self, instance: Instance, process: subprocess.Popen[bytes] | Forked, on_line, on_exit) -> None:
         assert process.stdout is not None
         for raw in process.stdout:
             if on_line is not None:
@@ -263,6 +291,7 @@ class Instances:
         instance.ended_at = time.time()
         with self._lock:
             self._running.pop(instance.id, None)
+            self._pinned.pop(instance.id, None)
         instance._ended.set()
         if on_exit is not None and not self._closed:
             try:

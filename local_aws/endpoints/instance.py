@@ -84,6 +84,7 @@ class EndpointInstance:
             threads=container.threads,
             on_line=on_line,
             on_exit=ended,
+            forked_from=aws.settings.jobs_python,
         )
         named.set()
 

@@ -7,6 +7,7 @@
 - torchrun forks its worker, which saves importing torch a second time; see torchrun.py.
 - The script's output is read in whole lines: the toolkit takes what has come so far for lines, so that an exception or
   a metric that was written in two pieces became two lines, and was neither.
+- The script is forked where this process was, which saves importing torch; see processes/launcher.py.
 - A failure counts even where the disk is too full to write it down: the toolkit would end with exit status 0.
 
 Runs in the jobs' environment and imports nothing of the local AWS.
@@ -28,6 +29,9 @@ from sagemaker_training import files, process
 from sagemaker_training.cli.train import main
 from sagemaker_training.torch_distributed import TorchDistributedRunner
 
+ORDERS = os.environ.pop("LOCAL_AWS_ORDERS", "")
+LAUNCHER = Path(__file__).parents[1] / "processes" / "launcher.py"
+
 
 def name_torch_version() -> None:
     os.environ["SM_DLC_TORCH_VERSION"] = importlib.metadata.version("torch")
@@ -36,6 +40,14 @@ def name_torch_version() -> None:
 def create_command(self) -> list[str]:
     _, *arguments = create_torchrun_command(self)
     return [sys.executable, str(Path(__file__).with_name("torchrun.py")), *arguments]
+
+
+async def run_script(command: list[str], *arguments: Any, **options: Any) -> Any:
+    """Run a command as the toolkit does, a Python script by way of the supervisor that this process is forked from."""
+    if command[0] == sys.executable and (command[1] == "--" or command[1].endswith(".py")):
+        command = [sys.executable, "-I", "-S", str(LAUNCHER), ORDERS, *command]
+        options["pass_fds"] = [int(ORDERS)]
+    return await run_command(command, *arguments, **options)
 
 
 def write_failure(message: str) -> None:
@@ -64,6 +76,7 @@ def watch(stream: asyncio.StreamReader | None, *arguments: Any, **options: Any) 
     return watch_output(WholeLines(stream) if stream else None, *arguments, **options)
 
 
+run_command = process.run_async
 watch_output = process.watch
 write_failure_file = files.write_failure_file
 create_torchrun_command = TorchDistributedRunner._create_command
@@ -78,4 +91,6 @@ if __name__ == "__main__":
     TorchDistributedRunner._create_command = create_command
     files.write_failure_file = write_failure
     process.watch = watch
+    if ORDERS:
+        process.run_async = run_script
     main()

@@ -256,6 +256,7 @@ class TrainingJob(JobRecord):
                     address=host,
                     threads=threads,
                     niceness=NICENESS,
+                    forked_from=self.aws.settings.jobs_python,
                     on_line=lambda line, stream=f"algo-{number}": self._line(stream, line),
                 )
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local_aws.training_scripts import Jobs
+from tests.local_aws.training_scripts import SCRIPT, Jobs, archive
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,18 @@ def test_what_a_job_wrote_is_in_s3(jobs, succeeded):
     assert facts["seen"] == [f"bird/{number}.jpg" for number in range(4)]
     assert "--mode" in facts["argv"]
     assert facts["threads"] == "1"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="jobs are forked on Linux only")
+def test_a_script_is_forked_where_that_is_the_same(jobs, succeeded):
+    assert jobs.facts(succeeded["TrainingJobName"])[0]["forked"] == [True, False]
+    # A module of the script's own in place of one that is imported already.
+    code = archive(job=SCRIPT, six="mine = True")
+    jobs.s3.put_object(Bucket=jobs.bucket, Key="code/own/sourcedir.tar.gz", Body=code)
+    channels = [jobs.channel("train", "data/train/"), jobs.channel("code", "code/own/")]
+    name = jobs.start(changes={"InputDataConfig": channels})
+    assert jobs.end(name)["TrainingJobStatus"] == "Completed"
+    assert jobs.facts(name)[0]["forked"] == [False, False]
 
 
 def test_an_isolated_job_sees_no_credentials_and_another_does(jobs, succeeded):

@@ -37,6 +37,7 @@ SCRIPT = textwrap.dedent('''
         print("only on standard error: accuracy=0.75", file=sys.stderr)
         secrets = sorted(name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_ENDPOINT")))
         facts = {"seen": seen, "secrets": secrets, "argv": sys.argv[1:], "threads": os.environ["OMP_NUM_THREADS"],
+                 "forked": ["torch" in sys.modules, "LOCAL_AWS_ORDERS" in os.environ],
                  "restored": sorted(path.name for path in checkpoints.iterdir())}
         (model / "weights.bin").write_bytes(b"weights")
         (output / f"facts-{host}.json").write_text(json.dumps(facts))
@@ -111,8 +112,8 @@ SCRIPT = textwrap.dedent('''
     def curve():
         # A good trial ends at once; a bad one is bad from its first epoch on and goes on for ever.
         if arguments.choice == "good":
-            for _ in range(3):
-                print("score=1.0", flush=True)
+            for _ in range(600):  # more than the bad one may have by then
+                print("score=1.0")
             return
         while True:
             print("score=9.0", flush=True)

@@ -1,0 +1,192 @@
+"""Forks instances from a process that has imported what they import: PyTorch takes a core for two to three seconds.
+
+    python forkserver.py ORDERS
+
+ORDERS is the descriptor of a socket to the daemon; see order.py. What is forked is an instance's supervisor, and from
+that what the instance runs: the order's command and, for whoever holds the descriptor that LOCAL_AWS_ORDERS names,
+further ones (see launcher.py). A forked process is as `python SCRIPT ...` would be, but for the seed of its strings'
+hashes and for modules that are imported already. What has to differ from the start on, or brings a module of its own
+in place of an imported one, is executed instead, which is as good and slower.
+
+Runs in the jobs' environment, with one thread and nothing computed: neither threads nor pools of them survive a fork.
+"""
+
+import gc
+import importlib.machinery
+import importlib.util
+import os
+import signal
+import site
+import socket
+import sys
+import types
+
+import order
+import supervisor
+
+del sys.path[0]  # this folder
+# What jobs and endpoints have in common, and what AWS's toolkits import. The toolkits' own modules read the environment
+# as they are imported.
+IMPORTS = (
+    "torch", "torch.distributed.run", "numpy", "PIL.Image", "boto3", "boto3.s3.transfer", "paramiko", "psutil",
+    "retrying", "scipy.sparse", "asyncio",
+)  # fmt: skip
+# Variables that are read when a process starts or as one of these is imported, by the loader, the C library, Python,
+# the libraries that compute. The threads' are the same in every process of a fork server.
+READ_AT_START = (
+    "LD_", "MALLOC_", "GLIBC_", "LANG", "LC_", "TZ", "PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_",
+    "ONEDNN_", "ATEN_", "TORCH", "PYTORCH_", "CUDA_", "NPY_", "NUMPY_", "NUMEXPR_",
+)  # fmt: skip
+SET_LATER = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+
+
+def main():
+    """Serve until the daemon is gone. Returns in every process that is to run something, with the order."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    for name in IMPORTS:
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
+    # Pages that a collection would write to, and so copy, in every process.
+    gc.collect()
+    gc.freeze()
+    # Nobody waits for supervisors: each writes how it ended itself.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    orders.send(b"ready")
+    while work := order.take(orders):
+        if os.fork() == 0:
+            orders.close()
+            return watch_over(work)
+        work.close()
+    os._exit(0)
+
+
+def watch_over(first):
+    """Be an instance's supervisor. Returns in each of the instance's processes, with the order to run."""
+    os.setsid()
+    os.chdir(first.what["cwd"])
+    connect(first)
+    status = first.files[3]
+    if first.what["cores"]:
+        os.sched_setaffinity(0, first.what["cores"])
+    os.write(status, b"%d\n" % os.getpid())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    work, code = supervisor.supervise(first.what["niceness"], first, ours, order.take)
+    if work is None:
+        os.write(status, b"%d\n" % code)
+        os._exit(0)
+    os.close(status)
+    ours.close()
+    if work is first:
+        first.what["environment"]["LOCAL_AWS_ORDERS"] = str(theirs.detach())
+    else:
+        theirs.close()
+        connect(work)
+        os.close(work.files[3])
+    return work
+
+
+def connect(work):
+    """Take over an order's standard input, output and error."""
+    for number, file in enumerate(work.files[:3]):
+        os.dup2(file, number)
+        os.close(file)
+
+
+def run(command, environment, cwd):
+    """Run a command in this process. Returns when its script has ended; as in any process, that is not its end yet."""
+    os.chdir(cwd)
+    arguments = command[2:] if command[1:2] == ["--"] else command[1:]
+    places = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    prefix = prefix_of(os.path.abspath(command[0]))
+    if (
+        not (prefix and arguments and os.path.isfile(arguments[0]))
+        or differs(environment)
+        or shadowed([arguments[0], *places])
+    ):
+        os.execvpe(command[0], command, environment)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.orig_argv, sys.argv = command, arguments
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+    script = os.path.abspath(arguments[0])
+    # The order and the absence of double entries are those of the module `site`.
+    folder = os.path.dirname(os.path.realpath(script))
+    sys.path[:] = [folder, *dict.fromkeys([*map(os.path.abspath, places), *sys.path])]
+    if prefix != sys.prefix:
+        move(os.path.abspath(command[0]), prefix)
+    importlib.invalidate_caches()
+    reseed()
+    for name in ("order", "supervisor"):
+        del sys.modules[name]
+    module = types.ModuleType("__main__")
+    loader = importlib.machinery.SourceFileLoader("__main__", script)
+    vars(module).update(__file__=script, __cached__=None, __loader__=loader, __builtins__=__builtins__,
+                        __annotations__={})  # fmt: skip
+    sys.modules["__main__"] = module
+    if "__mp_main__" in sys.modules:
+        sys.modules["__mp_main__"] = module
+    try:
+        with open(script, "rb") as file:
+            code = compile(file.read(), script, "exec", dont_inherit=True)
+        exec(code, vars(module))
+    except Exception as error:
+        frames = error.__traceback__.tb_next  # without this function's
+        sys.excepthook(type(error), error.with_traceback(frames), frames)
+        sys.exit(1)
+
+
+def reseed():
+    """Give generators that were seeded by an import other seeds; Python's own takes one after a fork."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def packages_of(prefix):
+    return os.path.join(prefix, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
+
+
+def prefix_of(python):
+    """The environment of a Python: this one, or one over it with nothing in it (see environments.py); else None."""
+    prefix = os.path.dirname(os.path.dirname(python))
+    if python == sys.executable:
+        return sys.prefix
+    try:
+        (file,) = os.listdir(packages_of(prefix))
+        with open(os.path.join(packages_of(prefix), file)) as over:
+            lines = over.read()
+    except (OSError, ValueError):
+        return None
+    return prefix if file == "aws_image.pth" and all(ascii(each) in lines for each in site.getsitepackages()) else None
+
+
+def move(python, prefix):
+    """Be a process of an environment over this one."""
+    if packages_of(prefix) not in sys.path:
+        sys.path.insert(sys.path.index(site.getsitepackages()[0]), packages_of(prefix))
+    sys.executable, sys.prefix, sys.exec_prefix, site.PREFIXES = python, prefix, prefix, [prefix]
+    # It keeps what it has found out.
+    sys.modules.pop("sysconfig", None)
+
+
+def differs(environment):
+    """Whether a process with these variables is another from its start on."""
+    names = {name for name in environment.keys() | os.environ.keys() if name.startswith(READ_AT_START)} - SET_LATER
+    return any(environment.get(name) != os.environ.get(name) for name in names)
+
+
+def shadowed(places):
+    """Whether the script or the folders before the environment's own bring modules that are imported already."""
+    loaded = {name.partition(".")[0] for name in sys.modules} - {"__main__", "__mp_main__", "order", "supervisor"}
+    folders = {os.path.dirname(os.path.realpath(places[0])), *map(os.path.abspath, places[1:])} - set(sys.path)
+    for folder in filter(os.path.isdir, folders):
+        if any(name.partition(".")[0] in loaded for name in os.listdir(folder)):
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    to_do = main().what
+    run(to_do["command"], to_do["environment"], to_do["cwd"])
