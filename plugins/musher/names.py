@@ -15,10 +15,28 @@ from typing import Any
 
 from musher.errors import ConfigError
 
-TRAINING_JOB = 63
-TUNING_JOB = 32
-MODEL = 63
-ENDPOINT = 63
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run that makes something under a name of its own.
+
+    `makes` what AWS calls it; `limit` the most characters that AWS allows in its name.
+    """
+
+    name: str
+    makes: str
+    limit: int
+
+
+TRAINING_JOB, TUNING_JOB = "training job", "tuning job"
+
+TUNE = Step("tune", TUNING_JOB, 32)
+TRAIN_ONE = Step("train-one", TRAINING_JOB, 63)
+TRAIN_MANY = Step("train-many", TRAINING_JOB, 63)
+EVALUATE_IN_SERVICE = Step("evaluate-in-service", TRAINING_JOB, 63)
+TRAIN_ON_EC2 = Step("train-on-ec2", "EC2 instance", 63)  # named as a job would be: its folder is one of jobs/
+DEPLOY_ENDPOINT = Step("endpoint", "model and endpoint configuration", 63)
+STEPS = (TUNE, TRAIN_ONE, TRAIN_MANY, EVALUATE_IN_SERVICE, TRAIN_ON_EC2, DEPLOY_ENDPOINT)
 
 ALIAS = "live"  # the alias that callers of the function name; provisioned concurrency sits on it
 VARIANT = "AllTraffic"  # the one production variant of the endpoint
@@ -26,7 +44,6 @@ VARIANT = "AllTraffic"  # the one production variant of the endpoint
 _HASH = 8
 _ATTEMPT = len("-99")
 _ALLOWED = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
-_STEPS = {"tune": TUNING_JOB, "evaluate-in-service": TRAINING_JOB}  # the tightest limit, and the longest step
 
 
 def _digest(*parts: object) -> str:
@@ -63,24 +80,23 @@ class Run:
         """What everything billed is tagged with, so that it can be found and removed."""
         return {"project": label(project), "dag": label(self.dag_id), "run": label(self.run_id)}
 
-    def name(self, project: str, step: str, *, map_index: int = -1, limit: int = TRAINING_JOB) -> str:
-        """`<project>-<step>-<hash of DAG, run and map index>`.
+    def name(self, project: str, step: Step, *, map_index: int = -1) -> str:
+        """`<project>-<step>-<hash of DAG, run and map index>`; three characters stay free for a later attempt's number.
 
-        Parameters: `step` in letters, digits and hyphens; `map_index` as Airflow counts (-1: not mapped); `limit` the
-        most characters AWS allows, of which three stay free for the number of a later attempt.
+        Parameters: `map_index` as Airflow counts (-1: not mapped).
         Raises ConfigError when the name cannot be made: too long, or characters AWS refuses.
         """
-        name = f"{project}-{step}-{_digest(self.dag_id, self.run_id, map_index)}"
+        name = f"{project}-{step.name}-{_digest(self.dag_id, self.run_id, map_index)}"
         if not _ALLOWED.fullmatch(name):
             raise ConfigError(
                 f"project is {project!r}, which gives the name {name!r}: "
                 "AWS takes letters, digits and hyphens, and no hyphen at either end."
             )
-        if len(name) + _ATTEMPT > limit:
-            room = limit - _ATTEMPT - _HASH - len(step) - 2
+        if len(name) + _ATTEMPT > step.limit:
+            room = step.limit - _ATTEMPT - _HASH - len(step.name) - 2
             raise ConfigError(
                 f"project is {project!r}, which gives the name {name!r} of {len(name)} characters where AWS allows "
-                f"{limit} and {_ATTEMPT} stay free for a later attempt: "
+                f"{step.limit} and {_ATTEMPT} stay free for a later attempt: "
                 f"choose a project of at most {max(room, 0)} characters."
             )
         return name
@@ -117,6 +133,6 @@ def check_project(project: str) -> str:
     Raises ConfigError naming the longest project that would do.
     """
     run = Run("", "")
-    for step, limit in _STEPS.items():
-        run.name(project, step, limit=limit)
+    for step in STEPS:
+        run.name(project, step)
     return project

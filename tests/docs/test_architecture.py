@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from musher.names import Run
+from musher.names import EVALUATE_IN_SERVICE, TRAIN_MANY, TRAIN_ONE, TUNE, Run
 from musher.record import PARTS
 
 from tests.docs.pages import DOCS
@@ -15,9 +15,9 @@ ARCHITECTURE = (DOCS / "architecture.md").read_text()
 def test_the_names_in_the_architecture_are_those_that_the_code_makes():
     run = Run("train_image_classifier", "manual__2026-11-21T09:30:00+00:00")
     assert run.run_id in ARCHITECTURE
-    for name in (f"runs/{run.key}/", *(run.name("musher", step) for step in ("tune", "train-one", "train-many"))):
+    for name in (f"runs/{run.key}/", *(run.name("musher", step) for step in (TUNE, TRAIN_ONE, TRAIN_MANY))):
         assert f"`{name}`" in ARCHITECTURE
-    assert f"`{run.name('musher', 'evaluate-in-service')}`" in ARCHITECTURE
+    assert f"`{run.name('musher', EVALUATE_IN_SERVICE)}`" in ARCHITECTURE
 
 
 def test_the_architecture_lists_the_parts_of_the_record():

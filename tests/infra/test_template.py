@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from musher import images
+from musher import images, names
 from musher.config import Environment
 from musher.names import Run
-from musher.operators.ec2_training import STEP
 
 from tests.infra import calls, policy_rules
 from tools import infrastructure
@@ -177,10 +176,10 @@ def test_a_training_instance_writes_where_nothing_is_that_is_served():
     patterns = [each["Fn::Sub"].removeprefix("${Bucket.Arn}/") for each in written[0]["Resource"]]
     patterns = [each.replace("${ProjectName}", "musher") for each in patterns]
     run = Run("train_on_ec2", "manual__2026-01-01")
-    mine = run.name("musher", STEP)
+    mine = run.name("musher", names.TRAIN_ON_EC2)
     for folder in ("jobs", "checkpoints"):
         assert [each for each in patterns if fnmatch(f"{folder}/{mine}/output/model.tar.gz", each)]
-    for step in ("train-one", "train-several", "tune", "evaluate-in-service"):
+    for step in (each for each in names.STEPS if each is not names.TRAIN_ON_EC2):
         other = f"jobs/{run.name('musher', step)}/output/model.tar.gz"
         assert not [each for each in patterns if fnmatch(other, each)], other
 

@@ -9,26 +9,26 @@ from musher.names import Run
 def test_a_name_is_the_same_on_every_try_and_differs_between_runs_and_map_indexes(run):
     again = Run(run.dag_id, run.run_id)
     others = {
-        run.name("musher", "tune", map_index=0),
-        run.name("musher", "tune", map_index=1),
-        Run(run.dag_id, "another run").name("musher", "tune"),
-        Run("another_dag", run.run_id).name("musher", "tune"),
+        run.name("musher", names.TUNE, map_index=0),
+        run.name("musher", names.TUNE, map_index=1),
+        Run(run.dag_id, "another run").name("musher", names.TUNE),
+        Run("another_dag", run.run_id).name("musher", names.TUNE),
     }
 
-    assert run.name("musher", "tune") == again.name("musher", "tune")
+    assert run.name("musher", names.TUNE) == again.name("musher", names.TUNE)
     assert len(others) == 4
-    assert run.name("musher", "tune") not in others
+    assert run.name("musher", names.TUNE) not in others
 
 
-@pytest.mark.parametrize("limit", [names.TUNING_JOB, names.TRAINING_JOB])
-def test_every_attempt_fits_the_limit_and_the_pattern(run, limit):
-    base = run.name("musher-12345678"[:15], "tune", limit=limit)
+@pytest.mark.parametrize("step", names.STEPS, ids=lambda step: step.name)
+def test_every_attempt_fits_the_limit_and_the_pattern(run, step):
+    base = run.name("musher-12345678"[:15], step)
 
     attempts = list(names.attempt_names(base))
 
     assert attempts[0] == base
     assert attempts[1] == f"{base}-2"
-    assert all(len(name) <= limit for name in attempts)
+    assert all(len(name) <= step.limit for name in attempts)
     assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name) for name in attempts)
 
 
@@ -50,7 +50,7 @@ def test_a_runs_folder_is_readable_in_a_url_and_its_own_per_dag(run):
     assert run.key.startswith("manual-2026-11-20T20-39-00.123456-00-00-")
     assert re.fullmatch(r"[A-Za-z0-9.-]+", run.key)
     assert run.key != Run("deploy_image_classifier", run.run_id).key
-    assert run.name("musher", "tune").rsplit("-", 1)[1] != ""
+    assert run.name("musher", names.TUNE).rsplit("-", 1)[1] != ""
 
 
 def test_tags_keep_to_the_characters_and_length_that_aws_takes():

@@ -125,7 +125,7 @@ def test_what_tuning_found_flows_into_training_and_nothing_else_of_it():
 @pytest.mark.parametrize("strategy", ["Bayesian", "Random", "Grid"])
 def test_tuning_is_what_sagemaker_accepts(env, run, aws_problems, strategy):
     config = TrainingConfig(strategy=strategy, max_jobs=9)
-    name = run.name("musher", "tune", limit=names.TUNING_JOB)
+    name = run.name("musher", names.TUNE)
 
     request = request_parameters.tuning(
         config,

@@ -14,9 +14,11 @@ from typing import Any
 
 from musher.costs import prices, storage
 from musher.errors import ConfigError
+from musher.hooks import sagemaker_jobs
 from musher.hooks.serving import found, metric_sum, pairs
 
-ENDPOINT, PROVISIONED, TRAINING_JOB, TUNING_JOB = "endpoint", "provisioned concurrency", "training job", "tuning job"
+ENDPOINT, PROVISIONED = "endpoint", "provisioned concurrency"
+TRAINING_JOB, TUNING_JOB = sagemaker_jobs.TRAINING.noun, sagemaker_jobs.TUNING.noun
 INSTANCE, STORAGE = "EC2 instance", "S3 storage"
 
 # CloudWatch keeps hours for 455 days, minutes only for 15. Source: CloudWatch user guide, "Metrics retention".
@@ -103,7 +105,7 @@ class RunningCosts:
         sagemaker = self.client("sagemaker")
         for page in sagemaker.get_paginator("list_endpoints").paginate():
             for each in page["Endpoints"]:
-                tags, name = self._tags(each["EndpointArn"]), each["EndpointName"]
+                tags, name = sagemaker_jobs.tags_of(sagemaker, each["EndpointArn"]), each["EndpointName"]
                 endpoint = found(lambda name=name: sagemaker.describe_endpoint(EndpointName=name))
                 if endpoint and tags.get("project") == self.project:
                     yield self._endpoint(sagemaker, endpoint, tags)
@@ -159,27 +161,24 @@ class RunningCosts:
     def _jobs(self) -> Iterator[Running]:
         """Training jobs with their instances, and tuning jobs, whose trials are training jobs of their own."""
         sagemaker = self.client("sagemaker")
-        ours: dict[str, dict[str, str]] = {}
-        listed = sagemaker.get_paginator("list_hyper_parameter_tuning_jobs").paginate(StatusEquals="InProgress")
-        for each in (job for page in listed for job in page["HyperParameterTuningJobSummaries"]):
-            arn = each["HyperParameterTuningJobArn"]
-            ours[arn] = self._tags(arn)
-            if ours[arn].get("project") == self.project:
-                name = each["HyperParameterTuningJobName"]
+        tuning = {job.arn: job for job in sagemaker_jobs.running(sagemaker, sagemaker_jobs.TUNING)}
+        for job in tuning.values():
+            if job.tags.get("project") == self.project:
                 detail = "its trials are listed as training jobs"
-                yield self._entry(TUNING_JOB, name, detail, since=each["CreationTime"], tags=ours[arn])
-        listed = sagemaker.get_paginator("list_training_jobs").paginate(StatusEquals="InProgress")
-        for each in (job for page in listed for job in page["TrainingJobSummaries"]):
-            name, tags = each["TrainingJobName"], self._tags(each["TrainingJobArn"])
-            job = found(lambda name=name: sagemaker.describe_training_job(TrainingJobName=name))
-            tags = tags or ours.get((job or {}).get("TuningJobArn", ""), {})
-            if job and tags.get("project") == self.project:
-                kind, count = job["ResourceConfig"]["InstanceType"], job["ResourceConfig"]["InstanceCount"]
+                yield self._entry(TUNING_JOB, job.name, detail, since=job.created, tags=job.tags)
+        for job in sagemaker_jobs.running(sagemaker, sagemaker_jobs.TRAINING):
+            known = found(lambda name=job.name: sagemaker.describe_training_job(TrainingJobName=name))
+            if known is None:
+                continue
+            tuned_by = tuning.get(known.get("TuningJobArn", ""))
+            tags = job.tags or (tuned_by.tags if tuned_by else {})
+            if tags.get("project") == self.project:
+                kind, count = known["ResourceConfig"]["InstanceType"], known["ResourceConfig"]["InstanceCount"]
                 yield self._entry(
                     TRAINING_JOB,
-                    name,
+                    job.name,
                     f"{count} x {kind}",
-                    since=job.get("TrainingStartTime") or job["CreationTime"],
+                    since=known.get("TrainingStartTime") or job.created,
                     tags=tags,
                     per_hour=lambda kind=kind, count=count: prices.training_cost(kind, 3600, count),
                 )
@@ -211,12 +210,6 @@ class RunningCosts:
         return self._entry(
             STORAGE, self.bucket, detail, per_hour=lambda: prices.storage_month(size) / prices.HOURS_PER_MONTH
         )
-
-    def _tags(self, arn: str) -> dict[str, str]:
-        """Tags of a SageMaker resource; none when it has gone meanwhile."""
-        pages = self.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
-        listed = found(lambda: {"tags": [tag for page in pages for tag in page["Tags"]]})
-        return pairs(listed["tags"]) if listed else {}
 
     @property
     def _days(self) -> str:

@@ -6,32 +6,46 @@ hook is what ours do instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
+from musher import names
 from musher.names import attempt_names
 from musher.record import Trial
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """How the API names one kind of job: operations in boto3's words, fields in the API's."""
+    """How the API names one kind of job: `operation` and `listing` as boto3 does, `type` as in the API's fields."""
 
     noun: str
-    name_field: str
-    status_field: str
+    type: str
     operation: str
+    listing: str
+
+    @property
+    def name_field(self) -> str:
+        return f"{self.type}Name"
+
+    @property
+    def status_field(self) -> str:
+        return f"{self.type}Status"
 
 
-TRAINING = JobKind("training job", "TrainingJobName", "TrainingJobStatus", "training_job")
+TRAINING = JobKind(names.TRAINING_JOB, "TrainingJob", "training_job", "list_training_jobs")
 TUNING = JobKind(
-    "tuning job", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "hyper_parameter_tuning_job"
+    names.TUNING_JOB,
+    "HyperParameterTuningJob",
+    "hyper_parameter_tuning_job",
+    "list_hyper_parameter_tuning_jobs",
 )
-KINDS = {kind.noun: kind for kind in (TRAINING, TUNING)}
+# What is stopped first starts nothing more: a tuning job before its trials.
+KINDS = {kind.noun: kind for kind in (TUNING, TRAINING)}
 
 RUNNING = {"InProgress", "Stopping"}
 COMPLETED = "Completed"
@@ -84,17 +98,27 @@ class SageMakerJobHook(AwsBaseHook):
     def stop(self, kind: JobKind, name: str) -> bool:
         """Stop a job if it runs; whether there was anything to stop."""
         found = self.describe(kind, name)
-        if found is None or found[kind.status_field] != "InProgress":
-            return False
+        return found is not None and found[kind.status_field] == "InProgress" and self._stop(kind, name)
+
+    def _stop(self, kind: JobKind, name: str) -> bool:
         try:
             getattr(self.conn, f"stop_{kind.operation}")(**{kind.name_field: name})
         except ClientError as error:
-            # It ended between the two calls.
-            if error.response["Error"]["Code"] == "ValidationException":
+            # It has ended meanwhile.
+            if error.response["Error"]["Code"] == "ValidationException" or is_missing(error):
                 return False
             raise
         self.log.info("Stopped the %s %s", kind.noun, name)
         return True
+
+    def stop_tagged(self, tags: Mapping[str, str]) -> list[str]:
+        """Stop every job that runs and has all these tags, whatever its name; the names of those."""
+        stopped = []
+        for kind in KINDS.values():
+            for job in running(self.conn, kind):
+                if tags.items() <= job.tags.items() and self._stop(kind, job.name):
+                    stopped.append(job.name)
+        return stopped
 
     def trials(self, tuning_job: str) -> list[Trial]:
         """The training jobs of a tuning job in the order they were created, as the run record lists them."""
@@ -102,6 +126,35 @@ class SageMakerJobHook(AwsBaseHook):
             HyperParameterTuningJobName=tuning_job, SortBy="CreationTime", SortOrder="Ascending"
         )
         return [trial(summary) for page in pages for summary in page["TrainingJobSummaries"]]
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs, whoever started it."""
+
+    name: str
+    arn: str
+    created: datetime
+    tags: Mapping[str, str]
+
+
+def running(sagemaker: Any, kind: JobKind) -> Iterator[RunningJob]:
+    """Every job of a kind that is in progress in the account, with its tags."""
+    summaries = sagemaker.get_paginator(kind.listing).paginate(StatusEquals="InProgress")
+    for each in (job for page in summaries for job in page[f"{kind.type}Summaries"]):
+        arn = each[f"{kind.type}Arn"]
+        yield RunningJob(each[kind.name_field], arn, each["CreationTime"], tags_of(sagemaker, arn))
+
+
+def tags_of(sagemaker: Any, arn: str) -> dict[str, str]:
+    """Tags of a SageMaker resource; none when it has gone meanwhile."""
+    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+    try:
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+    except ClientError as error:
+        if is_missing(error):
+            return {}
+        raise
 
 
 def trial(summary: Mapping[str, Any]) -> Trial:

@@ -175,7 +175,7 @@ class DeployEndpointOperator(MusherOperator):
 
     def _config_name(self, context: Context) -> str:
         """The name of this run's endpoint configuration and of its model."""
-        return run_of(context).name(self.environment.project, "endpoint", limit=names.ENDPOINT)
+        return run_of(context).name(self.environment.project, names.DEPLOY_ENDPOINT)
 
     def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
         name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]

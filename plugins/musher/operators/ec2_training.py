@@ -21,7 +21,7 @@ from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
 from musher.job_output import TooLarge, read, read_evaluation
-from musher.names import Run
+from musher.names import TRAIN_ON_EC2, Run
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
 from musher.request_parameters.common import given
@@ -31,7 +31,6 @@ from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-STEP = "train-on-ec2"
 CHANNELS = ("train", "valid", "test", "pretrained")
 
 
@@ -209,7 +208,7 @@ class TrainOnEc2Operator(MusherOperator):
 
     def _launch(self) -> None:
         env, number = self.environment, len(self.history.instances) + 1
-        name = self._run.name(env.project, STEP)
+        name = self._run.name(env.project, TRAIN_ON_EC2)
         markets = [prices.SPOT] if self._config.spot else []
         if not self._config.spot or self._config.on_demand_fallback:
             markets.append(prices.ON_DEMAND)
@@ -299,10 +298,10 @@ class TrainOnEc2Operator(MusherOperator):
 
     @property
     def _output(self) -> str:
-        return self.environment.uri("jobs", self._run.name(self.environment.project, STEP), "output", "")
+        return self.environment.uri("jobs", self._run.name(self.environment.project, TRAIN_ON_EC2), "output", "")
 
     def _job(self) -> dict[str, Any]:
-        name = self._run.name(self.environment.project, STEP)
+        name = self._run.name(self.environment.project, TRAIN_ON_EC2)
         return {
             "region": self.environment.region,
             "channels": self.training["channels"],

@@ -14,7 +14,7 @@ from musher import names, record, request_parameters
 from musher.config import TrainingConfig
 from musher.costs.prices import training_cost
 from musher.hooks.registry import newest_approved
-from musher.hooks.sagemaker_jobs import COMPLETED, TRAINING, TUNING, JobKind, SageMakerJobHook
+from musher.hooks.sagemaker_jobs import COMPLETED, KINDS, TRAINING, JobKind, SageMakerJobHook
 from musher.job_output import read_evaluation, summary
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Queueing for capacity and starting instances come before the job's own limit begins to count.
 START_SECONDS = 1800
-
-TRAIN_ONE, TRAIN_MANY, EVALUATE = "train-one", "train-many", "evaluate-in-service"
 
 # Why a job was stopped at a limit, by its SecondaryStatus.
 _LIMITS = {
@@ -47,22 +45,23 @@ class SageMakerJobOperator(MusherOperator):
 
     aws_hook_class = SageMakerJobHook
     template_fields = aws_template_fields("inputs")
-    kind: JobKind = TRAINING
-    step: str
-    limit = names.TRAINING_JOB
+    step: names.Step
 
     def __init__(self, *, inputs: Mapping[str, str] | Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.inputs = inputs
         self.job: str | None = None
 
+    @property
+    def kind(self) -> JobKind:
+        """The kind of job that the step makes."""
+        return KINDS[self.step.makes]
+
     @plainly
     def execute(self, context: Context) -> Any:
         config, run = training_config(context), run_of(context)
         map_index = context["ti"].map_index
-        base = run.name(
-            self.environment.project, self.step, map_index=-1 if map_index is None else map_index, limit=self.limit
-        )
+        base = run.name(self.environment.project, self.step, map_index=-1 if map_index is None else map_index)
         self.job, found = self.hook.start_or_attach(self.kind, base, lambda name: self.request(config, run, name))
         if found.get(self.kind.status_field) == COMPLETED:
             return self.finish(context, config, found)
@@ -111,9 +110,7 @@ class SageMakerJobOperator(MusherOperator):
 class TuneOperator(SageMakerJobOperator):
     """Search for good hyperparameters; returns the run record's `tuning`."""
 
-    kind = TUNING
-    step = "tune"
-    limit = names.TUNING_JOB
+    step = names.TUNE
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
         values = request_parameters.hyperparameters(config)
@@ -157,7 +154,7 @@ class TrainOperator(SageMakerJobOperator):
         super().__init__(**kwargs)
         self.tuning = tuning
         self.several = several
-        self.step = TRAIN_MANY if several else TRAIN_ONE
+        self.step = names.TRAIN_MANY if several else names.TRAIN_ONE
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
         values = request_parameters.hyperparameters(
@@ -184,7 +181,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
     that knows other classes: the quality gate does not compare the two.
     """
 
-    step = EVALUATE
+    step = names.EVALUATE_IN_SERVICE
     template_fields = aws_template_fields("inputs", "dataset")
 
     def __init__(self, *, dataset: Mapping[str, Any] | Any, **kwargs: Any) -> None:
@@ -227,7 +224,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
 
 
 class StopJobsOperator(MusherOperator):
-    """Stop every job of this run that still runs, whatever became of its task; a teardown.
+    """Stop every job with this run's tags that still runs, whatever its name and what became of its task; a teardown.
 
     A task's own way to stop its job does not reach every case: a trigger that no triggerer has taken up yet, for one,
     is never told that its task was marked as failed.
@@ -236,17 +233,7 @@ class StopJobsOperator(MusherOperator):
     aws_hook_class = SageMakerJobHook
 
     def execute(self, context: Context) -> list[str]:
-        run, project = run_of(context), self.environment.project
-        steps = [(TUNING, "tune", names.TUNING_JOB)]
-        steps += [(TRAINING, step, names.TRAINING_JOB) for step in (TRAIN_ONE, TRAIN_MANY, EVALUATE)]
-        stopped = []
-        for kind, step, limit in steps:
-            for name in names.attempt_names(run.name(project, step, limit=limit)):
-                if self.hook.describe(kind, name) is None:
-                    break
-                if self.hook.stop(kind, name):
-                    stopped.append(name)
-        return stopped
+        return self.hook.stop_tagged(run_of(context).tags(self.environment.project))
 
 
 def metric(found: Mapping[str, Any], name: str) -> float | None:
