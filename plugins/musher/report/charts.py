@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -96,13 +96,11 @@ def training(part: Training) -> str | None:
         return None
     with _figure("Wall and billed seconds of training", height=0.75 + 0.62 * len(jobs)) as (figure, drawn):
         axes = figure.subplots()
-        for offset, field, colour, label in (
-            (-0.18, "wall_seconds", FIRST, "wall"),
-            (0.18, "billable_seconds", SECOND, "billed"),
-        ):
-            seconds = [getattr(job, field) for job in jobs]
-            bars = axes.barh([i + offset for i in range(len(jobs))], seconds, height=0.32, color=colour, label=label)
-            axes.bar_label(bars, labels=[f"{s:.0f} s" for s in seconds], padding=4, color=INK, fontsize=9)
+        _two_bars_a_row(
+            axes,
+            {"wall": [job.wall_seconds for job in jobs], "billed": [job.billable_seconds for job in jobs]},
+            "{:.0f} s",
+        )
         axes.set_yticks(range(len(jobs)), [_instances(job.instances) for job in jobs])
         axes.invert_yaxis()
         axes.margins(x=0.12)
@@ -249,13 +247,9 @@ def concurrency(phases: Sequence[LoadPhase], function: Function | None) -> str |
         return None
     with _figure("Offered and observed concurrency", height=0.95 + 0.62 * len(bursts)) as (figure, drawn):
         axes = figure.subplots()
-        for offset, field, colour, label in (
-            (-0.18, "offered_concurrency", SECOND, "offered"),
-            (0.18, "max_concurrency", FIRST, "observed"),
-        ):
-            values = [getattr(phase, field) for phase in bursts]
-            bars = axes.barh([i + offset for i in range(len(bursts))], values, height=0.32, color=colour, label=label)
-            axes.bar_label(bars, padding=4, color=INK, fontsize=9)
+        offered = [phase.offered_concurrency for phase in bursts]
+        observed = [phase.max_concurrency for phase in bursts]
+        _two_bars_a_row(axes, {"offered": offered, "observed": observed}, "{:.0f}", colours=(SECOND, FIRST))
         for field in ("provisioned", "reserved") if function else ():
             value = getattr(function, field)
             axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -326,6 +320,15 @@ def words(name: Any) -> str:
 def short_label(label: Any) -> str:
     """A class's folder name without its number: `017.Alaskan_malamute` is `Alaskan malamute`."""
     return words(re.sub(r"^\d+[.\-_ ]+", "", str(label))) or str(label)
+
+
+def _two_bars_a_row(
+    axes: Any, values: Mapping[str, Sequence[float]], text: str, colours: Sequence[str] = (FIRST, SECOND)
+) -> None:
+    """Two bars one below the other in each row: label to values, each with its figure behind it."""
+    for offset, colour, (label, row) in zip((-0.18, 0.18), colours, values.items(), strict=True):
+        bars = axes.barh([i + offset for i in range(len(row))], row, height=0.32, color=colour, label=label)
+        axes.bar_label(bars, labels=[text.format(value) for value in row], padding=4, color=INK, fontsize=9)
 
 
 def _instances(count: Any) -> str:
