@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
+from unicodedata import category
 
 from musher.record import (
     Autoscaling,
@@ -38,14 +39,17 @@ _COLOURS = {
     BAD: "--bad",
     CARD: "--card",
 }
+_STAND_IN = re.compile("|".join(_COLOURS))
 WIDTH = 9.6
 MOST_NAMED_CLASSES = 40
 MOST_COUNTED_CLASSES = 15
+LONGEST_TICK = 28
 
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # a class may be called $\frac{a}$
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
@@ -127,7 +131,7 @@ def confusion(part: Evaluation) -> str | None:
             _confusion_cells(axes, shares)
         else:
             axes.imshow(np.stack([np.full_like(shares, c) for c in (0.23, 0.44, 0.83)] + [shares], axis=-1))
-        names = [short_label(label) for label in classes] if len(rows) <= MOST_NAMED_CLASSES else []
+        names = [tick_label(label) for label in classes] if len(rows) <= MOST_NAMED_CLASSES else []
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, len(rows) - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -317,9 +321,22 @@ def words(name: Any) -> str:
     return str(name or "").replace("_", " ")
 
 
+def printable(text: str) -> str:
+    """A text on one line, of characters that SVG and HTML may hold."""
+    line = " ".join(text.split())
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(each) in ("Cc", "Cs") else each for each in line)
+
+
 def short_label(label: Any) -> str:
     """A class's folder name without its number: `017.Alaskan_malamute` is `Alaskan malamute`."""
-    return words(re.sub(r"^\d+[.\-_ ]+", "", str(label))) or str(label)
+    text = printable(str(label)) or "\N{REPLACEMENT CHARACTER}"
+    return words(re.sub(r"^\d+[.\-_ ]+", "", text)).strip() or text
+
+
+def tick_label(label: Any) -> str:
+    """`short_label`, short enough to leave room for the chart."""
+    text = short_label(label)
+    return text if len(text) <= LONGEST_TICK else text[: LONGEST_TICK - 1] + "…"
 
 
 def _two_bars_a_row(
@@ -374,7 +391,10 @@ def _inline(svg: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1))
-    for stand_in, variable in _COLOURS.items():
-        svg = svg.replace(stand_in, f"var({variable})")
+    svg = re.sub(r"<[^>]*>", _with_variables, svg)
     style = f"--wide:{width * 96 / 72:.0f}px"
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" style="{style}" ', 1)
+
+
+def _with_variables(tag: re.Match[str]) -> str:
+    return _STAND_IN.sub(lambda found: f"var({_COLOURS[found[0]]})", tag[0])

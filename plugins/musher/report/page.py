@@ -9,12 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from musher.record import Evaluation, Part, RunRecord, WorstPicture
+from musher.record import Evaluation, Part, RunRecord
 from musher.report import charts
 from musher.report.summary import key_figures, outcome
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 _NONE = "–"
+# A right answer with less than this is called unsure.
+SURE = 0.9
 
 
 def templates() -> Any:
@@ -25,12 +27,13 @@ def templates() -> Any:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=ChainableUndefined,
-        finalize=lambda value: _NONE if value is None else value,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
         "number": number,
+        "setting": setting,
         "percent": percent,
         "usd": usd,
         "moment": moment,
@@ -38,6 +41,13 @@ def templates() -> Any:
         "label": charts.short_label,
     }
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a template shows of a value: nothing from a record may break the line or the page."""
+    if value is None:
+        return _NONE
+    return charts.printable(value) if type(value) is str else value
 
 
 def render(run: RunRecord) -> str:
@@ -53,7 +63,7 @@ def render(run: RunRecord) -> str:
             outcome=outcome(run),
             figures=key_figures(run),
             charts=drawn,
-            thumbnails=_thumbnails(run.evaluation),
+            worst=_worst(run.evaluation),
             tuned=_columns([trial.hyperparameters for trial in run.tuning.trials] if run.tuning else []),
             **{name: part for name, part in run if isinstance(part, Part)},
         )
@@ -84,10 +94,20 @@ def _charts(run: RunRecord) -> dict[str, str | None]:
     return drawn
 
 
-def _thumbnails(evaluation: Evaluation | None) -> list[WorstPicture]:
-    """The pictures it got most wrong, as far as their thumbnail really is base64."""
+def _worst(evaluation: Evaluation | None) -> dict[str, Any]:
+    """The pictures it got wrong or was unsure of, as far as their thumbnail really is base64, and what they are called.
+
+    The record has those with the least probability for the right class: where all of these are right and sure, all of
+    the test set's are.
+    """
     worst = evaluation.worst if evaluation else []
-    return [picture for picture in worst if _BASE64.fullmatch(picture.thumbnail)]
+    wrong = [picture for picture in worst if picture.predicted != picture.label]
+    telling = [picture for picture in worst if picture.predicted != picture.label or picture.probability < SURE]
+    return {
+        "heading": "Most wrong on the test photos" if wrong else "Least sure of on the test photos",
+        "photos": [picture for picture in telling if _BASE64.fullmatch(picture.thumbnail)],
+        "all_right": bool(worst) and not telling,
+    }
 
 
 def _columns(rows: Iterable[Iterable[str]]) -> list[str]:
@@ -104,6 +124,15 @@ def number(value: Any, digits: int = 3) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def setting(value: Any) -> str:
+    """A hyperparameter: three significant digits of a fraction, anything else as it is."""
+    text = str(value)
+    try:
+        return text if float(text).is_integer() else number(float(text))
+    except (ValueError, OverflowError):
+        return text
 
 
 def percent(value: Any) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -253,3 +254,115 @@ def test_money_shares_and_moments():
     assert [percent(0.925), percent(None)] == ["92.5%", "–"]
     assert moment("2026-11-20T12:00:00+00:00") == "20 November 2026, 12:00 UTC"
     assert moment("soon") == "soon"
+
+
+HOSTILE = [
+    r"$\frac{a}$",
+    "$",
+    r"a $x^ \unknown$ b",
+    r"\textbf{x}",
+    "<script>alert(1)</script>",
+    "two\nlines\tand a tab",
+    "שלום עולם",
+    "\u202edog",
+    "🐕‍🦺 dog",
+    "W" * 255,
+    "_",
+    "__",
+    "-rf",
+    "e\u0301te\u0301",
+    "#010101",
+    "a\x00b\x1bc\ud800d",
+    "001.",
+    "{x:g} %s {{ 7 * 7 }}",
+    " ",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_class_breaks_the_report(name):
+    # GIVEN a run whose classes have such a name, everywhere a class is named
+    record = copy.deepcopy(RECORD)
+    classes = [name, *record["evaluation"]["classes"][1:]]
+    record["dataset"]["classes"] = record["evaluation"]["classes"] = classes
+    for photo in record["evaluation"]["worst"]:
+        photo |= {"label": name, "predicted": name, "file": f"test/{name}/1.jpg"}
+    # WHEN its report is made
+    page = render(record)
+    # THEN it is whole, can be written, and a browser finds nothing in it but text
+    page.encode()
+    outline = Outline(page)
+    assert outline.open == []
+    assert outline.tags.count("svg") == 9
+    assert "script" not in outline.tags
+    assert not set(page) & {chr(code) for code in range(32)} - {"\n"}
+    svg = charts.confusion(RunRecord.from_json(record).evaluation)
+    labels = [html.unescape(each) for each in re.findall(r">([^<>]+)</text>", svg)]
+    assert labels.count(charts.tick_label(name)) == 2
+    assert "var(" not in "".join(labels)
+    assert f"<bdi>{html.escape(charts.short_label(name), quote=True)}</bdi>" in page.replace("&#34;", "&quot;")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("017.Alaskan_malamute", "Alaskan malamute"),
+        ("_", "_"),
+        ("001.", "001."),
+        (" ", "�"),
+        ("two\nlines", "two lines"),
+        ("a\x00b", "a�b"),
+        (r"$\frac{a}$", r"$\frac{a}$"),
+    ],
+)
+def test_how_a_class_is_called(name, label):
+    assert charts.short_label(name) == label
+
+
+def test_a_long_name_leaves_room_for_the_chart():
+    assert charts.tick_label("W" * 255) == "W" * 27 + "…"
+    assert charts.tick_label("017.Alaskan_malamute") == "Alaskan malamute"
+
+
+def test_learning_rates_are_written_in_three_significant_digits():
+    record = copy.deepcopy(RECORD)
+    record["tuning"]["trials"][0]["hyperparameters"] |= {
+        "learning-rate": "0.0031622776601683795",
+        "batch-size": "1024",
+        "head": "hidden",
+        "weight-decay": "1.23456e-05",
+        "epochs": "8",
+    }
+    page = render(record)
+    for cell in ("0.00316", "1024", "hidden", "0.0000123", "8"):
+        assert f'<td class="n">{cell}</td>' in page
+    assert "0.0031622776601683795" not in page
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "heading", "words"),
+    [
+        ([0.41, 0.55], "Least sure of on the test photos", ["right, but unsure", "right, but unsure"]),
+        ([0.55, 1.0], "Least sure of on the test photos", ["right, but unsure"]),
+        ([0.9991, 1.0], "", []),
+    ],
+)
+def test_a_model_that_is_right_about_every_photo_is_not_called_wrong_or_unsure(probabilities, heading, words):
+    record = copy.deepcopy(RECORD)
+    photos = record["evaluation"]["worst"][: len(probabilities)]
+    for photo, probability in zip(photos, probabilities, strict=True):
+        photo |= {"predicted": photo["label"], "probability": probability}
+    record["evaluation"]["worst"] = photos
+    page = render(record)
+    assert "Most wrong" not in page
+    assert heading in page
+    assert re.findall(r'<span class="guess">([^<]*)</span>', page) == words
+    assert ("is right about every test photo, and sure of it" in page) == (not words)
+
+
+def test_photos_that_were_taken_for_something_else_are_called_most_wrong():
+    record = copy.deepcopy(RECORD)
+    record["evaluation"]["worst"][0] |= {"label": "001.A", "predicted": "002.B", "probability": 0.02}
+    page = render(record)
+    assert "<h3>Most wrong on the test photos</h3>" in page
+    assert '<span class="guess">taken for <bdi>B</bdi></span>' in page
