@@ -20,7 +20,7 @@ OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requi
 export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test test-airflow test-compose up down status lint docs package deploy destroy bench images prices lock clean
+.PHONY: help environments demo test check test-airflow test-compose up down status lint docs package deploy destroy bench images prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ demo: environments ## run the whole chain, on DATASET=<folder, .zip, .tgz, http(
 
 test: environments ## lint, and pass all tests
 	@$(PYTHON) tools/run_tests.py
+
+check: environments ## lint, and the quick tests; then which modules these do not reach
+	@$(PYTHON) tools/run_tests.py quick
 
 up: environments ## start the local AWS and Airflow with its UI; does nothing when they are up
 	@.venv/bin/python -m tools.stack up

@@ -1,19 +1,26 @@
 """`airflow standalone`, bound to the loopback address and stopped as a whole.
 
     python -m tools.airflow_component standalone      what `tools.stack` starts
-    python -m tools.airflow_component scheduler ...   one component, started by the former
+    python -m tools.airflow_component scheduler ...   one component, as in a container of its own
 
 Airflow's own command starts the scheduler and the triggerer with log servers that listen on every address and on fixed
 ports, so that two checkouts get in each other's way. On one machine the API server reads the log files themselves:
 here both log servers stay off.
+
+Airflow's own command also starts each component as a program that imports all of Airflow anew. Here they are forked
+from one process that has imported it, which saves half of the CPU seconds of a start.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
+import logging
+import os
 import signal
-import subprocess
 import sys
+
+import setproctitle
 
 from tools import sqlite_api_server
 
@@ -27,18 +34,62 @@ PRELOADED = (
     "boto3",
     "pydantic",
 )
+# What the components import besides, each of them more than one.
+SHARED = (
+    "airflow.__main__",
+    "airflow.cli.commands.standalone_command",
+    "airflow.dag_processing.manager",
+    "airflow.executors.local_executor",
+    "airflow.jobs.triggerer_job_runner",
+    "uvicorn",
+)
 
 
 def standalone() -> None:
     """Run `airflow standalone`; SIGTERM ends it and its components as Ctrl-C does."""
+    setproctitle.getproctitle()  # finds the place for titles, which it no longer does when the environment has changed
+    for module in (*SHARED, *PRELOADED):
+        importlib.import_module(module)
     from airflow.cli.commands import standalone_command
 
+    level = logging.getLogger().level
+
     class Component(standalone_command.SubCommand):
+        def __init__(self, parent, name: str, command: list[str], env: dict[str, str]) -> None:
+            """Fork the component: here, before a thread of another one runs."""
+            super().__init__(parent, name, command, env)
+            read, write = os.pipe()
+            sys.stdout.flush()
+            self.pid = os.fork()
+            if self.pid == 0:
+                # Whose reader is gone shall notice it, and not wait for this process to read.
+                for descriptor in (read, *(each.output.fileno() for each in parent.subcommands.values())):
+                    os.close(descriptor)
+                self._become(write)
+            os.close(write)
+            self.output = os.fdopen(read, "rb")
+
+        def _become(self, output: int) -> None:
+            for descriptor in (1, 2):
+                os.dup2(output, descriptor)
+            os.close(output)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            setproctitle.setproctitle(f"airflow {self.name}")
+            # The command has silenced its own messages.
+            logging.getLogger().setLevel(level)
+            os.environ.update(self.env)
+            sys.argv = ["airflow", *self.command, *FLAGS.get(self.name, [])]
+            component()
+            sys.exit()
+
         def run(self) -> None:
-            command = [sys.executable, "-m", "tools.airflow_component", *self.command, *FLAGS.get(self.name, [])]
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.env)
-            for line in self.process.stdout:
+            for line in self.output:
                 self.parent.output_queue.append((self.name, line))
+            os.waitpid(self.pid, 0)
+
+        def stop(self) -> None:
+            if self.is_alive():
+                os.kill(self.pid, signal.SIGTERM)
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,6 +97,8 @@ def standalone() -> None:
 
     standalone_command.SubCommand = Component
     signal.signal(signal.SIGTERM, interrupt)
+    # What is there already is shared by all components, as long as nobody writes to it.
+    gc.freeze()
     standalone_command.StandaloneCommand().run()
 
 

@@ -1,29 +1,108 @@
-"""`make test`: lint, then the tests of both environments; all of them run even if the first fails."""
+"""`make test`: lint, then the tests of both environments; all of them run even if the first fails.
+
+What can run beside others does so in several processes; the tests that are marked `alone` come afterwards.
+`make check` is `tools/run_tests.py quick`: lint, the tests that are not slow, and which modules these leave out.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
-STEPS = {
-    "ruff check": [".venv/bin/python", "-m", "ruff", "check", "--quiet", "."],
-    "ruff format": [".venv/bin/python", "-m", "ruff", "format", "--quiet", "--check", "."],
-    "pytest in .venv": [".venv/bin/python", "-m", "pytest", "-q", "--ignore=tests/ml_scripts"],
-    "pytest in .venv-ml": [".venv-ml/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ml_scripts"],
-}
+# Ends with whatever a command leaves behind, and with all of it when this process ends.
+SUPERVISOR = [sys.executable, "-I", "-S", str(ROOT / "local_aws/supervisor.py"), "0"]
+PYTEST = [".venv/bin/python", "-m", "pytest", "-q", "--ignore=tests/ml_scripts", "--dist=loadfile"]
+ML_PYTEST = [".venv-ml/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ml_scripts"]
+LINT: list[dict[str, list[str]]] = [
+    {"ruff check": [".venv/bin/python", "-m", "ruff", "check", "--quiet", "."]},
+    {"ruff format": [".venv/bin/python", "-m", "ruff", "format", "--quiet", "--check", "."]},
+]
+COVERAGE = ["--cov-context=test", "--cov-report="]
+
+
+def everything(processes: int) -> list[dict[str, list[str]]]:
+    """The steps of `make test`. The tests mostly wait: more processes than cores are needed to keep these busy."""
+    return [
+        *LINT,
+        {"pytest in .venv": [*PYTEST, f"-n{processes}", "-m", "not alone"], "pytest in .venv-ml": ML_PYTEST},
+        {"pytest in .venv, alone": [*PYTEST, "-m", "alone"]},
+    ]
+
+
+def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
+    """The steps of `make check`; which tests execute what is in the folder `data` afterwards."""
+    airflow, ml = data / "airflow.coverage", data / "ml.coverage"
+    quick = ["-m", "not slow and not alone", *COVERAGE]
+    covered = [f"--cov={folder}" for folder in ("dags", "plugins", "lambda", "local_aws", "tools")]
+    return [
+        *LINT,
+        {
+            "quick tests in .venv": ["env", f"COVERAGE_FILE={airflow}", *PYTEST, f"-n{processes}", *quick, *covered],
+            "quick tests in .venv-ml": ["env", f"COVERAGE_FILE={ml}", *ML_PYTEST, *quick, "--cov=ml_scripts"],
+        },
+        {"modules": [".venv/bin/python", "-m", "tools.uncovered_modules", str(airflow), str(ml)]},
+    ]
 
 
 def main() -> int:
-    failed = []
-    for name, command in STEPS.items():
-        print(f"== {name}", flush=True)
-        if subprocess.run(command, cwd=ROOT).returncode:
-            failed.append(name)
+    cores, quick = os.cpu_count() or 1, sys.argv[1:] == ["quick"]
+    processes = os.environ.get("TEST_PROCESSES") or str(cores if quick else 3 * cores)
+    if not processes.isdigit() or int(processes) < 1:
+        print(f"TEST_PROCESSES is {processes!r}; it has to be a whole number from 1.", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as data:
+        steps = what_is_quick(int(processes), Path(data)) if quick else everything(int(processes))
+        failed = [name for step in steps for name in run(step)]
     print(f"Failed: {', '.join(failed)}." if failed else "All passed.")
     return 1 if failed else 0
 
 
+def run(step: dict[str, list[str]]) -> list[str]:
+    """Run commands at the same time, print what each says one after the other, and return the names of those that fail.
+
+    The first one's words are seen as they come.
+    """
+    started: list[tuple[str, subprocess.Popen[bytes], IO[bytes] | None]] = []
+    failed = []
+    with contextlib.ExitStack() as at_the_end:
+        for name, command in step.items():
+            output = at_the_end.enter_context(tempfile.TemporaryFile()) if started else None
+            process = subprocess.Popen([*SUPERVISOR, *command], cwd=ROOT, stdin=subprocess.PIPE,
+                                       stdout=output, stderr=output and subprocess.STDOUT)  # fmt: skip
+            at_the_end.callback(stop, process)
+            started.append((name, process, output))
+        for name, process, output in started:
+            print(f"== {name}", flush=True)
+            if process.wait():
+                failed.append(name)
+            if output:
+                output.seek(0)
+                print(output.read().decode("utf-8", "replace"), end="", flush=True)
+    return failed
+
+
+def stop(process: subprocess.Popen[bytes], patience: float = 30) -> None:
+    """End a command with all that it has started; nothing happens when it has ended."""
+    if process.poll() is not None:
+        return
+    try:
+        process.stdin.write(b"T")
+        process.stdin.flush()
+        process.wait(patience)
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    process.stdin.close()  # that kills
+    process.wait()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

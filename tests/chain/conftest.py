@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tools.stack import ROOT, Stack
 
 HERE = Path(__file__).parent
 STARTED: list[Stack] = []
+SHARED: list[AirflowStack] = []
 # A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
 COUNTED_CHECKS = (
     "no cold start within provisioned",
@@ -101,6 +101,17 @@ class AirflowStack:
         return "; ".join(f"{task['task_id']}: {self.airflow.error_of(dag_id, run_id, task)}" for task in failed)
 
 
+def jobs_of(stack, run_id):
+    """The training jobs that carry a run's tag: name -> status."""
+    sagemaker = stack.local_aws("sagemaker")
+    found = {}
+    for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]:
+        tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]}
+        if tags.get("run") == run_id:
+            found[job["TrainingJobName"]] = job["TrainingJobStatus"]
+    return found
+
+
 @pytest.fixture(scope="session")
 def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., AirflowStack]]:
     """Starts stacks: `start_stack(dags=folder or None, minute="1s", settings={...})`; stopped at the session's end."""
@@ -131,10 +142,9 @@ def stop_stacks() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """After the last test here: an idle Airflow would take memory and CPU from the tests of the other folders."""
-    tests = item.session.items
-    if not any(each.path.is_relative_to(HERE) for each in tests[tests.index(item) + 1 :]):
+    if nextitem is None or not nextitem.path.is_relative_to(HERE):
         stop_stacks()
 
 
@@ -147,10 +157,10 @@ def folder_of_dags(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def airflow_stack(start_stack: Callable[..., AirflowStack]) -> AirflowStack:
-    """One stack for the whole session, with the project's DAGs and those in `tests/chain/dags`."""
-    stack = start_stack()
-    with contextlib.suppress(RestError):
-        stack.airflow.wait_for_dag("remove_deployment")
-    return stack
+    """The stack that tests use one after the other; another one when a test has stopped that."""
+    running = [stack for stack in SHARED if stack.stack.airflow.process()]
+    if not running:
+        SHARED[:] = running = [start_stack()]
+    return running[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -9,11 +10,22 @@ import pytest
 import requests
 
 from tests.chain.conftest import COUNTED_CHECKS
+from tools.airflow_rest import RestError
 from tools.sample_dataset import draw
 
 TRAIN, DEPLOY, REMOVE = "train_image_classifier", "deploy_image_classifier", "remove_deployment"
 ON_EC2 = "train_on_ec2"
 SMALL = {"max_jobs": 2, "tuning_epochs": 3, "epochs": 5, "dataset_name": "sample"}
+
+
+@pytest.fixture(scope="module")
+def airflow_stack(start_stack):
+    """A stack of its own: what one test leaves there, the next one starts from."""
+    stack = start_stack()
+    with contextlib.suppress(RestError):
+        stack.airflow.wait_for_dag(REMOVE)
+    yield stack
+    stack.stack.down(lambda line: None)
 
 
 @pytest.fixture(scope="module")

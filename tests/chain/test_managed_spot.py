@@ -15,7 +15,7 @@ from musher.config import Environment, TrainingConfig
 from musher.names import Run
 from musher.operators.training_jobs import described
 
-from tests.local_aws.conftest import ROOT, make_role, start_daemon, wait_for
+from tests.local_aws.daemon import ROOT, make_role, wait_for
 from tools.sample_dataset import draw
 
 CONFIG = TrainingConfig(managed_spot=True, augment_views=60, epochs=2)
@@ -24,7 +24,7 @@ BUCKET = "musher-bucket"
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
+def daemon(tmp_path_factory, start_daemon):
     daemon = start_daemon(tmp_path_factory.mktemp("local_aws"))
     yield daemon
     daemon.stop()

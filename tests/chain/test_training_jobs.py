@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from tests.chain.conftest import jobs_of
 from tools.sample_dataset import draw
 
 DAG = "one_training_job"
@@ -22,17 +23,6 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     draw(folder)
     return str(folder)
-
-
-def jobs_of(stack, run_id):
-    """The training jobs that carry a run's tag: name -> status."""
-    sagemaker = stack.local_aws("sagemaker")
-    found = {}
-    for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]:
-        tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]}
-        if tags.get("run") == run_id:
-            found[job["TrainingJobName"]] = job["TrainingJobStatus"]
-    return found
 
 
 def wait_for_jobs(stack, run_id, accept, seconds=180):

@@ -42,7 +42,7 @@ def test_a_service_is_no_root_and_says_whether_it_is_healthy(name):
         assert service["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
 def test_a_one_shot_service_is_waited_for_to_the_end(name):
     waiting = [each["depends_on"][name] for each in SERVICES.values() if name in each.get("depends_on", {})]
     assert waiting

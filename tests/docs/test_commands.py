@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, blocks
-from tests.local_aws.conftest import Daemon, make_role, wait_for
+from tests.local_aws.daemon import Daemon, make_role, wait_for
 from tests.local_aws.ec2_hosts import Hosts
 from tests.local_aws.serving import Serving
 from tests.ports import free_port
@@ -61,9 +61,9 @@ class Copy:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.folder / name)
         self.run("git init --quiet && git add --all && git commit --quiet --message copy")
-        self.run("make environments")
+        self.run("make environments", 800)
 
-    def run(self, text: str, seconds: float = 280) -> str:
+    def run(self, text: str, seconds: float = 800) -> str:
         """Run lines as one shell would, up to the first that fails; what they printed."""
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", text],

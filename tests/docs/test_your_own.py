@@ -12,7 +12,7 @@ from musher.dataset import Limits
 from musher.staging.pretrained import KNOWN, Weights
 
 from tests.docs.pages import DOCS, ROOT, blocks, rows, section
-from tests.local_aws.conftest import JOBS_PYTHON
+from tests.local_aws.daemon import JOBS_PYTHON
 from tools.stack import Stack
 
 YOUR_OWN = (DOCS / "your_own.md").read_text()

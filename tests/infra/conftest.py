@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.conftest import Daemon, start_daemon
+from tests.local_aws.daemon import Daemon
 from tools import infrastructure
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def aws(tmp_path_factory: pytest.TempPathFactory, start_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     """One local AWS for all tests here; each of them has a project of its own in it."""
     daemon = start_daemon(tmp_path_factory.mktemp("infra"))
     yield daemon

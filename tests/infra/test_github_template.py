@@ -93,6 +93,7 @@ def called() -> set[str]:
     return {action for resources in DEPLOYED for each in resources.values() for action in CALLED[each["Type"]]}
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing():
     found = lint(PATH)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

@@ -20,6 +20,7 @@ MAIN = infrastructure.load(infrastructure.TEMPLATE.read_text())
 ENVIRONMENT = TEMPLATE["Resources"]["Environment"]["Properties"]
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing():
     found = lint(PATH)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

@@ -33,6 +33,7 @@ def ways_out(aws: Any, table: str) -> set[str]:
     return {each.split("-")[0] for each in targets if each != "local"}
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing():
     found = lint(PATH)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

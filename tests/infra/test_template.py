@@ -29,11 +29,13 @@ def lint(path: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, "eu-central-1", "--", str(path)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing():
     found = lint(infrastructure.TEMPLATE)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "rule"),
     [
@@ -49,6 +51,7 @@ def test_cfn_lint_finds_what_is_wrong(tmp_path, right, wrong, rule):
     assert rule in lint(broken).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "expected"), [("training-job", False), ("processing-job", True)])
 def test_every_action_has_an_arn_of_its_kind(tmp_path, kind, expected):
     text = json.dumps(policy_rules.filled_in(TEMPLATE))

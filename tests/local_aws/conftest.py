@@ -2,105 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from tests.ports import free_port
-
-ROOT = Path(__file__).parents[2]
-JOBS_PYTHON = Path(os.environ.get("MUSHER_JOBS_PYTHON", ROOT / ".venv-ml/bin/python"))
-
-
-@dataclass
-class Daemon:
-    """A running local AWS."""
-
-    port: int
-    state: Path
-    minute: float
-    process: subprocess.Popen[bytes]
-    log: Path
-    _clients: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def client(self, name: str, **options: Any) -> Any:
-        """A boto3 client without retries, the same one each time unless options are given."""
-        if options or name not in self._clients:
-            config = Config(retries={"total_max_attempts": 1}, max_pool_connections=64).merge(
-                options.pop("config", Config())
-            )
-            client = boto3.client(
-                name,
-                endpoint_url=self.url,
-                region_name="us-east-1",
-                aws_access_key_id="AKIATESTTESTTESTTEST",
-                aws_secret_access_key="test",
-                config=config,
-                **options,
-            )
-            if options:
-                return client
-            self._clients[name] = client
-        return self._clients[name]
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-            raise
-
-
-def start_daemon(
-    folder: Path, *, minute: float = 1.0, state: Path | None = None, options: Sequence[str] = ()
-) -> Daemon:
-    """Start `python -m local_aws` on a free port and wait until it answers; `options` are further ones of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    state = state or folder / "state"
-    log = folder / "daemon.log"
-    command = [sys.executable, "-m", "local_aws", "--port", str(port), "--minute", f"{minute}s"]
-    command += ["--state", str(state), "--jobs-python", str(JOBS_PYTHON), *options]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_local_aws/health", timeout=5) as answer:
-                if json.load(answer)["status"] == "ready":
-                    return Daemon(port, state, minute, process, log)
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"the local AWS did not start:\n{log.read_text()}")
+from tests.local_aws.daemon import JOBS_PYTHON, ROOT, Daemon, make_role, wait_for  # noqa: F401 (tests import them)
 
 
 @pytest.fixture(scope="session")
-def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def local_aws(tmp_path_factory: pytest.TempPathFactory, start_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     """One local AWS, with an AWS minute of one second, for the whole session."""
     daemon = start_daemon(tmp_path_factory.mktemp("local_aws"))
     yield daemon
@@ -108,7 +21,7 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def new_local_aws(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+def new_local_aws(tmp_path: Path, start_daemon: Callable[..., Daemon]) -> Iterator[Callable[..., Daemon]]:
     """Starts local AWSs of a test's own: `new_local_aws(minute=1.0, state=None)`."""
     daemons: list[Daemon] = []
 
@@ -132,26 +45,6 @@ def bucket(local_aws: Daemon) -> str:
     """A bucket in the session's local AWS."""
     local_aws.client("s3").create_bucket(Bucket="test-bucket")
     return "test-bucket"
-
-
-def make_role(daemon: Daemon) -> str:
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": ["sagemaker.amazonaws.com", "lambda.amazonaws.com"]},
-        "Action": "sts:AssumeRole",
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = daemon.client("iam").create_role(RoleName="tests", AssumeRolePolicyDocument=policy)
-    return role["Role"]["Arn"]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60, message: str = "") -> Any:
-    """Ask until the answer is true; it is returned. AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, message or f"still not so after {seconds} s"
-        time.sleep(0.1)
-    return answer
 
 
 @pytest.fixture(scope="session", name="wait_for")

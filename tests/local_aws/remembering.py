@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local_aws.conftest import Daemon, make_role, wait_for
+from tests.local_aws.daemon import Daemon, make_role, wait_for
 from tests.local_aws.ec2_hosts import SPOT, Hosts
 from tests.local_aws.serving import Serving
 from tests.local_aws.training_scripts import ENDED, Jobs

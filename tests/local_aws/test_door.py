@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_aws.door import Door
-from tests.local_aws.conftest import ROOT
+from tests.local_aws.daemon import ROOT
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
 CREATE = "/2015-03-31/functions"

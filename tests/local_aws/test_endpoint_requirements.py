@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws.conftest import JOBS_PYTHON
+from tests.local_aws.daemon import JOBS_PYTHON
 from tests.local_aws.serving import Serving
 from tests.local_aws.wheels import archive, wheel
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from tests.local_aws.conftest import JOBS_PYTHON, ROOT
+from tests.local_aws.daemon import JOBS_PYTHON, ROOT
 from tests.local_aws.serving import MODEL, Serving, archive
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_aws.environments import Environments, pip_variables
-from tests.local_aws.conftest import JOBS_PYTHON
+from tests.local_aws.daemon import JOBS_PYTHON
 
 
 def run(*command: object) -> str:

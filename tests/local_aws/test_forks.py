@@ -15,7 +15,7 @@ import pytest
 
 from local_aws.environments import Environments
 from local_aws.instances import Instances
-from tests.local_aws.conftest import JOBS_PYTHON, ROOT
+from tests.local_aws.daemon import JOBS_PYTHON, ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="instances are forked on Linux only")
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from tests.local_aws.conftest import JOBS_PYTHON, ROOT
+from tests.local_aws.daemon import JOBS_PYTHON, ROOT
 
 MODEL = """
 def model_fn(model_dir):

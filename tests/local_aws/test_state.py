@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.local_aws.conftest import start_daemon, wait_for
+from tests.local_aws.daemon import wait_for
 from tests.local_aws.ec2_hosts import refusal
 from tests.local_aws.remembering import BUCKET, FUNCTION, RESTARTED, SOON, fill, state_of, wait_until_saved
 from tests.local_aws.serving import Serving
@@ -16,7 +16,7 @@ from tests.local_aws.training_scripts import Jobs
 
 
 @pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def world(request, tmp_path_factory):
+def world(request, tmp_path_factory, start_daemon):
     """A world that went through a restart."""
     folder = tmp_path_factory.mktemp("state")
     daemon = start_daemon(folder / "first", state=folder / "state", options=SOON)

@@ -15,7 +15,7 @@ import time
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.local_aws.conftest import ROOT, make_role, start_daemon, wait_for
+from tests.local_aws.daemon import ROOT, make_role, wait_for
 from tests.local_aws.remembering import RESTARTED, SOON, state_of, wait_until_saved
 from tests.local_aws.serving import MODEL, Serving, archive
 from tests.ports import free_port
@@ -25,7 +25,7 @@ BUCKET = "faults"
 
 
 @pytest.fixture(scope="module")
-def saved_state(tmp_path_factory):
+def saved_state(tmp_path_factory, start_daemon):
     """A state folder with one object in it."""
     folder = tmp_path_factory.mktemp("saved")
     daemon = start_daemon(folder, options=SOON)

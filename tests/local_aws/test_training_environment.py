@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.conftest import JOBS_PYTHON
+from tests.local_aws.daemon import JOBS_PYTHON
 from tests.local_aws.training_scripts import Jobs
 from tests.local_aws.wheels import archive
 

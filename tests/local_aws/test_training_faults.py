@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from tests.local_aws.conftest import make_role
+from tests.local_aws.daemon import make_role
 from tests.local_aws.training_scripts import Jobs
 from tests.small_disk import small_disk
 

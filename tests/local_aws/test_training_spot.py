@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from local_aws.training import spot
-from tests.local_aws.conftest import ROOT, make_role, start_daemon
+from tests.local_aws.daemon import ROOT, make_role
 from tests.local_aws.training_scripts import ENDED, Jobs
 
 ONCE = [
@@ -55,7 +55,7 @@ def jobs(local_aws, bucket, role_arn, wait_for):
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory, wait_for):
+def slow(tmp_path_factory, start_daemon, wait_for):
     """Jobs of an AWS whose minute lasts ten seconds: there one can watch a job wait for capacity."""
     daemon = start_daemon(tmp_path_factory.mktemp("slow"), minute=10.0)
     daemon.client("s3").create_bucket(Bucket="spot")

@@ -3,12 +3,13 @@
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "ml_scripts"
@@ -96,9 +97,7 @@ def ranks():
     started: list[subprocess.Popen] = []
 
     def start(job: Job, world: int, *extra: object, script: Path = SCRIPTS / "train.py") -> list[subprocess.Popen]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         for rank in range(world):
             started.append(
                 job.start(

@@ -106,6 +106,7 @@ def test_a_bad_request_is_an_error_that_the_toolkit_passes_on(model, body, conte
     assert raised.value.status_code == status
 
 
+@pytest.mark.slow
 def test_the_artifacts_code_is_whole(artifact, tmp_path):
     """The code folder alone answers, in a process that sees neither the scripts nor the two vendored packages."""
     copied = shutil.copytree(artifact, tmp_path / "model")

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from training import Stop
 
-from tests.ml_scripts.conftest import SCRIPTS
+from tests.ml_scripts.conftest import SCRIPTS, Job
 
 COMMON = ("--epochs", 1, "--augment-views", 60, "--batch-size", 64, "--precision", "float32")
 VIEWS = 24 * 61 + 9 + 9
@@ -54,19 +54,19 @@ def wait_for_files(folder, count, processes, ranks=(0,)):
         time.sleep(0.01)
 
 
-@pytest.fixture
-def uninterrupted(job):
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, pictures, weights):
     """The head that an uninterrupted run trains."""
+    job = Job(tmp_path_factory.mktemp("uninterrupted"), pictures, weights)
     job.here(*COMMON)
-    found = load_file(job.model / "model.safetensors")
-    shutil.rmtree(job.model)
-    return found
+    return load_file(job.model / "model.safetensors")
 
 
 def equal(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["notice", "killed"])
 def test_an_interrupted_extraction_goes_on_and_ends_with_the_same_model(job, often, uninterrupted, capsys, end):
     # GIVEN a job that is computing features

@@ -44,6 +44,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(job, capsys
     assert history.count('"epoch"') == (job.output / "history.json").read_text().count('"epoch"') == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode", [(), ("--finetune", "all", "--image-size", 48, "--augment-views", 0)], ids=["head", "all"]
 )

@@ -20,6 +20,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_command_trains_reports_and_leaves_an_artifact(job):
     # GIVEN a job as SageMaker starts it
     done = job.start(
@@ -74,6 +75,7 @@ def test_the_kept_epoch_is_the_one_with_the_lowest_validation_loss(job):
     assert training["valid_loss"] == min(losses)
 
 
+@pytest.mark.slow
 def test_the_feature_cache_changes_nothing_but_the_time(job, tmp_path):
     common = ("--epochs", 3, "--augment-views", 2, "--precision", "float32")
     job.here(*common)
@@ -86,6 +88,7 @@ def test_the_feature_cache_changes_nothing_but_the_time(job, tmp_path):
         assert one["valid_loss"] == pytest.approx(other["valid_loss"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_finetuning_everything_changes_the_backbone_and_learns(job):
     import pretrained
 
@@ -99,6 +102,7 @@ def test_finetuning_everything_changes_the_backbone_and_learns(job):
     assert torch.equal(trained["backbone._bn0.running_mean"], before["_bn0.running_mean"])
 
 
+@pytest.mark.slow
 def test_a_resnet_of_random_weights_trains(job):
     job.here("--backbone", "resnet18", "--pretrained", "False", "--epochs", 2, "--image-size", 64)
 
@@ -113,6 +117,7 @@ def test_patience_ends_training_early(job):
     assert len(history) == training["best_epoch"] + 2 < 50
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(job):
     weights = []
     for _ in range(2):
@@ -199,6 +204,7 @@ def test_hidden_files_are_no_pictures(job, copied, capsys):
     assert "images: train=24 valid=9 test=9 unreadable=0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_users_mistake_is_one_sentence_on_stderr_and_in_the_failure_file(job):
     done = job.start("--test", "/nowhere", SM_OUTPUT_DIR=job.failure.parent)
 

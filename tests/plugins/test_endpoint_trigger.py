@@ -7,12 +7,12 @@ import time
 import pytest
 from musher.triggers.endpoint import EndpointTrigger
 
-from tests.local_aws.conftest import make_role, start_daemon
+from tests.local_aws.daemon import make_role
 from tests.local_aws.serving import Serving
 
 
 @pytest.fixture
-def daemon(tmp_path, monkeypatch):
+def daemon(tmp_path, monkeypatch, start_daemon):
     daemon = start_daemon(tmp_path)
     daemon.client("s3").create_bucket(Bucket="musher-bucket")
     monkeypatch.setenv("AWS_ENDPOINT_URL", daemon.url)

@@ -8,7 +8,7 @@ import pytest
 from musher.names import Run
 from musher.operators.training_jobs import StopJobsOperator
 
-from tests.local_aws.conftest import make_role, start_daemon, wait_for
+from tests.local_aws.daemon import make_role, wait_for
 from tests.local_aws.test_tuning import Tuning, X
 
 pytestmark = pytest.mark.timeout(240)

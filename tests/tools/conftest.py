@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.local_aws.conftest import Daemon, start_daemon
+from tests.local_aws.daemon import Daemon
 from tools import package
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def packed(sources: Path) -> package.Package:
 
 
 @pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def account(tmp_path_factory: pytest.TempPathFactory, start_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     """One local AWS for all tests that deploy; each of them has a project of its own in it."""
     daemon = start_daemon(tmp_path_factory.mktemp("account"))
     yield daemon

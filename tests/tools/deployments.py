@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from botocore.awsrequest import AWSResponse
 
-from tests.local_aws.conftest import Daemon
+from tests.local_aws.daemon import Daemon
 from tools.deployment.account import READS, Account
 from tools.deployment.environment import PACKAGE
 from tools.deployment.settings import Settings, settings_of

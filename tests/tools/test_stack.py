@@ -43,6 +43,7 @@ def listening(processes: set[psutil.Process]) -> set[str]:
     return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
+@pytest.mark.slow
 def test_up_and_down_leave_no_process(tmp_path):
     stack, said = new_stack(tmp_path), []
     try:

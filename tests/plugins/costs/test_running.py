@@ -16,7 +16,7 @@ from musher.costs import running
 from musher.operators.running_costs import ReportRunningCostsOperator
 from musher.report import running_costs
 
-from tests.local_aws.conftest import make_role, start_daemon, wait_for
+from tests.local_aws.daemon import make_role, wait_for
 from tests.local_aws.serving import Serving
 from tests.local_aws.test_lambda import zipped
 from tests.local_aws.test_tuning import Tuning, X
@@ -34,7 +34,7 @@ def tags(**changes):
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
+def daemon(tmp_path_factory, start_daemon):
     daemon = start_daemon(tmp_path_factory.mktemp("running-costs"))
     daemon.client("s3").create_bucket(Bucket=BUCKET)
     yield daemon

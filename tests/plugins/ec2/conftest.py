@@ -29,7 +29,7 @@ from musher.operators.ec2_training import (
 )
 from musher.operators.training_jobs import described
 
-from tests.local_aws.conftest import Daemon, start_daemon, wait_for
+from tests.local_aws.daemon import Daemon, wait_for
 from tools import bootstrap
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -200,7 +200,7 @@ class Ec2Run:
 
 
 @pytest.fixture(scope="module")
-def ec2_daemon(tmp_path_factory) -> Iterator[Daemon]:
+def ec2_daemon(tmp_path_factory, start_daemon) -> Iterator[Daemon]:
     daemon = start_daemon(tmp_path_factory.mktemp("ec2"))
     yield daemon
     daemon.stop()

@@ -8,7 +8,6 @@ import urllib.request
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from tests.local_aws.conftest import start_daemon
 from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.timeout(900)
@@ -49,7 +48,7 @@ def test_a_training_runs_to_its_end_and_nothing_is_left(ec2_run):
 
 def test_two_interruptions_one_before_the_first_checkpoint(ec2_run):
     interrupt_at(ec2_run, "begin at", "step 40")
-    part = ec2_run.train(steps=150)
+    part = ec2_run.train(steps=300)
     assert part["interruptions"] == 2
     assert [each["ended_by"] for each in part["instances"]] == ["interruption", "interruption", "finished"]
     assert part["seconds_saved"] > 0
@@ -93,7 +92,7 @@ def test_the_last_lines_of_a_failed_script_are_the_tasks_error(ec2_run):
     assert ec2_run.running() == []
 
 
-def test_a_full_disk_is_named_and_leaves_no_instance(start_run, tmp_path):
+def test_a_full_disk_is_named_and_leaves_no_instance(start_run, start_daemon, tmp_path):
     with small_disk(tmp_path / "disk", megabytes=32) as disk:
         daemon = start_daemon(tmp_path, state=disk / "state")
         try:
@@ -132,17 +131,17 @@ def test_a_retry_attaches_to_the_instance_and_to_the_log(ec2_run):
     # GIVEN a task whose worker dies in mid-training
     ec2_run.on_look = die
     with pytest.raises(WorkerDied):
-        ec2_run.train(steps=150)
+        ec2_run.train(steps=300)
     (instance,) = ec2_run.running()
     ec2_run.on_look = lambda: None
 
     # WHEN it is tried again
-    part = ec2_run.train(steps=150)
+    part = ec2_run.train(steps=300)
 
     # THEN it is the same instance, the same training, and the log is not shown again from its beginning
     assert [each["instance_id"] for each in part["instances"]] == [instance]
     assert sum(line.startswith("begin at") for line in ec2_run.said) == 1
-    assert "step 150" in ec2_run.said
+    assert "step 300" in ec2_run.said
 
 
 def test_another_host_key_than_the_consoles_stops_everything(ec2_run, monkeypatch):

@@ -15,6 +15,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(capacity, "run_phase", functools.partial(run_phase, limits=limits))
 
 
+@pytest.mark.alone
 def test_the_highest_rate_is_found_near_what_the_server_can_do(serve):
     # GIVEN one lane of 25 ms: 40 requests a second
     server = serve("--service-ms", 25, "--lanes", 1)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.chain.conftest import jobs_of
 from tools.sample_dataset import draw
 
 SLOW = {"finetune": "all", "epochs": 200, "dataset_name": "slow"}
@@ -43,13 +44,13 @@ def log_of(stack, job):
 
 
 @pytest.mark.timeout(700)
-def test_an_instance_does_not_outlive_a_killed_airflow_for_long(start_stack, tmp_path):
+def test_an_instance_does_not_outlive_a_killed_airflow_for_long(airflow_stack, tmp_path):
     # GIVEN a training on SageMaker that takes its time, as the newest run's record has it
-    stack = start_stack()
+    stack = airflow_stack
     draw(tmp_path)
     stack.trigger("one_training_job", {"dataset": str(tmp_path), **SLOW}, "slow")
     sagemaker = stack.local_aws("sagemaker")
-    job = until(lambda: sagemaker.list_training_jobs()["TrainingJobSummaries"], 90, "no job")[0]["TrainingJobName"]
+    (job,) = until(lambda: jobs_of(stack, "slow"), 90, "no job")
     facts = {"job": job, "instances": 1, "instance_type": "ml.m5.xlarge", "wall_seconds": 60.0}
     facts |= {"billable_seconds": 60, "test_accuracy": None, "test_loss": None, "cost_usd": 0.01}
     body = json.dumps({"jobs": [facts], "chosen": job})

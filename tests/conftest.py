@@ -1,0 +1,63 @@
+"""For all tests: which of them are slow, how they are spread over several processes, and where their time went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What uses one of these starts Airflow, a copy of the whole project, a local AWS, a training of several processes, or a
+# server to put load on: the longest first.
+SLOW_FIXTURES = ("start_stack", "copy", "start_daemon", "ranks", "serve")
+
+
+@pytest.fixture(scope="session")
+def start_daemon():
+    """`tests.local_aws.daemon.start_daemon`. Every fixture that starts a local AWS asks for it: its tests are slow."""
+    from tests.local_aws.daemon import start_daemon
+
+    return start_daemon
+
+
+def place(item: pytest.Item) -> int:
+    """How early a test has to start: 0 is first."""
+    names = getattr(item, "fixturenames", ())
+    found = [number for number, name in enumerate(SLOW_FIXTURES) if name in names]
+    if found:
+        return found[0]
+    return len(SLOW_FIXTURES) + (item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and order files: the one with the longest tests first."""
+    first: dict[Path, int] = {}
+    for item in items:
+        number = place(item)
+        if number < len(SLOW_FIXTURES):
+            item.add_marker(pytest.mark.slow)
+        first[item.path] = min(number, first.get(item.path, number))
+    items.sort(key=lambda item: first[item.path])
+
+
+@pytest.hookimpl(optionalhook=True)  # .venv-ml has no xdist
+def pytest_xdist_make_scheduler(config, log):
+    from tests.spreading import LongOnesFirst
+
+    return LongOnesFirst(config, log)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say which folders the seconds went to."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                folders = report.nodeid.split("::")[0].split("/")[:-1]
+                seconds["/".join(folders[:3])] += report.duration
+    longest = sorted(seconds.items(), key=lambda item: -item[1])
+    if longest:
+        terminalreporter.write_sep("=", "seconds by folder")
+        terminalreporter.write_line(", ".join(f"{folder} {spent:.0f}" for folder, spent in longest if spent >= 0.5))

@@ -1,0 +1,118 @@
+"""A local AWS as a real process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+JOBS_PYTHON = Path(os.environ.get("MUSHER_JOBS_PYTHON", ROOT / ".venv-ml/bin/python"))
+
+
+@dataclass
+class Daemon:
+    """A running local AWS."""
+
+    port: int
+    state: Path
+    minute: float
+    process: subprocess.Popen[bytes]
+    log: Path
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def client(self, name: str, **options: Any) -> Any:
+        """A boto3 client without retries, the same one each time unless options are given."""
+        if options or name not in self._clients:
+            config = Config(retries={"total_max_attempts": 1}, max_pool_connections=64).merge(
+                options.pop("config", Config())
+            )
+            client = boto3.client(
+                name,
+                endpoint_url=self.url,
+                region_name="us-east-1",
+                aws_access_key_id="AKIATESTTESTTESTTEST",
+                aws_secret_access_key="test",
+                config=config,
+                **options,
+            )
+            if options:
+                return client
+            self._clients[name] = client
+        return self._clients[name]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+            raise
+
+
+def start_daemon(
+    folder: Path, *, minute: float = 1.0, state: Path | None = None, options: Sequence[str] = ()
+) -> Daemon:
+    """Start `python -m local_aws` on a free port and wait until it answers; `options` are further ones of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    state = state or folder / "state"
+    log = folder / "daemon.log"
+    command = [sys.executable, "-m", "local_aws", "--port", str(port), "--minute", f"{minute}s"]
+    command += ["--state", str(state), "--jobs-python", str(JOBS_PYTHON), *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_local_aws/health", timeout=5) as answer:
+                if json.load(answer)["status"] == "ready":
+                    return Daemon(port, state, minute, process, log)
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the local AWS did not start:\n{log.read_text()}")
+
+
+def make_role(daemon: Daemon) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["sagemaker.amazonaws.com", "lambda.amazonaws.com"]},
+        "Action": "sts:AssumeRole",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = daemon.client("iam").create_role(RoleName="tests", AssumeRolePolicyDocument=policy)
+    return role["Role"]["Arn"]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60, message: str = "") -> Any:
+    """Ask until the answer is true; it is returned. AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, message or f"still not so after {seconds} s"
+        time.sleep(0.1)
+    return answer

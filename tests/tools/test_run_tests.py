@@ -1,0 +1,74 @@
+"""`make test` runs everything, says it in order, and leaves nothing running when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tools import run_tests
+from tools.run_tests import ROOT
+
+
+def says(*lines: str, status: int = 0, wait: float = 0) -> list[str]:
+    """A command that prints lines, one after the other, and ends."""
+    source = f"import sys, time\nfor line in {lines!r}:\n    print(line, flush=True)\n    time.sleep({wait})\n"
+    return [sys.executable, "-c", f"{source}sys.exit({status})"]
+
+
+def test_all_run_and_their_words_are_not_mixed_up(capfd):
+    # WHEN two commands run at the same time, and the first fails
+    failed = run_tests.run({"one": says("a", "b", "c", status=1, wait=0.3), "other": says("x", "y", wait=0.1)})
+
+    # THEN both were run, what they said stands one after the other, and it is known which failed
+    assert failed == ["one"]
+    assert capfd.readouterr().out.split("\n") == ["== one", "a", "b", "c", "== other", "x", "y", ""]
+
+
+def test_the_second_one_s_failure_counts_too(capfd):
+    assert run_tests.run({"one": says("a"), "other": says("x", status=3)}) == ["other"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems cannot find what has left its session")
+def test_an_interrupted_run_leaves_nothing_running():
+    # GIVEN a run with a process in a session of its own, as the tests' servers are
+    child = (
+        "import subprocess, sys, time; "
+        "process = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); "
+        "print(process.pid, flush=True); time.sleep(600)"
+    )
+    source = (
+        "import sys; from tools import run_tests\n"
+        "try:\n"
+        "    run_tests.run({'one': [sys.executable, '-c', " + repr(child) + "]})\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", source], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
+    try:
+        assert process.stdout.readline() == "== one\n"
+        detached = psutil.Process(int(process.stdout.readline()))
+        family = [detached, *psutil.Process(process.pid).children(recursive=True)]
+
+        # WHEN it is interrupted, as Ctrl-C does
+        process.send_signal(signal.SIGINT)
+
+        # THEN all of it ends
+        assert process.wait(60) == 130
+        assert psutil.wait_procs(family, timeout=20)[1] == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_number_of_processes_that_is_none_is_named():
+    environment = os.environ | {"TEST_PROCESSES": "many"}
+    command = [sys.executable, "tools/run_tests.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "TEST_PROCESSES is 'many'; it has to be a whole number from 1.\n"
