@@ -16,7 +16,7 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ends with whatever a command leaves behind, and with all of it when this process ends.
-SUPERVISOR = [sys.executable, "-I", "-S", str(ROOT / "local_aws/supervisor.py"), "0"]
+SUPERVISOR = [sys.executable, "-I", "-S", str(ROOT / "local_aws/processes/supervisor.py"), "0"]
 PYTEST = [".venv/bin/python", "-m", "pytest", "-q", "--ignore=tests/ml_scripts", "--dist=loadfile"]
 ML_PYTEST = [".venv-ml/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ml_scripts"]
 LINT: list[dict[str, list[str]]] = [

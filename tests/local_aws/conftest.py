@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.daemon import JOBS_PYTHON, ROOT, Daemon, make_role, wait_for  # noqa: F401 (tests import them)
+from tests.local_aws.daemon import (  # noqa: F401 (tests import them from here)
+    JOBS_PYTHON,
+    ROOT,
+    Daemon,
+    make_role,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ OTHER = Run("train_image_classifier", "manual__2026-11-21T20:39:00+00:00")
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory):
+def jobs(tmp_path_factory, start_daemon):
     daemon = start_daemon(tmp_path_factory.mktemp("stop-jobs"))
     daemon.client("s3").create_bucket(Bucket=BUCKET)
     yield Tuning(daemon, BUCKET, make_role(daemon), wait_for)
