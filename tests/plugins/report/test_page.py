@@ -21,6 +21,29 @@ def render(content):
     return render_record(RunRecord.from_json(content))
 
 
+CHARTS = (
+    "tuning", "training", "confusion", "capacity", "scaling", "latency", "concurrency", "costs", "break_even",
+)  # fmt: skip
+DRAWN: dict[str, str | None] = {}
+
+
+@pytest.fixture(autouse=True)
+def no_chart_is_drawn_twice(monkeypatch):
+    """To draw one takes a tenth of a second, and the records of most tests differ in one part only."""
+
+    def remembered(name, draw):
+        def chart(*arguments):
+            key = f"{name}{arguments!r}"
+            if key not in DRAWN:
+                DRAWN[key] = draw(*arguments)
+            return DRAWN[key]
+
+        return chart
+
+    for name in CHARTS:
+        monkeypatch.setattr(charts, name, remembered(name, getattr(charts, name)))
+
+
 class Outline(HTMLParser):
     """Which tags a page has, whether they nest, and what it would load."""
 
@@ -206,7 +229,8 @@ def test_charts_follow_the_page_s_colours_and_keep_their_text():
     assert ">offered requests a second</text>" in svg
 
 
-def test_the_same_record_is_the_same_page():
+def test_the_same_record_is_the_same_page(monkeypatch):
+    monkeypatch.undo()  # each chart is drawn anew
     assert render(RECORD) == render(RECORD)
 
 
