@@ -115,6 +115,7 @@ def test_the_pins_are_what_the_requirements_ask_for(name):
     assert [str(each) for each in asked if not each.specifier.contains(pins[canonicalize_name(each.name)])] == []
 
 
+@pytest.mark.slow
 def test_scripts_find_what_aws_images_carry():
     # pkg_resources is for the inference toolkit's own start.
     modules = "boto3 cloudpickle imageio matplotlib.pyplot pandas PIL pkg_resources requests scipy.stats seaborn"

@@ -344,12 +344,14 @@ def test_the_command_says_what_it_wrote(checkout, tmp_path, monkeypatch, capsys)
 # ----------------------------------------------------------------------------------------------------- it works there
 
 
+@pytest.mark.slow
 def test_every_dag_parses_from_the_package_alone(mwaa):
     # Nothing but the two folders on the path, as where MWAA has none of this checkout.
     found = parse(Path(sys.executable), mwaa, PYTHONPATH=f"{mwaa / 'plugins'}{os.pathsep}{mwaa / 'dags'}")
     assert_parsed(found, mwaa)
 
 
+@pytest.mark.slow
 def test_without_the_airflowignore_in_the_zip_each_module_would_be_loaded_a_second_time(mwaa, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(mwaa, bare)
@@ -396,6 +398,7 @@ def install(python: Path, *arguments: str) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_every_dag_parses_on_mwaas_python_with_what_the_requirements_bring(packed, mwaa, tmp_path):
     # GIVEN MWAA's Python with what its image carries
     base = environments.mwaas_python()

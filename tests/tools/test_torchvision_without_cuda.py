@@ -85,12 +85,14 @@ def test_another_reason_is_one_sentence(tmp_path):
     assert added(packages) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["torchvision.models", "torchvision.transforms.v2", "torchvision.datasets"])
 def test_the_jobs_environment_imports(what):
     said = run(environments.folder_of("ml") / "bin" / "python", "-c", f"import {what}")
     assert said.returncode == 0, said.stderr
 
 
+@pytest.mark.slow
 def test_an_operator_that_is_not_there_says_so():
     code = "import torch, torchvision; torchvision.ops.nms(torch.zeros(2, 4), torch.ones(2), 0.5)"
     said = run(environments.folder_of("ml") / "bin" / "python", "-c", code)
