@@ -15,7 +15,14 @@ from musher.config import TrainingConfig
 from musher.operators.data import StageInputsOperator, SyncDatasetOperator
 from musher.operators.training_jobs import StopJobsOperator, TrainOperator
 
-VALUES = {"best": {"hyperparameters": {"lr": "0.01", "batch-size": "32"}}}
+BEST = {"job": "a-trial", "hyperparameters": {"lr": "0.01", "batch-size": "32"}, "objective": 0.1}
+VALUES = {
+    "job": "a-tuning-job",
+    "strategy": "Bayesian",
+    "instance_type": "ml.m5.xlarge",
+    "trials": [{**BEST, "status": "Completed", "seconds": 1.0}],
+    "best": BEST,
+}
 
 
 class LingeringTrainOperator(TrainOperator):
