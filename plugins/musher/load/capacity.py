@@ -12,7 +12,15 @@ from musher.load.generator import run_phase
 from musher.load.outcome import Target
 from musher.load.schedule import Phase
 
-LEAST_RPS = 0.5
+LEAST_RPS, START_RPS, MOST_RPS = 0.5, 5.0, 2000.0  # the last: more than the generator offers on time
+FACTOR = 2.0
+STEP_SECONDS = 1.5
+REFINEMENTS = 3
+# Nothing new is looked for after this; what was found is still confirmed.
+SEARCH_SECONDS = 20.0
+# A 99th percentile of fewer is nothing but the slowest of them.
+REQUESTS_OF_A_P99 = 100
+LONGEST_CONFIRMATION_SECONDS = 60.0
 ACHIEVED_SHARE = 0.95
 
 
@@ -25,45 +33,36 @@ def measure(
     payloads: Sequence[bytes],
     *,
     latency_limit_ms: float,
-    start_rps: float = 5.0,
-    factor: float = 2.0,
-    step_seconds: float = 1.5,
-    refinements: int = 3,
-    max_seconds: float = 20.0,
-    ceiling_rps: float | None = None,
-    max_error_rate: float = 0.0,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callable[[dict[str, Any]], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Find the highest rate one instance takes with its p99 within the latency limit.
 
-    Steps of `step_seconds` at `start_rps`, x `factor`, x `factor` again, until one fails; that one is tried once more,
-    since a single hiccup is not a limit. Then the gap is halved (geometrically) `refinements` times. A step fails when
-    its p99 is above the limit, requests fail or are throttled beyond `max_error_rate`, answers come slower than
-    requests, or the load could not be offered. Nothing new is begun after `max_seconds`.
-
-    Parameters
-    ----------
-    ceiling_rps: highest rate to try, where more is of no interest.
+    Steps of `STEP_SECONDS` at `START_RPS`, twice that, twice again, until one fails; that one is tried once more, since
+    a single hiccup is not a limit. Then the gap is halved (geometrically) `REFINEMENTS` times. The rate that comes out
+    is confirmed, where its step was too short to have a p99: a step of `REQUESTS_OF_A_P99` requests; if that fails, the
+    next lower rate is. A step fails when its p99 (with fewer requests, the slowest of them) is above the limit, when
+    a request fails or is throttled, when answers come slower than requests, or when the load could not be offered.
 
     Returns
     -------
     `{max_rps_per_instance, p50_ms, p99_ms, limited_by, latency_limit_ms, seconds, steps: [{offered_rps, achieved_rps,
-    p50_ms, p99_ms, ok, why}]}`; the percentiles are those at the highest rate. `limited_by` is the reason of the
-    lowest step that failed, or `ceiling` or `time`.
+    requests, p50_ms, p99_ms, slowest_ms, ok, why}]}`; the percentiles are those at the highest rate, and `p99_ms` is
+    None where fewer than `REQUESTS_OF_A_P99` were sent (a rate so low that they would take longer than
+    `LONGEST_CONFIRMATION_SECONDS`). `limited_by` is the reason of the lowest step that failed, or `ceiling` or `time`.
 
     Raises
     ------
     CapacityError: even `LEAST_RPS` is too much; the sentence has the measured value.
     """
-    ramp = _Ramp(target, payloads, latency_limit_ms, step_seconds, max_seconds, max_error_rate, on_step)
-    highest = ceiling_rps or math.inf
-    limited_by = ramp.climb(min(start_rps, highest), factor, highest)
+    ramp = _Ramp(target, payloads, latency_limit_ms, on_step)
+    limited_by = ramp.climb(START_RPS)
     if ramp.best is None:
-        ramp.descend(start_rps, factor)
-    for _ in range(refinements):
+        ramp.descend(START_RPS)
+    for _ in range(REFINEMENTS):
         if ramp.lowest_failed is None or not ramp.time_left:
             break
         ramp.step(math.sqrt(ramp.best["offered_rps"] * ramp.lowest_failed["offered_rps"]))
+    ramp.confirm()
     return {
         "max_rps_per_instance": ramp.best["offered_rps"],
         "p50_ms": ramp.best["p50_ms"],
@@ -94,39 +93,35 @@ class _Ramp:
         target: Target,
         payloads: Sequence[bytes],
         latency_limit_ms: float,
-        step_seconds: float,
-        max_seconds: float,
-        max_error_rate: float,
-        on_step: Callable[[dict[str, Any]], None] | None,
+        on_step: Callable[[dict[str, Any]], None],
     ) -> None:
         self.target = target
         self.payloads = payloads
         self.latency_limit_ms = latency_limit_ms
-        self.step_seconds = step_seconds
-        self.max_error_rate = max_error_rate
         self.on_step = on_step
         self.began = time.monotonic()
-        self.ends = self.began + max_seconds
         self.steps: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.lowest_failed: dict[str, Any] | None = None
 
     @property
     def time_left(self) -> bool:
-        return time.monotonic() + self.step_seconds <= self.ends
+        return time.monotonic() + STEP_SECONDS <= self.began + SEARCH_SECONDS
 
-    def climb(self, rps: float, factor: float, highest: float) -> str:
+    def climb(self, rps: float) -> str:
+        rps = min(rps, MOST_RPS)
         while self.step(rps) or self.step(rps):
-            if rps >= highest:
+            if rps >= MOST_RPS:
                 return "ceiling"
             if not self.time_left:
                 return "time"
-            rps = min(rps * factor, highest)
+            rps = min(rps * FACTOR, MOST_RPS)
         return "latency"
 
-    def descend(self, rps: float, factor: float) -> None:
+    def descend(self, rps: float) -> None:
+        """Look below a rate for the first one that is taken. Raises CapacityError when none is."""
         while self.best is None:
-            rps /= factor
+            rps /= FACTOR
             if rps < LEAST_RPS:
                 raise CapacityError(
                     f"one instance does not take even {self.steps[-1]['offered_rps']:g} requests a second: "
@@ -134,11 +129,27 @@ class _Ramp:
                 )
             self.step(rps)
 
-    def step(self, rps: float) -> bool:
-        seconds = max(self.step_seconds, 3 / rps)
+    def confirm(self) -> None:
+        """Have the best rate be one whose p99 is known, as far as that takes no more than a minute."""
+        while self.best["requests"] < REQUESTS_OF_A_P99:
+            rps = self.best["offered_rps"]
+            seconds = min(REQUESTS_OF_A_P99 / rps, LONGEST_CONFIRMATION_SECONDS)
+            if self.step(rps, seconds):
+                return
+            lower = [step for step in self.steps if step["ok"] and step["offered_rps"] < rps]
+            self.best = max(lower, key=lambda step: step["offered_rps"], default=None)
+            if self.best is None:
+                self.descend(rps)
+
+    def step(self, rps: float, seconds: float = 0.0) -> bool:
+        seconds = max(STEP_SECONDS, 3 / rps, seconds)
         phase = Phase(name=f"capacity at {rps:.1f}/s", kind="rate", rps=rps, seconds=seconds)
         result = run_phase(phase, self.target, self.payloads, poll_seconds=0.1, lead_seconds=0.1)
         record = result.record()
+        answered = [sample.done - sample.due for sample in result.samples if sample.outcome.status != "throttled"]
+        record["slowest_ms"] = round(max(answered) * 1000, 3) if answered else None
+        if len(answered) < REQUESTS_OF_A_P99:
+            record["p99_ms"] = None
         # what is in flight when the schedule ends is no backlog if it takes no longer than the others did
         lasted = max((sample.done for sample in result.samples), default=seconds) - (record["p50_ms"] or 0) / 1000
         achieved = record["succeeded"] / max(seconds, lasted)
@@ -146,31 +157,34 @@ class _Ramp:
         step = {
             "offered_rps": round(rps, 2),
             "achieved_rps": round(achieved, 2),
+            "requests": record["sent"],
             "p50_ms": record["p50_ms"],
             "p99_ms": record["p99_ms"],
+            "slowest_ms": record["slowest_ms"],
             "ok": why is None,
             "why": why,
         }
         self.steps.append(step)
-        if step["ok"] and (self.best is None or rps > self.best["offered_rps"]):
+        if step["ok"] and (self.best is None or step["offered_rps"] >= self.best["offered_rps"]):
             self.best = step
             if self.lowest_failed and self.lowest_failed["offered_rps"] <= step["offered_rps"]:
                 self.lowest_failed = None  # it failed once, and passed when tried again
         if not step["ok"] and (self.lowest_failed is None or rps < self.lowest_failed["offered_rps"]):
             self.lowest_failed = step
-        if self.on_step:
-            self.on_step(step)
+        self.on_step(step)
         return step["ok"]
 
     def _why_not(self, record: dict[str, Any], achieved_rps: float) -> str | None:
         if record["invalid_because"]:
             return f"the load could not be offered: {record['invalid_because']}"
-        refused = record["failed"] + record["throttled"]
-        if refused > record["sent"] * self.max_error_rate:
+        if refused := record["failed"] + record["throttled"]:
             error = record["errors"][0]
             return f"{refused} of {record['sent']} requests failed, most by {error['kind']}: {error['example']}"
+        limit = f"above the limit of {self.latency_limit_ms:g} ms"
         if record["p99_ms"] is not None and record["p99_ms"] > self.latency_limit_ms:
-            return f"p99 is {record['p99_ms']:.0f} ms, above the limit of {self.latency_limit_ms:g} ms"
-        if achieved_rps < record["sent"] / record["seconds"] * ACHIEVED_SHARE * (1 - self.max_error_rate):
+            return f"p99 is {record['p99_ms']:.0f} ms, {limit}"
+        if record["p99_ms"] is None and (record["slowest_ms"] or 0) > self.latency_limit_ms:
+            return f"the slowest of {record['sent']} requests took {record['slowest_ms']:.0f} ms, {limit}"
+        if achieved_rps < record["sent"] / record["seconds"] * ACHIEVED_SHARE:
             return f"{achieved_rps:.1f} answers a second came for {record['offered_rps']:.1f} requests a second"
         return None

@@ -8,12 +8,17 @@ from musher.record.part import Entry, Part
 
 
 class CapacityStep(Entry):
-    """One step of the capacity ramp: requests a second, latencies in milliseconds; `why` it failed, if not `ok`."""
+    """One step of the capacity ramp: requests a second, latencies in milliseconds; `why` it failed, if not `ok`.
+
+    `p99_ms` None where there were too few requests to have one: `slowest_ms` is what was looked at then.
+    """
 
     offered_rps: float
     achieved_rps: float | None = None
+    requests: int | None = None
     p50_ms: float | None
     p99_ms: float | None
+    slowest_ms: float | None = None
     ok: bool
     why: str | None = None
 

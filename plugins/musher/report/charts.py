@@ -18,6 +18,7 @@ from unicodedata import category
 from musher.record import (
     Autoscaling,
     Capacity,
+    CapacityStep,
     Costs,
     Evaluation,
     Function,
@@ -159,15 +160,20 @@ def _confusion_cells(axes: Any, shares: Any) -> None:
 
 def capacity(part: Capacity) -> str | None:
     """Latency of one instance over the offered rate, with the limit and the highest rate within it."""
-    steps = sorted((step for step in part.steps if step.p99_ms), key=lambda step: step.offered_rps)
+
+    def high(step: CapacityStep) -> float | None:
+        return step.p99_ms or step.slowest_ms
+
+    steps = sorted(filter(high, part.steps), key=lambda step: step.offered_rps)
     if not steps:
         return None
     with _figure("Latency of one instance over the offered rate", height=3.1) as (figure, drawn):
         axes = figure.subplots()
-        for field, colour, label in (("p99_ms", FIRST, "p99"), ("p50_ms", SECOND, "p50")):
-            axes.plot([s.offered_rps for s in steps], [getattr(s, field) for s in steps], color=colour, label=label)
+        upper = "p99" if all(step.p99_ms for step in steps) else "p99, or the slowest of fewer than 100"
+        for value, colour, label in ((high, FIRST, upper), (lambda step: step.p50_ms, SECOND, "p50")):
+            axes.plot([s.offered_rps for s in steps], list(map(value, steps)), color=colour, label=label)
         for ok, marker, colour, label in ((True, "o", FIRST, None), (False, "X", BAD, "not taken")):
-            some = [(s.offered_rps, s.p99_ms) for s in steps if s.ok == ok]
+            some = [(s.offered_rps, high(s)) for s in steps if s.ok == ok]
             if some:
                 axes.scatter(*zip(*some, strict=True), color=colour, marker=marker, s=38, zorder=3, label=label)
         if limit := part.latency_limit_ms:
