@@ -27,8 +27,8 @@ def test_costs_are_those_of_the_price_table():
     training, deployment = TrainingConfig(), DeploymentConfig()
     first = cells("[The first run]")[2]
     assert re.findall(r"at most ([\d.]+)", first) == [
-        f"{projection.training(training)['worst_case_usd']:.2f}",
-        f"{projection.deployment(deployment)['worst_case_usd']:.2f}",
+        f"{projection.training(training).worst_case_usd:.2f}",
+        f"{projection.deployment(deployment).worst_case_usd:.2f}",
     ]
     hour = prices.endpoint_cost(deployment.instance_type)
     assert cells("the endpoint")[1:3] == [f"{hour:.3f}", f"{hour * prices.HOURS_PER_MONTH:.2f}"]
