@@ -91,6 +91,8 @@ class _Refusal(waitress.utilities.Error):
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         _, service, _ = wire.credentials(self.headers.get("AUTHORIZATION"))
         content_type = self.headers.get("CONTENT_TYPE")
+        if service == "sagemaker" and self.path.startswith("/endpoints/"):
+            service = "sagemaker-runtime"  # both sign with the same name, and speak another protocol
         if service is None and not self.path.startswith("/_local_aws") and "json" not in (content_type or ""):
             service = "s3"
         if service == "s3" or (service is not None and supported_by_moto(service) is not None):

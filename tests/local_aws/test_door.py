@@ -104,6 +104,15 @@ def test_who_calls_by_a_foreign_name_is_told_which_option_admits_it_on_every_way
     assert "door-bucket" not in buckets(local_aws)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "kind",
+    [None, b"application/json", b"application/x-image", b"image/jpeg", b"text/plain", b"application/cbor", b"no kind"],
+)
+def test_whatever_it_sends_it_is_refused_in_the_form_of_its_service(local_aws, way, kind):
+    is_refused(send(local_aws, *request(way, Host=b"evil.example", Content_Type=kind)), "evil.example")
+
+
 @pytest.mark.parametrize("what", FOREIGN)
 def test_no_odd_form_of_a_foreign_name_is_taken_for_an_own_one(local_aws, what):
     is_refused(send(local_aws, *request("moto", Host=FOREIGN[what])), "--allowed-host NAME")
