@@ -18,11 +18,11 @@ from musher.config import DeploymentConfig
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.deployment import (
     ChooseModelOperator,
-    DeployEndpointOperator,
     DeployFunctionOperator,
     RegisterScalingOperator,
     SmokeTestOperator,
 )
+from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.load_test import AssertVerdictOperator, LoadTestOperator, MeasureCapacityOperator
 from musher.operators.report import WriteReportOperator
 

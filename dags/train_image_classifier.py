@@ -1,8 +1,9 @@
 """# Train the image classifier
 
-Syncs the pictures to the bucket, finds good hyperparameters, trains with them on one instance and on several,
-evaluates both, and registers the better model: as *Approved* if it passes the quality gate, else as *Rejected* with
-the reason, which ends the run green but deploys nothing. An approved model starts `deploy_image_classifier`.
+Syncs the pictures to the bucket, finds good hyperparameters, and trains with them: on one instance, on several, or on
+both to compare them (`paths`). The model with the lowest validation loss is judged once on the test pictures, beside
+the model that the endpoint serves, and registered: as *Approved* if it passes the quality gate, else as *Rejected*
+with the reason, which ends the run green but deploys nothing. An approved model starts `deploy_image_classifier`.
 
 **Runs** every Monday at 04:00 UTC on what is in the bucket, whenever the asset `image_data_set` is updated, and by
 hand. **Costs** are projected by the first task, which ends the run when they are above `max_cost_usd`, and stand on
@@ -12,14 +13,14 @@ earlier try started; marking a task failed stops its job.
 
 from __future__ import annotations
 
-from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule, chain, dag
 from musher.config import TrainingConfig
 from musher.operators.acceptance import EvaluateCandidatesOperator, RegisterModelOperator, ReleaseModelOperator
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.data import StageInputsOperator, SyncDatasetOperator
+from musher.operators.evaluation import EvaluateInServiceOperator
 from musher.operators.report import WriteReportOperator
 from musher.operators.training_jobs import (
-    EvaluateInServiceOperator,
     StopJobsOperator,
     TrainOperator,
     TuneOperator,
@@ -51,10 +52,25 @@ def train_image_classifier():
 
     tune = TuneOperator(task_id="tune", inputs=inputs)
     one = TrainOperator(task_id="train_on_one_instance", inputs=inputs, tuning=tune.output, several=False)
-    several = TrainOperator(task_id="train_on_several_instances", inputs=inputs, tuning=tune.output, several=True)
-
-    candidate = EvaluateCandidatesOperator(task_id="evaluate_candidates", candidates=[one.output, several.output])
-    in_service = EvaluateInServiceOperator(task_id="evaluate_model_in_service", inputs=inputs, dataset=dataset.output)
+    # What comes after a path that `paths` leaves out, and that is skipped therefore, goes on without it.
+    several = TrainOperator(
+        task_id="train_on_several_instances",
+        inputs=inputs,
+        tuning=tune.output,
+        several=True,
+        trigger_rule=TriggerRule.NONE_FAILED,
+    )
+    candidate = EvaluateCandidatesOperator(
+        task_id="evaluate_candidates",
+        candidates=[one.output, several.output],
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
+    in_service = EvaluateInServiceOperator(
+        task_id="evaluate_model_in_service",
+        inputs=inputs,
+        dataset=dataset.output,
+        trigger_rule=TriggerRule.NONE_FAILED,
+    )
     register = RegisterModelOperator(
         task_id="register_model", candidate=candidate.output, in_service=in_service.output, dataset=dataset.output
     )

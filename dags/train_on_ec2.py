@@ -1,7 +1,7 @@
 """# Train on an EC2 instance
 
-Repeats a training run's one-instance training (the newest one's, if none is named) on an EC2 instance: the same
-`ml_scripts/train.py`, pictures, pretrained weights and hyperparameters. The instance is a Spot instance unless the form
+Repeats a training run (the newest one, if none is named) on one EC2 instance: the same `ml_scripts/train.py`, pictures,
+pretrained weights and hyperparameters. The instance is a Spot instance unless the form
 says otherwise; when AWS takes it back, another one goes on from the checkpoint.
 
 **Access** is by SSH with a key pair that is made for each connection, lives in memory and is let in for a minute by EC2

@@ -3,7 +3,8 @@
     python evaluate.py --model FOLDER_WITH_model.tar.gz --test D/test --output-dir O
 
 Channel ``model`` holds ``model.tar.gz`` as a training job left it (or its unpacked content), channel ``test`` one
-folder per class. Writes the same ``evaluation.json`` as train.py and prints the same two lines.
+folder per class. Writes the same ``evaluation.json`` as train.py, but for ``validation``, and prints the same two
+lines.
 """
 
 import tarfile

@@ -5,7 +5,8 @@
 
 Prints one line per epoch and two for the test set, in a form that SageMaker's metric definitions can read; leaves
 ``model.safetensors``, ``model.json`` and ``code/`` in the model folder, ``evaluation.json`` and ``history.json`` in the
-output folder. See settings.py for every flag.
+output folder; evaluation.json says what the kept epoch reached on the validation set, too: that is what models are
+chosen by. See settings.py for every flag.
 """
 
 import signal
@@ -233,7 +234,8 @@ def finish(
         },
     )
     artifacts.save(settings.model_dir, classifier, description)
-    evaluation.write_json(settings.output_dir / "evaluation.json", result)
+    chosen_by = {"epoch": state.best_epoch, "loss": best["valid_loss"], "accuracy": best["valid_accuracy"]}
+    evaluation.write_json(settings.output_dir / "evaluation.json", result | {"validation": chosen_by})
     evaluation.write_json(settings.output_dir / "history.json", state.history)
 
 

@@ -19,7 +19,7 @@ MOST_VIEWS = 24
 VIEWS_UNSEEN = 3
 
 # Smaller than the DAG's own defaults: a demo shows every step, and a laptop's two cores stand in for all instances.
-PARAMS: dict[str, Any] = {"max_jobs": 3, "max_parallel_jobs": 2, "tuning_epochs": 3, "epochs": 8}
+PARAMS: dict[str, Any] = {"max_jobs": 3, "max_parallel_jobs": 2, "tuning_epochs": 3, "epochs": 8, "paths": "both"}
 
 
 def params(dataset: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Endpoint:
         self._next: Fleet | None = None
         self._share = 0.0
         self._updating = False
+        self._pending: dict[str, Any] | None = None
         self._restored: list[VariantRecord] = []
         self._gone = threading.Event()
         self._lock = threading.Lock()
@@ -115,6 +116,12 @@ class Endpoint:
             answer["FailureReason"] = self.failure
         if self.deployment:
             answer["LastDeploymentConfig"] = self.deployment
+        if (pending := self._pending) is not None:
+            answer["PendingDeploymentSummary"] = {
+                "EndpointConfigName": pending["EndpointConfigName"],
+                "ProductionVariants": [{"VariantName": each["VariantName"]} for each in pending["ProductionVariants"]],
+                "StartTime": self.modified,
+            }
         return answer
 
     # --- what is changed
@@ -128,6 +135,7 @@ class Endpoint:
             fleet.start()
             self.fleet, self._next = fleet, None
 
+        self._pending = self.config
         self._run(work, lambda: "Failed")
 
     def update(self, config: dict[str, Any], *, retain: bool, deployment: dict[str, Any] | None) -> None:
@@ -136,7 +144,7 @@ class Endpoint:
         `retain` keeps the counts and weights that the variants have now. Raises AwsError while it cannot be changed.
         """
         self._begin("Updating", ("InService",), updating=True)
-        self.deployment = deployment or self.deployment
+        self.deployment, self._pending = deployment or self.deployment, config
 
         def work() -> None:
             old = self.fleet
@@ -243,7 +251,7 @@ class Endpoint:
             except Exception as error:
                 log.exception("endpoint %s", self.name)
                 failure = f"The local AWS failed: {error}"
-            self._next, self._share = None, 0.0
+            self._next, self._share, self._pending = None, 0.0, None
             with self._lock:
                 self.failure = failure or note
                 self.modified = dt.datetime.now(dt.UTC)

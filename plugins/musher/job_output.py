@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -35,6 +36,15 @@ def read(s3: Any, uri: str, most: int = LARGEST_OUTPUT) -> bytes:
     if found["ContentLength"] > most:
         raise TooLarge(f"{uri} has {found['ContentLength']} bytes, and is larger than the {most} that are read.")
     return found["Body"].read()
+
+
+def sha256(s3: Any, uri: str) -> str:
+    """An object's SHA-256 in hexadecimal, by its s3:// URI; it may be larger than what fits into memory."""
+    parts = urlparse(uri)
+    found, digest = s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/")), hashlib.sha256()
+    for chunk in found["Body"].iter_chunks(2**20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_evaluation(s3: Any, output_data: str) -> record.Evaluation:

@@ -19,8 +19,8 @@ Evaluation = Mapping[str, Any]
 def quality_gate(candidate: Evaluation, in_service: Evaluation | None, config: TrainingConfig) -> dict[str, Any]:
     """Compare a candidate with the floors, and with the model in service on the same test pictures.
 
-    Parameters: `in_service` None when nothing is deployed. A model in service that knows other classes cannot be
-    compared: the floors decide then, and the reason says so.
+    Parameters: `in_service` None when nothing is deployed, `{"left_out": why}` for a model that could not be measured.
+    That one, and one that knows other classes, cannot be compared: the floors decide then, and the reason says so.
     Returns `accepted`, `reason` (a sentence or two) and `checks` [{name, passed, measured, required}]. Raises
     ValueError when the two were not measured on the same number of pictures.
     """
@@ -30,7 +30,9 @@ def quality_gate(candidate: Evaluation, in_service: Evaluation | None, config: T
         _check(f"accuracy of the worst class, {worst['label']}", worst["accuracy"], config.worst_class_floor),
     ]
     note = "Nothing is in service to compare it with."
-    if in_service is not None and list(in_service["classes"]) != list(candidate["classes"]):
+    if in_service is not None and "left_out" in in_service:
+        note = f"The model in service was not compared: {in_service['left_out']}."
+    elif in_service is not None and sorted(in_service["classes"]) != sorted(candidate["classes"]):
         note = "The model in service knows other classes, so the two were not compared."
     elif in_service is not None:
         if in_service["images"] != candidate["images"]:
@@ -64,9 +66,12 @@ def worst_class(evaluation: Evaluation) -> dict[str, Any]:
     return dict(min(measured, key=lambda entry: entry["accuracy"]))
 
 
-def better(evaluations: Mapping[str, record.Evaluation]) -> str:
-    """The name of the best evaluation: highest accuracy, then lowest loss, then the first given."""
-    return max(evaluations, key=lambda name: (evaluations[name].accuracy, -evaluations[name].loss))
+def best_validated(evaluations: Mapping[str, record.Evaluation]) -> str:
+    """The name of the evaluation with the lowest validation loss, of equal ones the first given.
+
+    The test set must not choose: it judges the chosen one, and says less of a model that was picked by it.
+    """
+    return min(evaluations, key=lambda name: evaluations[name].validation.loss)
 
 
 def _check(name: str, measured: float, required: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tools.sample_dataset import draw
 
 TRAIN, DEPLOY, REMOVE = "train_image_classifier", "deploy_image_classifier", "remove_deployment"
 ON_EC2 = "train_on_ec2"
-SMALL = {"max_jobs": 2, "tuning_epochs": 3, "epochs": 5, "dataset_name": "sample"}
+SMALL = {"max_jobs": 2, "tuning_epochs": 3, "epochs": 5, "dataset_name": "sample", "paths": "both"}
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ print("RESULT" + json.dumps({
             "max_active_runs": dag.max_active_runs,
             "params": {name: dag.params.get_param(name).schema for name in dag.params},
             "tasks": {task.task_id: [type(task).__name__, sorted(task.downstream_task_ids)] for task in dag.tasks},
+            "rules": {task.task_id: task.trigger_rule for task in dag.tasks},
         } for dag in bag.dags.values()
     },
 }))
@@ -97,6 +98,14 @@ def test_training_runs_in_the_order_that_makes_its_figures_comparable(parsed):
     assert "train_on_several_instances" in tasks["train_on_one_instance"][1]
     assert tasks["release_model"][1] == ["stop_jobs"]
     assert "report" in tasks["register_model"][1]
+
+
+def test_what_comes_after_a_path_that_is_skipped_runs(parsed):
+    """The whole chain runs with one path in tests/chain; here, that no task after a path is forgotten."""
+    dag = parsed["dags"]["train_image_classifier"]
+    after = {name for path in ("one_instance", "several_instances") for name in dag["tasks"][f"train_on_{path}"][1]}
+    assert {dag["rules"][name] for name in after - {"stop_jobs"}} == {"none_failed", "none_failed_min_one_success"}
+    assert dag["params"]["paths"]["enum"] == ["one", "several", "both"]
 
 
 def test_the_verdict_is_the_last_task_so_that_a_failed_run_has_its_report(parsed):

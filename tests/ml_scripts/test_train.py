@@ -73,6 +73,12 @@ def test_the_kept_epoch_is_the_one_with_the_lowest_validation_loss(job):
     losses = [entry["valid_loss"] for entry in history]
     assert training["best_epoch"] == losses.index(min(losses)) + 1
     assert training["valid_loss"] == min(losses)
+    # What models are chosen by, beside what the test set says of this one.
+    assert read(job.output / "evaluation.json")["validation"] == {
+        "epoch": training["best_epoch"],
+        "loss": min(losses),
+        "accuracy": training["valid_accuracy"],
+    }
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 import pytest
 from musher.config import TrainingConfig
-from musher.quality import better, quality_gate, worst_class
+from musher.quality import best_validated, quality_gate, worst_class
 from musher.record import Evaluation
 
 CONFIG = TrainingConfig(accuracy_floor=0.6, worst_class_floor=0.2, max_regression=0.02)
@@ -73,11 +73,20 @@ def test_a_class_without_test_pictures_is_not_the_worst():
         worst_class({"per_class": []})
 
 
-def measured(accuracy, **more):
-    return Evaluation(**evaluation(accuracy, **more))
+def test_of_two_the_one_with_the_lower_validation_loss_is_chosen_whatever_the_test_set_says():
+    def validated(loss, accuracy):
+        return Evaluation(**evaluation(accuracy), validation={"epoch": 3, "loss": loss, "accuracy": 0.8})
+
+    assert best_validated({"one": validated(0.5, accuracy=0.9), "several": validated(0.4, accuracy=0.8)}) == "several"
+    assert best_validated({"one": validated(0.4, accuracy=0.8), "several": validated(0.4, accuracy=0.9)}) == "one"
 
 
-def test_the_better_of_two_has_the_higher_accuracy_then_the_lower_loss():
-    assert better({"one": measured(0.8), "several": measured(0.9)}) == "several"
-    assert better({"one": measured(0.9, loss=0.4), "several": measured(0.9, loss=0.3)}) == "several"
-    assert better({"one": measured(0.9), "several": measured(0.9)}) == "one"
+def test_a_model_in_service_that_could_not_be_measured_is_left_out_with_the_reason():
+    decision = quality_gate(evaluation(0.7), {"left_out": "the model m does not exist any more"}, CONFIG)
+
+    assert decision["accepted"] is True
+    assert "The model in service was not compared: the model m does not exist any more." in decision["reason"]
+
+
+def test_the_same_classes_in_another_order_are_compared():
+    assert quality_gate(evaluation(0.7), evaluation(0.99, classes=("b", "a")), CONFIG)["accepted"] is False

@@ -4,12 +4,12 @@ import datetime as dt
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from musher import record
 from musher.config import TrainingConfig
+from musher.operators.evaluation import EvaluateInServiceOperator
 from musher.operators.training_jobs import (
     START_SECONDS,
-    EvaluateInServiceOperator,
     TrainOperator,
     TuneOperator,
     described,
@@ -95,6 +95,13 @@ def test_a_job_that_was_stopped_at_a_limit_says_at_which(secondary, sentence):
         train.resume({"params": params}, {"name": "a-job", "status": "Stopped"})
 
     assert str(failed.value) == f"The training job a-job is Stopped: {sentence}"
+
+
+@pytest.mark.parametrize(("paths", "several"), [("one", True), ("several", False)])
+def test_a_path_that_is_not_asked_for_is_skipped_and_starts_nothing(paths, several):
+    train = TrainOperator(task_id="train", inputs={}, tuning={}, several=several)
+    with pytest.raises(AirflowSkipException, match=f"Not trained: paths is {paths}"):
+        train.execute({"params": {"paths": paths}})
 
 
 def test_trials_on_spot_are_recorded_with_what_is_billed(monkeypatch):

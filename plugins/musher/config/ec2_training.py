@@ -16,7 +16,7 @@ class Ec2TrainingConfig(Configuration):
         "",
         "Training",
         "Training run to repeat",
-        "The run's folder under runs/ in the bucket. Empty: the newest one that trained on one instance.",
+        "The run's folder under runs/ in the bucket. Empty: the newest one that has trained.",
         pattern=r"^[A-Za-z0-9.-]*$",
         examples=["scheduled-2026-11-16T04-00-00-00-00-0a1b2c3d"],
     )

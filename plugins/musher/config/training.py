@@ -93,11 +93,17 @@ class TrainingConfig(Configuration):
         "What trials and training jobs run on.",
         examples=["ml.m5.xlarge", "ml.m5.2xlarge", "ml.c5.xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge"],
     )
+    paths: Literal["one", "several", "both"] = option(
+        "one",
+        "Training",
+        "Train on",
+        "One instance, several that share the work, or both, one after the other: to compare them, at twice the cost.",
+    )
     instance_count: int = option(
         2,
         "Training",
         "Instances",
-        "How many instances the multi-instance training uses; one is always trained as well, to compare.",
+        "How many instances the training on several uses.",
         ge=2,
         le=20,
     )
@@ -232,6 +238,11 @@ class TrainingConfig(Configuration):
         """The learning rates of a grid search: lowest, geometric mean, highest."""
         low, high = self.learning_rate_min, self.learning_rate_max
         return low, float(f"{math.sqrt(low * high):.6g}"), high
+
+    @property
+    def instance_counts(self) -> tuple[int, ...]:
+        """How many instances each final training job has."""
+        return {"one": (1,), "several": (self.instance_count,), "both": (1, self.instance_count)}[self.paths]
 
     @property
     def longest_job_seconds(self) -> int:

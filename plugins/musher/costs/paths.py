@@ -49,28 +49,47 @@ def of_training(training: Training | None, ec2: Ec2Training | None) -> list[Path
     """The same training on one instance, on several, on managed Spot, on EC2 on demand and on EC2 Spot."""
     jobs = sorted(training.jobs if training else [], key=lambda job: (job.managed_spot, job.instances))
     lines = [_sagemaker(job) for job in jobs]
-    one = next((job for job in jobs if job.instances == 1), None)
+    one, ran = next((job for job in jobs if job.instances == 1), None), 1
+    if one and len(jobs) == 1 and training.instance_count:
+        lines.append(_several_instead(one, training.instance_count))
+    elif jobs and not one:
+        one, ran = _one_instead(jobs[-1]), jobs[-1].instances
+        lines.append(_sagemaker(one, f"the seconds of {_together(ran)}: it costs less than this"))
     if one and not one.managed_spot:
-        lines.append(_managed_spot_instead(one))
+        lines.append(_managed_spot_instead(one, ran))
     elif one:
         lines.insert(0, _on_demand_instead(one))
     if ec2:
         lines += _ec2(ec2)
     elif one:
-        lines += _ec2_instead(one)
+        lines += _ec2_instead(one, ran)
     return lines
 
 
-def _sagemaker(job: TrainingJob) -> PathCost:
+def _sagemaker(job: TrainingJob, basis: str = MEASURED) -> PathCost:
     how = "SageMaker, managed Spot" if job.managed_spot else "SageMaker"
     path = f"{how}, {_instances(job.instances)}"
-    return _line(path, job.instance_type, job.instances, job.billable_seconds, job.cost_usd, accuracy=job.test_accuracy)
+    accuracy = job.test_accuracy if basis == MEASURED else None
+    usd, seconds = job.cost_usd, job.billable_seconds
+    return _line(path, job.instance_type, job.instances, seconds, usd, accuracy=accuracy, basis=basis)
 
 
-def _managed_spot_instead(one: TrainingJob) -> PathCost:
+def _several_instead(one: TrainingJob, count: int) -> PathCost:
+    """Several instances that share the work of one lose some of it to waiting for each other: nobody knows how much."""
+    basis = f"the seconds of one instance, shared by {count} without loss: it costs more than this"
+    return _sagemaker(one.replace(instances=count), basis)
+
+
+def _one_instead(several: TrainingJob) -> TrainingJob:
+    """A training job on one instance, as far as it can be told from one on several; the other paths follow from it."""
+    trained = several.training_seconds
+    return several.replace(instances=1, training_seconds=trained and trained * several.instances)
+
+
+def _managed_spot_instead(one: TrainingJob, ran: int) -> PathCost:
     """SageMaker publishes no Spot prices: it bills fewer seconds. EC2's Spot discount for the same size stands in."""
     kind, seconds = prices.ec2_type(one.instance_type), one.billable_seconds
-    basis = f"the seconds of one instance, less EC2's Spot discount for {kind}"
+    basis = f"the seconds of {_together(ran)}, less EC2's Spot discount for {kind}"
     path = "SageMaker, managed Spot, one instance"
     return _derived(path, one.instance_type, seconds, basis, lambda: one.cost_usd * prices.spot_share(kind))
 
@@ -82,9 +101,9 @@ def _on_demand_instead(one: TrainingJob) -> PathCost:
     return _line("SageMaker, one instance", one.instance_type, 1, seconds, usd, basis=basis)
 
 
-def _ec2_instead(one: TrainingJob) -> list[PathCost]:
+def _ec2_instead(one: TrainingJob, ran: int) -> list[PathCost]:
     kind, seconds = prices.ec2_type(one.instance_type), one.training_seconds or one.billable_seconds
-    basis = "the seconds of one SageMaker instance, at {} of " + kind
+    basis = f"the seconds of {_together(ran, 'SageMaker ')}, at {{}} of {kind}"
     return [
         _derived("EC2 on demand", kind, seconds, basis.format("the EC2 price"), lambda: prices.ec2_cost(kind, seconds)),
         _derived("EC2 Spot", kind, seconds, basis.format("a Spot price"), lambda: prices.ec2_spot_cost(kind, seconds)),
@@ -132,6 +151,10 @@ def _derived(path: str, kind: str, seconds: float, basis: str, price: Callable[[
     except ConfigError:
         usd, basis = None, f"prices.json has no price for it: {kind}"
     return _line(path, kind, 1, seconds, usd, basis=basis)
+
+
+def _together(count: int, whose: str = "") -> str:
+    return f"one {whose}instance" if count == 1 else f"{count} {whose}instances together"
 
 
 def _instances(count: int) -> str:

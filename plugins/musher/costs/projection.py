@@ -7,7 +7,6 @@ A worst case is every job and wait at its limit, and each once: what retries of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from musher import record
@@ -42,22 +41,21 @@ DEPLOYMENT_WAITS_SECONDS = 3600 + 900
 
 
 def training(config: TrainingConfig, earlier: RunRecord | None = None) -> Projection:
-    """The trials, the training on one instance and on several, and the evaluation of the model in service.
+    """The trials, the training on the paths that are taken, and the evaluation of the model in service.
 
     Parameters: `earlier` an earlier run's record (see `earlier_run`).
     Raises ConfigError naming prices.json for an instance type without a price.
     """
     kind = config.training_instance_type
-    jobs = config.max_jobs + 1 + config.instance_count
+    jobs = config.max_jobs + sum(config.instance_counts)
     longest = (jobs + 1) * config.max_runtime_seconds  # and the evaluation, where a model is in service
     seconds, basis = float(longest), "no earlier run to go by: every job at its longest"
     if earlier:
         trials = [trial.seconds for trial in earlier.tuning.trials if trial.seconds]
         by_instances = {job.instances: _instance_seconds(job) for job in earlier.training.jobs}
-        one, several = by_instances[1], by_instances[max(by_instances)]
-        seconds = (
-            config.max_jobs * sum(trials) / len(trials) + one + several * config.instance_count / max(by_instances)
-        )
+        most = max(by_instances)
+        trained = [by_instances[1] if n == 1 else by_instances[most] * n / most for n in config.instance_counts]
+        seconds = config.max_jobs * sum(trials) / len(trials) + sum(trained)
         basis = f"the seconds of the run {earlier.run}"
     return Projection(
         projected_usd=prices.training_cost(kind, seconds),
@@ -149,21 +147,22 @@ def _usd(amount: float) -> str:
     return f"{amount:.2f}" if amount >= 1 else f"{amount:.3g}"
 
 
-def earlier_run(s3: Any, bucket: str, what: str, facts: Mapping[str, Any]) -> RunRecord | None:
-    """The record of the newest run whose projection has the same `facts` and that was measured.
+def earlier_run(s3: Any, bucket: str, config: TrainingConfig | DeploymentConfig) -> RunRecord | None:
+    """The record of the newest run whose projection has the same facts and that was measured.
 
-    Parameters: `what` "training" or "deployment"; `facts` as the projection has them. At most the newest
-    MOST_EARLIER_RUNS runs are looked at.
+    For a training, one that has trained on every path that `config` takes. At most the newest MOST_EARLIER_RUNS runs
+    are looked at.
     """
+    what, facts = "training" if isinstance(config, TrainingConfig) else "deployment", facts_of(config)
     measured_by = {"training": record.Training, "deployment": record.Autoscaling}[what]
     for run in record.runs_with(s3, bucket, measured_by)[:MOST_EARLIER_RUNS]:
         try:
             known = record.read(s3, bucket, run, record.ProjectedCosts)
         except record.RecordError:  # nothing to go by; its own report says what is wrong with it
             continue
-        if known and what in known.given and known.given[what].facts == dict(facts):
+        if known and what in known.given and known.given[what].facts == facts:
             found = record.read_run(s3, bucket, run)
-            if _measured(what, found):
+            if _measured(config, found):
                 return found
     return None
 
@@ -177,9 +176,10 @@ def _facts(config: TrainingConfig | DeploymentConfig, names: tuple[str, ...]) ->
     return {name: getattr(config, name) for name in names}
 
 
-def _measured(what: str, run: RunRecord) -> bool:
-    if what == "deployment":
+def _measured(config: TrainingConfig | DeploymentConfig, run: RunRecord) -> bool:
+    if isinstance(config, DeploymentConfig):
         return bool(run.autoscaling) and len(run.autoscaling.timeline) > 1
     if not (run.tuning and run.training):
         return False
-    return any(trial.seconds for trial in run.tuning.trials) and {1} < {job.instances for job in run.training.jobs}
+    wanted, trained = {n > 1 for n in config.instance_counts}, {job.instances > 1 for job in run.training.jobs}
+    return any(trial.seconds for trial in run.tuning.trials) and wanted <= trained

@@ -27,7 +27,7 @@ def packages(client: Any, group: str) -> Iterator[dict[str, Any]]:
 
 
 def newest_approved(client: Any, group: str) -> dict[str, Any] | None:
-    """The newest approved model package of a group: the model that is (or should be) in service."""
+    """The newest approved model package of a group: what is deployed when nobody names another one."""
     return next((each for each in packages(client, group) if each.get("ModelApprovalStatus") == "Approved"), None)
 
 

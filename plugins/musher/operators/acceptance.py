@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,9 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
 from musher import quality, record, request_parameters
+from musher.errors import UserError
 from musher.hooks import registry
-from musher.job_output import EVALUATION, read, read_evaluation, summary
+from musher.job_output import EVALUATION, read_evaluation, sha256, summary
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class EvaluateCandidatesOperator(MusherOperator):
-    """Compare the trained models on the test pictures; returns the better one's job, with its evaluation's address.
+    """Choose the trained model with the lowest validation loss; returns its job, with what the test set says of it.
 
-    Parameters: `candidates` what the TrainOperators returned. Writes the parts `training` and `evaluation`.
+    Parameters: `candidates` what the TrainOperators returned, None for one that was skipped. Writes the parts
+    `training` and `evaluation`.
     """
 
     template_fields = aws_template_fields("candidates")
@@ -32,16 +33,25 @@ class EvaluateCandidatesOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        run, s3 = run_of(context), self.client("s3")
-        jobs = [record.TrainingJob.from_json(each, "a candidate") for each in self.candidates]
+        config, run, s3 = training_config(context), run_of(context), self.client("s3")
+        jobs = [record.TrainingJob.from_json(each, "a candidate") for each in self.candidates if each]
         evaluations = {each.job: read_evaluation(s3, each.output_data) for each in jobs}
-        chosen = quality.better(evaluations)
+        jobs = [each.replace(**_validation(each.job, evaluations[each.job])) for each in jobs]
+        chosen = quality.best_validated(evaluations)
         best, evaluation = next(each for each in jobs if each.job == chosen), evaluations[chosen]
-        self.write_part(run.key, record.Training(jobs=jobs, chosen=chosen))
+        self.write_part(run.key, record.Training(jobs=jobs, chosen=chosen, instance_count=config.instance_count))
         self.write_part(run.key, evaluation)
         for name, each in evaluations.items():
-            self.log.info("%s: test accuracy %.4f", name, each.accuracy)
+            self.log.info("%s: validation loss %.4f", name, each.validation.loss)
+        self.log.info("%s is chosen; its test accuracy is %.4f", chosen, evaluation.accuracy)
         return {**best.to_json(), **summary(evaluation)}
+
+
+def _validation(job: str, evaluation: record.Evaluation) -> dict[str, float]:
+    """What a training job reached on the validation set, as its entry of the run record has it."""
+    if evaluation.validation is None:
+        raise UserError(f"The training job {job} wrote no validation loss, as older scripts do: start a new run.")
+    return {"valid_loss": evaluation.validation.loss, "valid_accuracy": evaluation.validation.accuracy}
 
 
 class RegisterModelOperator(MusherOperator):
@@ -66,7 +76,7 @@ class RegisterModelOperator(MusherOperator):
         decision = quality.quality_gate(candidate, self.in_service, config)
         accepted, reason = decision["accepted"], decision["reason"]
         s3 = self.client("s3")
-        digest = hashlib.sha256(read(s3, candidate["model_data"])).hexdigest()
+        digest = sha256(s3, candidate["model_data"])
         request = request_parameters.model_package(
             env,
             run,
@@ -93,7 +103,7 @@ class RegisterModelOperator(MusherOperator):
             job=candidate["job"],
             test_accuracy=candidate["accuracy"],
             labels=candidate["classes"],
-            compared_with=self.in_service,
+            compared_with=None if "left_out" in (self.in_service or {}) else self.in_service,
         )
         self.write_part(run.key, part)
         self.log.info("Registered %s as %s: %s", arn, part.status, reason)

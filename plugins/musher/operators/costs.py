@@ -31,7 +31,7 @@ class CheckProjectedCostOperator(MusherOperator):
             "deployment": (DeploymentConfig, projection.deployment),
         }[self.what]
         given = config.from_params(params)
-        earlier = projection.earlier_run(s3, bucket, self.what, projection.facts_of(given))
+        earlier = projection.earlier_run(s3, bucket, given)
         projected = project(given, earlier)
         return check_projection(self, context, self.what, projected, given.max_cost_usd, self.what).to_json()
 

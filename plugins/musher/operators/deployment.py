@@ -1,10 +1,9 @@
-"""A registered model in service: endpoint, auto-scaling, function."""
+"""A registered model in service: which one, its auto-scaling, its function; the endpoint itself is in endpoint.py."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,15 @@ from musher import images, names, record, request_parameters, staging
 from musher.config import DeploymentConfig
 from musher.errors import ConfigError
 from musher.hooks import registry
-from musher.hooks.serving import ServingHook, found, removed, wait_until
+from musher.hooks.in_service import model_data
+from musher.hooks.serving import ServingHook, found, wait_until
 from musher.load.capacity import scaling_target
 from musher.load.pictures import pictures_to_send
 from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
-from musher.request_parameters.scaling import variant
-from musher.triggers.endpoint import EndpointTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ENDPOINT_LIMIT_SECONDS = 3600
 FUNCTION_LIMIT_SECONDS = 900
 MOST_SMOKE_TESTED = 10
 
@@ -72,7 +69,7 @@ class ChooseModelOperator(MusherOperator):
             "package_arn": package["ModelPackageArn"],
             "specification": specification,
             "run_key": known.get("run_key") or run_of(context).key,
-            "model_data": package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
+            "model_data": model_data(package["InferenceSpecification"]["Containers"][0]),
             "dataset_uri": known.get("dataset_uri"),
         }
 
@@ -82,113 +79,6 @@ def _announced(context: Context) -> str | None:
     events = [event for group in (context.get("triggering_asset_events") or {}).values() for event in group]
     arns = [event.extra["model_package_arn"] for event in events if (event.extra or {}).get("model_package_arn")]
     return arns[-1] if arns else None
-
-
-class DeployEndpointOperator(MusherOperator):
-    """Create the endpoint or update it without a gap in service; returns its name and configuration.
-
-    Parameters: `model` what ChooseModelOperator returned. An endpoint that could not be created is deleted again; a
-    failed update leaves the old model in service, and is noticed although the endpoint is InService.
-    """
-
-    aws_hook_class = ServingHook
-    template_fields = aws_template_fields("model")
-
-    def __init__(self, *, model: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-
-    @plainly
-    def execute(self, context: Context) -> Any:
-        config, env, run = deployment_config(context), self.environment, run_of(context)
-        sagemaker = self.hook.conn
-        endpoint = names.endpoint(env.project)
-        config_name = self._config_name(context)
-        self._create_once(
-            "model",
-            request_parameters.model(
-                env,
-                name=config_name,
-                run=run,
-                package_arn=self.model["package_arn"],
-                specification=self.model["specification"],
-            ),
-        )
-        self._create_once(
-            "endpoint_config",
-            request_parameters.endpoint_config(config, env, name=config_name, run=run, model_name=config_name),
-        )
-        now = self.hook.describe_endpoint(endpoint)
-        if now and now["EndpointStatus"] in {"Failed", "Deleting"}:
-            self.log.info("Removing the endpoint %s, which is %s", endpoint, now["EndpointStatus"])
-            self.hook.delete_endpoint(endpoint)
-            wait_until(
-                lambda: self.hook.describe_endpoint(endpoint),
-                lambda state: state is None,
-                what=f"the removal of the endpoint {endpoint}",
-                poll_seconds=env.poll_seconds,
-                limit_seconds=FUNCTION_LIMIT_SECONDS,
-            )
-            now = None
-        if now is None:
-            sagemaker.create_endpoint(
-                **request_parameters.create_endpoint(env, name=endpoint, config_name=config_name, run=run)
-            )
-        elif now["EndpointConfigName"] != config_name and now["EndpointStatus"] == "InService":
-            self._stop_scaling(endpoint, config)
-            sagemaker.update_endpoint(**request_parameters.update_endpoint(name=endpoint, config_name=config_name))
-        self.defer(
-            trigger=EndpointTrigger(
-                name=endpoint,
-                previous=now["EndpointConfigName"] if now else None,
-                poll_seconds=env.poll_seconds,
-                deadline=time.time() + ENDPOINT_LIMIT_SECONDS,
-                aws_conn_id=self.aws_conn_id,
-                region_name=env.region,
-            ),
-            method_name="resume",
-        )
-
-    @plainly
-    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The endpoint has stopped changing: it must be in service, with the configuration of this run."""
-        endpoint, previous = names.endpoint(self.environment.project), event["previous"]
-        config_name = self._config_name(context)
-        if event["status"] != "InService":
-            if previous is None:
-                self.hook.delete_settled_endpoint(endpoint, self.environment.poll_seconds)
-            self.hook.delete_endpoint_config(config_name)
-            raise AirflowException(
-                f"The endpoint {endpoint} is {event['status']}: {event['reason'] or 'no reason given'}"
-            )
-        if event["config"] != config_name:
-            self.hook.delete_endpoint_config(config_name)
-            raise AirflowException(
-                f"The update of the endpoint {endpoint} was rolled back; {event['config']} still serves: "
-                f"{event['reason'] or 'no reason given'}"
-            )
-        if previous and previous != config_name:
-            for gone in self.hook.delete_endpoint_config(previous):
-                self.log.info("Deleted the %s, which nothing uses any more", gone)
-        config = deployment_config(context)
-        return record.Endpoint(name=endpoint, config=config_name, instance_type=config.instance_type).to_json()
-
-    def _config_name(self, context: Context) -> str:
-        """The name of this run's endpoint configuration and of its model."""
-        return run_of(context).name(self.environment.project, names.DEPLOY_ENDPOINT)
-
-    def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
-        name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]
-        describe = getattr(self.hook.conn, f"describe_{what}")
-        if found(lambda: describe(**{name_field: request[name_field]})) is None:
-            getattr(self.hook.conn, f"create_{what}")(**request)
-
-    def _stop_scaling(self, endpoint: str, config: DeploymentConfig) -> None:
-        """AWS refuses a change of the instance type while a scalable target is registered; capacity is measured on one
-        instance, so the target would be replaced in any case."""
-        client = self.hook.client("application-autoscaling")
-        if removed(lambda: client.deregister_scalable_target(**variant(endpoint))):
-            self.log.info("Deregistered the scalable target of %s until its capacity is known again", endpoint)
 
 
 class SmokeTestOperator(MusherOperator):

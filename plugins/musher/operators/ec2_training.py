@@ -40,7 +40,10 @@ def ec2_config(context: Mapping[str, Any]) -> Ec2TrainingConfig:
 
 
 class ChooseTrainingOperator(MusherOperator):
-    """Find the training run to repeat: its data, code, weights and hyperparameters, from its one-instance job.
+    """Find the training run to repeat: its data, code, weights and hyperparameters.
+
+    From its one-instance job, or, where it has trained on several instances only, from that one: the script and what it
+    is told are the same.
 
     Returns `{run, job, hyperparameters, channels, code, instance_type, seconds}`.
     """
@@ -61,12 +64,12 @@ class ChooseTrainingOperator(MusherOperator):
             near = difflib.get_close_matches(key, runs, n=1, cutoff=0) or ["nothing"]
             raise UserError(f"training_run is {key!r}, which has trained nothing; the nearest that did is {near[0]}.")
         jobs = record.read(s3, bucket, key, record.Training).jobs
-        one = next((job for job in jobs if job.instances == 1), None)
-        if one is None:
-            raise UserError(f"training_run {key} has not trained on one instance; there is nothing to compare with.")
+        one = min(jobs, key=lambda job: job.instances)
+        if one.instances > 1:
+            self.log.info("The run %s trained on %d instances only: one does all of it here", key, one.instances)
         found = self.hook.describe(TRAINING, one.job)
         if found is None:
-            raise UserError(f"SageMaker does not know the training job {one['job']} of training_run {key} any more.")
+            raise UserError(f"SageMaker does not know the training job {one.job} of training_run {key} any more.")
         uris = {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in found["InputDataConfig"]}
         self.log.info("Repeating %s of the run %s", one.job, key)
         training = {
@@ -76,7 +79,7 @@ class ChooseTrainingOperator(MusherOperator):
             "channels": {name: uris[name] for name in CHANNELS},
             "code": uris["code"],
             "instance_type": config.instance_type or prices.ec2_type(one.instance_type),
-            "seconds": one.wall_seconds,
+            "seconds": one.wall_seconds and one.wall_seconds * one.instances,
         }
         self._check_cost(context, config, training)
         return training

@@ -1,4 +1,4 @@
-"""Tuning, training and evaluation as SageMaker jobs."""
+"""Tuning and training as SageMaker jobs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from musher import names, record, request_parameters
 from musher.config import TrainingConfig
 from musher.costs.prices import training_cost
-from musher.hooks.registry import newest_approved
 from musher.hooks.sagemaker_jobs import COMPLETED, KINDS, TRAINING, JobKind, SageMakerJobHook
-from musher.job_output import read_evaluation, summary
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 from musher.request_parameters import Inputs
@@ -84,12 +82,11 @@ class SageMakerJobOperator(MusherOperator):
         found = self.hook.describe(self.kind, self.job) or {}
         if event["status"] == COMPLETED:
             return self.finish(context, training_config(context), found)
-        reason = found.get("FailureReason") or found.get("SecondaryStatus") or event["status"]
-        if event["status"] == "TimedOut":
-            reason = "it took longer than the limits allow and was stopped"
-        elif reason in _LIMITS:
-            reason = _LIMITS[reason].format(config=training_config(context))
-        raise AirflowException(f"The {self.kind.noun} {self.job} is {event['status']}: {reason}")
+        return self.failed(f"The {self.kind.noun} {self.job} is {event['status']}: {_why(context, event, found)}")
+
+    def failed(self, sentence: str) -> Any:
+        """What becomes of the task when its job did not complete: it fails, and is tried again."""
+        raise AirflowException(sentence)
 
     def on_kill(self) -> None:
         if self.job:
@@ -105,6 +102,14 @@ class SageMakerJobOperator(MusherOperator):
     @abstractmethod
     def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> Any:
         """What goes into XCom, from the description of the completed job."""
+
+
+def _why(context: Context, event: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Why a job did not complete."""
+    if event["status"] == "TimedOut":
+        return "it took longer than the limits allow and was stopped"
+    reason = found.get("FailureReason") or found.get("SecondaryStatus") or event["status"]
+    return _LIMITS[reason].format(config=training_config(context)) if reason in _LIMITS else reason
 
 
 class TuneOperator(SageMakerJobOperator):
@@ -145,7 +150,8 @@ class TuneOperator(SageMakerJobOperator):
 class TrainOperator(SageMakerJobOperator):
     """Train on one instance, or on several that share the work; returns one entry of the run record's `training`.
 
-    Parameters: `tuning` what TuneOperator returned; `several` whether to use `instance_count` instances.
+    Parameters: `tuning` what TuneOperator returned; `several` whether to use `instance_count` instances. Skipped where
+    `paths` does not ask for it.
     """
 
     template_fields = aws_template_fields("inputs", "tuning")
@@ -155,6 +161,13 @@ class TrainOperator(SageMakerJobOperator):
         self.tuning = tuning
         self.several = several
         self.step = names.TRAIN_MANY if several else names.TRAIN_ONE
+
+    @plainly
+    def execute(self, context: Context) -> Any:
+        paths = training_config(context).paths
+        if paths not in ("several" if self.several else "one", "both"):
+            raise AirflowSkipException(f"Not trained: paths is {paths}")
+        return super().execute(context)
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
         values = request_parameters.hyperparameters(
@@ -172,55 +185,6 @@ class TrainOperator(SageMakerJobOperator):
 
     def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> dict[str, Any]:
         return described(found).to_json()
-
-
-class EvaluateInServiceOperator(SageMakerJobOperator):
-    """Measure the model now in service on this run's test pictures; None when there is none.
-
-    Its own figure is taken where it was measured on the very same data set, so no job is needed then, nor for a model
-    that knows other classes: the quality gate does not compare the two.
-    """
-
-    step = names.EVALUATE_IN_SERVICE
-    template_fields = aws_template_fields("inputs", "dataset")
-
-    def __init__(self, *, dataset: Mapping[str, Any] | Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dataset = dataset
-        self.package: dict[str, Any] | None = None
-
-    @plainly
-    def execute(self, context: Context) -> dict[str, Any] | None:
-        package = newest_approved(self.client("sagemaker"), self.environment.model_package_group)
-        if package is None:
-            self.log.info("No model has been approved yet: there is nothing to compare with")
-            return None
-        self.package = package
-        known = package.get("CustomerMetadataProperties") or {}
-        statistics = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-        measured = record.read_at(self.client("s3"), statistics, record.Evaluation)
-        if known.get("dataset_version") == self.dataset["version"] or measured.classes != self.dataset["classes"]:
-            self.log.info("The model in service is %s, as measured when it was trained", package["ModelPackageArn"])
-            return self._answer(measured)
-        return super().execute(context)
-
-    def longest_seconds(self, config: TrainingConfig) -> float:
-        return config.max_runtime_seconds + START_SECONDS
-
-    def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        model_data = self.package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-        return request_parameters.evaluation_job(
-            config, self.environment, name=name, run=run, inputs=Inputs(**self.inputs), model_data=model_data
-        )
-
-    def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> dict[str, Any]:
-        if self.package is None:  # after the wait this is another process
-            self.package = newest_approved(self.client("sagemaker"), self.environment.model_package_group)
-        output = f"{found['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.job}/output/output.tar.gz"
-        return self._answer(read_evaluation(self.client("s3"), output))
-
-    def _answer(self, evaluation: record.Evaluation) -> dict[str, Any]:
-        return {"package_arn": self.package["ModelPackageArn"], **summary(evaluation)}
 
 
 class StopJobsOperator(MusherOperator):

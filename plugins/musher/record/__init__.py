@@ -23,7 +23,7 @@ from musher.record.costs import (
 from musher.record.dataset import Dataset
 from musher.record.ec2 import Ec2Instance, Ec2Instances, Ec2Training
 from musher.record.load_test import Check, LoadPhase, LoadTest, PhaseError, Verdict
-from musher.record.model import ClassAccuracy, ComparedModel, Evaluation, Model, Unreadable, WorstPicture
+from musher.record.model import ClassAccuracy, ComparedModel, Evaluation, Model, Unreadable, Validation, WorstPicture
 from musher.record.part import Entry, Part, RecordError, sentence
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
@@ -71,6 +71,7 @@ __all__ = [
     "Trial",
     "Tuning",
     "Unreadable",
+    "Validation",
     "Verdict",
     "WorstPicture",
     "prefix",

@@ -34,8 +34,19 @@ class Unreadable(Entry):
     reason: str
 
 
+class Validation(Entry):
+    """What the kept epoch reached on the validation set: models are chosen by its loss."""
+
+    epoch: int
+    loss: Annotated[float, Field(ge=0)]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
 class Evaluation(Part):
-    """A model on the test pictures: what the evaluating job wrote. `confusion[true][predicted]` are counts."""
+    """A model on the test pictures: what the evaluating job wrote. `confusion[true][predicted]` are counts.
+
+    `validation` is there where the job trained the model.
+    """
 
     NAME: ClassVar[str] = "evaluation"
 
@@ -47,12 +58,16 @@ class Evaluation(Part):
     confusion: list[list[int]] = []
     worst: list[WorstPicture] = []
     unreadable: list[Unreadable] = []
+    validation: Validation | None = None
 
 
 class ComparedModel(Entry):
-    """The model in service, on the test pictures that the candidate was measured on."""
+    """The model in service, on the test pictures that the candidate was measured on.
 
-    package_arn: str
+    `package_arn` None for a model that comes from no package.
+    """
+
+    package_arn: str | None
     accuracy: float
     loss: float
     images: int
@@ -63,7 +78,8 @@ class ComparedModel(Entry):
 class Model(Part):
     """The registered model package: `status` Approved or Rejected with the quality gate's `reason`.
 
-    `sha256` of its model.tar.gz; `test_accuracy` 0 to 1; `compared_with` None where no model was in service.
+    `sha256` of its model.tar.gz; `test_accuracy` 0 to 1; `compared_with` None where no model was in service, or
+    where it was left out of the comparison, as `reason` says.
     """
 
     NAME: ClassVar[str] = "model"

@@ -53,7 +53,7 @@ class TrainingJob(Entry):
     `wall_seconds` from its start to its end; `training_seconds` those of one instance while it ran, without waiting for
     Spot capacity; `billable_seconds` those of all instances; `spot_savings` the share of the training seconds that is
     not billed, None on demand; `interruptions` how often AWS took its instances back. `model_data` and `output_data`
-    are S3 URIs.
+    are S3 URIs; `valid_loss` and `valid_accuracy` those of the epoch that was kept.
     """
 
     job: str
@@ -70,10 +70,14 @@ class TrainingJob(Entry):
     spot_savings: float | None = None
     model_data: str | None = None
     output_data: str | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
 
 
 class Training(Part):
-    """The same training on one instance and on several; `chosen` is the job whose model goes on.
+    """The same training on one instance, on several, or on both; `chosen` is the job whose model goes on.
+
+    `instance_count` is how many instances the training on several has, or would have had.
 
     `speed_up` is the wall time on one instance divided by that on the most; `scaling_efficiency` is that divided by
     their number. Both follow from the jobs where they are not given, and are None without a job on one and on several.
@@ -84,6 +88,7 @@ class Training(Part):
 
     jobs: list[TrainingJob]
     chosen: str | None = None
+    instance_count: int | None = None
     speed_up: float | None = Field(default_factory=lambda training: _speed_up(training.get("jobs", ())))
     scaling_efficiency: float | None = Field(default_factory=lambda training: _efficiency(training))
 

@@ -63,6 +63,27 @@ def test_the_paths_that_were_not_run_say_from_what_they_are_worked_out():
         assert "seconds" in lines[path].basis
 
 
+def test_of_one_path_alone_the_others_are_worked_out():
+    # An hour on one; several would cost more than the same hour, since they wait for each other.
+    lines = by_path({"training": {"jobs": [job()], "instance_count": 4}})
+    assert lines["SageMaker, 4 instances"].usd == pytest.approx(0.23)
+    assert lines["SageMaker, 4 instances"].accuracy is None
+    assert "shared by 4 without loss: it costs more" in lines["SageMaker, 4 instances"].basis
+    assert costs_of({"training": {"jobs": [job()], "instance_count": 4}}).run_usd == pytest.approx(0.23)
+
+    # 4,000 s of two together; one would cost less than that, and EC2 at most 4,000 s at 0.192 an hour.
+    several = {"training": {"jobs": [job(2, 4000, training_seconds=2000)], "instance_count": 2}}
+    lines = by_path(several)
+    assert lines["SageMaker, 2 instances"].basis == "measured"
+    assert lines["SageMaker, one instance"].usd == pytest.approx(0.255556, abs=1e-6)
+    assert lines["SageMaker, one instance"].instances == 1
+    assert "2 instances together: it costs less" in lines["SageMaker, one instance"].basis
+    assert lines["EC2 on demand"].usd == pytest.approx(0.213333, abs=1e-6)
+    assert "2 SageMaker instances together" in lines["EC2 on demand"].basis
+    assert "the seconds of 2 instances together" in lines["SageMaker, managed Spot, one instance"].basis
+    assert costs_of(several).run_usd == pytest.approx(0.255556, abs=1e-6)
+
+
 def test_a_job_on_managed_spot_is_measured_and_the_on_demand_one_worked_out():
     # 3,600 s of training of which 1,080 were billed: 0.069. On demand the whole hour: 0.23.
     spot = job(billable=1080, managed_spot=True, training_seconds=3600, spot_savings=0.7)

@@ -49,7 +49,7 @@ TESTED = record.RunRecord(
 
 
 def test_without_an_earlier_run_every_job_is_expected_at_its_longest():
-    found = projection.training(TrainingConfig(max_jobs=4, instance_count=2, max_runtime_seconds=3600))
+    found = projection.training(TrainingConfig(paths="both", max_jobs=4, instance_count=2, max_runtime_seconds=3600))
 
     # 4 trials + 1 + 2 instances, and the evaluation of the model in service: 8 hours at 0.23.
     assert found.jobs == 7
@@ -59,7 +59,7 @@ def test_without_an_earlier_run_every_job_is_expected_at_its_longest():
 
 
 def test_an_earlier_run_tells_what_to_expect():
-    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED)
+    found = projection.training(TrainingConfig(paths="both", max_jobs=6, instance_count=4), TRAINED)
 
     # 6 trials of 150 s, 400 s on one, 500 s x 4/2 on four: 2,300 s at 0.23 an hour.
     assert found.instance_seconds == 2300
@@ -68,10 +68,19 @@ def test_an_earlier_run_tells_what_to_expect():
     assert found.basis == "the seconds of the run earlier"
 
 
+@pytest.mark.parametrize(("paths", "jobs", "seconds"), [("one", 7, 1300), ("several", 10, 1900), ("both", 11, 2300)])
+def test_only_the_paths_that_are_taken_are_projected(paths, jobs, seconds):
+    # 6 trials of 150 s; then 400 s on one, or 1,000 s on four together, or both.
+    found = projection.training(TrainingConfig(paths=paths, max_jobs=6, instance_count=4), TRAINED)
+    assert (found.jobs, found.instance_seconds) == (jobs, seconds)
+
+
 def test_managed_spot_is_projected_as_if_it_saved_nothing():
     spot = {"billable_seconds": 120, "training_seconds": 400, "managed_spot": True}
     training = trained({"instances": 1, **spot}, {"instances": 2, **spot, "training_seconds": 250})
-    found = projection.training(TrainingConfig(max_jobs=6, instance_count=4), TRAINED.replace(training=training))
+    found = projection.training(
+        TrainingConfig(paths="both", max_jobs=6, instance_count=4), TRAINED.replace(training=training)
+    )
     assert found.instance_seconds == 2300
 
 
@@ -136,10 +145,9 @@ def write(s3, env, run, config, *parts):
 
 
 def test_the_newest_run_that_is_alike_and_was_measured_is_found(s3, env):
-    config = TrainingConfig(dataset_name="dogs")
+    config = TrainingConfig(dataset_name="dogs", paths="both")
     measured = [TUNING, TRAINED.training]
-    facts = projection.facts_of(config)
-    assert projection.earlier_run(s3, env.bucket, "training", facts) is None
+    assert projection.earlier_run(s3, env.bucket, config) is None
 
     write(s3, env, "a-alike", config, *measured)
     write(s3, env, "b-more-epochs", TrainingConfig(dataset_name="dogs", epochs=99), *measured)
@@ -150,20 +158,28 @@ def test_the_newest_run_that_is_alike_and_was_measured_is_found(s3, env):
         write(s3, env, f"g-{part}-is-damaged", config, *measured)
         s3.put_object(Bucket=env.bucket, Key=f"runs/g-{part}-is-damaged/{part}.json", Body=b"{")
 
-    found = projection.earlier_run(s3, env.bucket, "training", facts)
+    found = projection.earlier_run(s3, env.bucket, config)
     assert found.run == "a-alike"
     assert projection.training(config, found).basis == "the seconds of the run a-alike"
+
+
+def test_a_run_has_to_have_trained_on_the_paths_that_are_taken_to_go_by_it(s3, env):
+    one, several = TrainingConfig(), TrainingConfig(paths="several")
+    write(s3, env, "both", TrainingConfig(paths="both"), TUNING, TRAINED.training)
+    write(s3, env, "one", one, TUNING, trained({"instances": 1, "billable_seconds": 100}))
+
+    assert projection.earlier_run(s3, env.bucket, one).run == "one"
+    assert projection.earlier_run(s3, env.bucket, several).run == "both"
 
 
 def test_a_deployment_before_this_one_is_found(s3, env):
     config = DeploymentConfig()
     record.write(s3, env.bucket, "r", record.ProjectedCosts(deployment=projection.deployment(config)))
     record.write(s3, env.bucket, "r", scaling())
-    facts = projection.facts_of(config)
-    assert projection.earlier_run(s3, env.bucket, "deployment", facts) is None
+    assert projection.earlier_run(s3, env.bucket, config) is None
 
     record.write(s3, env.bucket, "r", TESTED.autoscaling)
-    assert projection.earlier_run(s3, env.bucket, "deployment", facts).run == "r"
+    assert projection.earlier_run(s3, env.bucket, config).run == "r"
 
 
 def checked(what, params, s3, env):
