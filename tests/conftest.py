@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):  # .venv-ml need not have it
+    import botocore.session
+
+    # Each session reads AWS's models of its services anew, which took a fifth of the CPU of the tests' processes; the
+    # sessions of one process share what has been read, as the clients of one session do.
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 ROOT = Path(__file__).parents[1]
 # What uses one of these starts Airflow, a copy of the whole project, a local AWS, a training of several processes, or a
