@@ -22,11 +22,19 @@ def post(run, path, **body):
 
 
 def interrupt_at(run, *words):
-    """Take the run's instance back when its log has said one of the words; each of them counts once."""
+    """Take the run's instance back when its log has said one of the words; each of them counts once.
+
+    A later step counts as well: on a busy machine several may have been said since the last look.
+    """
     left = list(words)
 
+    def reached(line):
+        if left[0].startswith("step ") and line.startswith("step "):
+            return int(line.split()[1]) >= int(left[0].split()[1])
+        return line.startswith(left[0])
+
     def look():
-        if left and any(line.startswith(left[0]) for line in run.said):
+        if left and any(map(reached, run.said)):
             left.pop(0)
             run.said.clear()
             post(run, "interrupt", name=run.running()[0])
