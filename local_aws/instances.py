@@ -204,20 +204,23 @@ class Instances:
     def _start_anew(
         instance: Instance, command: Sequence[str], environment: Mapping[str, str], cwd: Path
     ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
-        # What the supervisor starts inherits this; it has not started anything yet.
-        if instance.pinned_to:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(process.pid, instance.pinned_to)
-        return process
+        # What is started has the cores of the thread that starts it, from its first instruction on.
+        before = os.sched_getaffinity(0) if instance.pinned_to else set()
+        try:
+            if before:
+                os.sched_setaffinity(0, instance.pinned_to)
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            if before:
+                os.sched_setaffinity(0, before)
 
     def _find_cores(self, instance: Instance) -> None:
         """Choose an instance's share of the cores, those with the fewest instances on them.
