@@ -329,13 +329,14 @@ def words(name: Any) -> str:
 
 def printable(text: str) -> str:
     """A text on one line, of characters that SVG and HTML may hold."""
-    line = " ".join(text.split())
+    # Spaces at the ends stay: a page's own text, such as a comma and a space, comes here too.
+    line = re.sub(r"\s+", " ", text)
     return "".join("\N{REPLACEMENT CHARACTER}" if category(each) in ("Cc", "Cs") else each for each in line)
 
 
 def short_label(label: Any) -> str:
     """A class's folder name without its number: `017.Alaskan_malamute` is `Alaskan malamute`."""
-    text = printable(str(label)) or "\N{REPLACEMENT CHARACTER}"
+    text = printable(str(label)).strip() or "\N{REPLACEMENT CHARACTER}"
     return words(re.sub(r"^\d+[.\-_ ]+", "", text)).strip() or text
 
 

@@ -390,3 +390,9 @@ def test_photos_that_were_taken_for_something_else_are_called_most_wrong():
     page = render(record)
     assert "<h3>Most wrong on the test photos</h3>" in page
     assert '<span class="guess">taken for <bdi>B</bdi></span>' in page
+
+
+def test_lists_are_set_with_a_space_after_each_comma():
+    page = render(RECORD)
+    assert re.search(r"\d+ train, \d+ valid, \d+ test<", page)
+    assert re.search(r"</bdi>, <bdi>", page)
