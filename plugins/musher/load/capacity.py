@@ -21,6 +21,7 @@ SEARCH_SECONDS = 20.0
 # A 99th percentile of fewer is nothing but the slowest of them.
 REQUESTS_OF_A_P99 = 100
 LONGEST_CONFIRMATION_SECONDS = 60.0
+CONFIRMATIONS = 2  # tries, where the load could not be offered
 ACHIEVED_SHARE = 0.95
 
 
@@ -47,8 +48,9 @@ def measure(
     -------
     `{max_rps_per_instance, p50_ms, p99_ms, limited_by, latency_limit_ms, seconds, steps: [{offered_rps, achieved_rps,
     requests, p50_ms, p99_ms, slowest_ms, ok, why}]}`; the percentiles are those at the highest rate, and `p99_ms` is
-    None where fewer than `REQUESTS_OF_A_P99` were sent (a rate so low that they would take longer than
-    `LONGEST_CONFIRMATION_SECONDS`). `limited_by` is the reason of the lowest step that failed, or `ceiling` or `time`.
+    None where fewer than `REQUESTS_OF_A_P99` were sent: at a rate so low that they would take longer than
+    `LONGEST_CONFIRMATION_SECONDS`, or from a machine too busy to send them on time. `limited_by` is the reason of the
+    lowest step that failed, or `ceiling` or `time`.
 
     Raises
     ------
@@ -103,6 +105,7 @@ class _Ramp:
         self.steps: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.lowest_failed: dict[str, Any] | None = None
+        self.offered = True
 
     @property
     def time_left(self) -> bool:
@@ -130,18 +133,24 @@ class _Ramp:
             self.step(rps)
 
     def confirm(self) -> None:
-        """Have the best rate be one whose p99 is known, as far as that takes no more than a minute."""
+        """Have the best rate be one whose p99 is known, as far as it can be offered and takes no more than a minute."""
         while self.best["requests"] < REQUESTS_OF_A_P99:
             rps = self.best["offered_rps"]
             seconds = min(REQUESTS_OF_A_P99 / rps, LONGEST_CONFIRMATION_SECONDS)
-            if self.step(rps, seconds):
-                return
+            for _ in range(CONFIRMATIONS):
+                if self.step(rps, seconds):
+                    return
+                if self.offered:
+                    break
+            if not self.offered:
+                return  # a sender that is late says nothing of the instance: the short step's word stands
             lower = [step for step in self.steps if step["ok"] and step["offered_rps"] < rps]
             self.best = max(lower, key=lambda step: step["offered_rps"], default=None)
             if self.best is None:
                 self.descend(rps)
 
     def step(self, rps: float, seconds: float = 0.0) -> bool:
+        confirming = seconds > 0
         seconds = max(STEP_SECONDS, 3 / rps, seconds)
         phase = Phase(name=f"capacity at {rps:.1f}/s", kind="rate", rps=rps, seconds=seconds)
         result = run_phase(phase, self.target, self.payloads, poll_seconds=0.1, lead_seconds=0.1)
@@ -154,6 +163,7 @@ class _Ramp:
         lasted = max((sample.done for sample in result.samples), default=seconds) - (record["p50_ms"] or 0) / 1000
         achieved = record["succeeded"] / max(seconds, lasted)
         why = self._why_not(record, achieved)
+        self.offered = not record["invalid_because"]
         step = {
             "offered_rps": round(rps, 2),
             "achieved_rps": round(achieved, 2),
@@ -169,7 +179,8 @@ class _Ramp:
             self.best = step
             if self.lowest_failed and self.lowest_failed["offered_rps"] <= step["offered_rps"]:
                 self.lowest_failed = None  # it failed once, and passed when tried again
-        if not step["ok"] and (self.lowest_failed is None or rps < self.lowest_failed["offered_rps"]):
+        counts = self.offered or not confirming
+        if not step["ok"] and counts and (self.lowest_failed is None or rps < self.lowest_failed["offered_rps"]):
             self.lowest_failed = step
         self.on_step(step)
         return step["ok"]

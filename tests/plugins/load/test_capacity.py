@@ -78,15 +78,15 @@ def test_errors_are_a_limit_even_when_they_are_fast(serve, monkeypatch):
 
 
 class Recorded:
-    """Stands for a phase that was run: so many requests, `slow` of them too slow."""
+    """Stands for a phase that was run: so many requests, `slow` of them too slow, all of them sent `late` seconds."""
 
-    def __init__(self, phase, slow):
+    def __init__(self, phase, slow, late):
         self.phase = phase
         sent = round(phase.rps * phase.seconds)
         latencies = [1.0] * slow + [0.01] * (sent - slow)
         outcome = Outcome("succeeded")
         self.samples = [
-            Sample(n / phase.rps, n / phase.rps, n / phase.rps + latencies[n], outcome) for n in range(sent)
+            Sample(n / phase.rps, n / phase.rps + late, n / phase.rps + latencies[n], outcome) for n in range(sent)
         ]
 
     def record(self):
@@ -96,13 +96,13 @@ class Recorded:
         ).record()  # fmt: skip
 
 
-def ramp(monkeypatch, slow):
+def ramp(monkeypatch, slow, late=lambda rps, seconds: 0.0):
     """Measure with `slow(requests a second, seconds)` slow requests at each step; the rates that were run as well."""
     run = []
 
     def fake(phase, *_, **__):
         run.append((round(phase.rps, 2), round(phase.rps * phase.seconds)))
-        return Recorded(phase, slow(phase.rps, phase.seconds))
+        return Recorded(phase, slow(phase.rps, phase.seconds), late(phase.rps, phase.seconds))
 
     monkeypatch.setattr(capacity, "run_phase", fake)
     return measure(None, [b"image"], latency_limit_ms=500), run
@@ -130,6 +130,20 @@ def test_a_rate_that_passes_only_while_few_requests_are_sent_is_not_the_highest(
     assert found["max_rps_per_instance"] == 5
     assert found["p99_ms"] == pytest.approx(10, rel=0.02)
     assert any(step["ok"] and step["offered_rps"] > 6 for step in found["steps"])
+
+
+def test_a_sender_that_is_late_takes_nothing_from_the_instance(monkeypatch):
+    # GIVEN a machine too busy to send a hundred requests on time
+    found, run = ramp(
+        monkeypatch,
+        lambda rps, seconds: 3 if rps > 12 else 0,
+        lambda rps, seconds: 0.2 if rps * seconds > 60 else 0.0,
+    )
+
+    assert 10 <= found["max_rps_per_instance"] <= 12
+    assert found["p99_ms"] is None
+    assert "the slowest of" in found["limited_by"]
+    assert [rate for rate, requests in run if requests >= 99] == [found["max_rps_per_instance"]] * 2
 
 
 def test_a_rate_too_low_for_a_hundred_requests_a_minute_has_no_p99(monkeypatch):
