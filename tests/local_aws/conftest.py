@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.daemon import (  # noqa: F401 (tests import them from here)
+from tests.local_aws.daemon import (
     JOBS_PYTHON,
-    ROOT,
     Daemon,
     make_role,
     wait_for,
@@ -57,3 +56,16 @@ def bucket(local_aws: Daemon) -> str:
 def wait_for_fixture() -> Callable[..., Any]:
     """`wait_for(condition, seconds=60, message="")` for tests, which cannot import from a conftest."""
     return wait_for
+
+
+@pytest.fixture
+def shared_environment() -> Iterator[None]:
+    """Nothing that the test does changes the environment that all jobs and endpoints share."""
+    before = _installed()
+    yield
+    assert _installed() == before
+
+
+def _installed() -> set[str]:
+    (packages,) = JOBS_PYTHON.parents[1].glob("lib/python3*/site-packages")
+    return {path.name for folder in (packages, JOBS_PYTHON.parent) for path in folder.iterdir()} - {"__pycache__"}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_aws.daemon import JOBS_PYTHON
 from tests.local_aws.serving import Serving
 from tests.local_aws.wheels import archive, wheel
+
+pytestmark = pytest.mark.usefixtures("shared_environment")
 
 OURS = "sled_dogs"
 INFERENCE = textwrap.dedent("""
@@ -40,19 +41,6 @@ INFERENCE = textwrap.dedent("""
 @pytest.fixture
 def serving(local_aws, bucket, role_arn):
     return Serving(local_aws, bucket, role_arn)
-
-
-@pytest.fixture(autouse=True)
-def shared_environment():
-    """Nothing that a test does changes the environment that all instances share."""
-    before = installed()
-    yield
-    assert installed() == before
-
-
-def installed() -> set[str]:
-    (packages,) = JOBS_PYTHON.parents[1].glob("lib/python3*/site-packages")
-    return {path.name for folder in (packages, JOBS_PYTHON.parent) for path in folder.iterdir()} - {"__pycache__"}
 
 
 def model(folder: Path, *packages: tuple[str, str]) -> bytes:

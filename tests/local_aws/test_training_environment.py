@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws.daemon import JOBS_PYTHON
 from tests.local_aws.training_scripts import Jobs
 from tests.local_aws.wheels import archive
+
+pytestmark = pytest.mark.usefixtures("shared_environment")
 
 # The packages of a test's own; "tqdm" is in AWS's image in another version.
 OURS = "sled_dogs"
@@ -71,19 +72,6 @@ class Scripts(Jobs):
 @pytest.fixture(scope="module")
 def jobs(local_aws, bucket, role_arn, wait_for):
     return Scripts(local_aws, bucket, role_arn, wait_for)
-
-
-@pytest.fixture(autouse=True)
-def shared_environment():
-    """Nothing that a test does changes the environment that all jobs share."""
-    before = installed()
-    yield
-    assert installed() == before
-
-
-def installed() -> set[str]:
-    (packages,) = JOBS_PYTHON.parents[1].glob("lib/python3*/site-packages")
-    return {path.name for folder in (packages, JOBS_PYTHON.parent) for path in folder.iterdir()} - {"__pycache__"}
 
 
 def with_requirements(*packages: tuple[str, str], program: str = FACTS) -> bytes:
