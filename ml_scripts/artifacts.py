@@ -4,6 +4,7 @@ The same layout that SageMaker's PyTorch containers serve: what lies under ``cod
 ``inference.py`` in it is the entry point. ``code/`` is whole: it runs where only torch, NumPy and Pillow are.
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
@@ -83,6 +84,12 @@ def load(folder: Path) -> tuple[Classifier, Description]:
     for parameter in classifier.parameters():
         parameter.requires_grad_(False)
     return classifier, description
+
+
+def weights_digest(folder: Path) -> str:
+    """What an artifact's weights are told by: the first 16 hexadecimal digits of the SHA-256 of model.safetensors."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def torch_version() -> str:

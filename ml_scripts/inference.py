@@ -2,10 +2,16 @@
 
 Takes a picture (``CONTENT_TYPES``; what is in it decides) and answers with JSON: the five most probable labels, or with
 ``Accept: application/json; format=logits`` the plain logits ``[[...]]``. Runs on torch 2.6 and later.
+
+Every answer says which model gave it, in its content type: ``application/json; weights=<digest>; model=<name>``. The
+digest is that of the weights (``artifacts.weights_digest``), the name what the container's environment has as
+``MODEL_NAME``; without one there is no ``model``.
 """
 
 import io
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +49,8 @@ CONTENT_TYPES = (
     "application/x-image",
 )
 TOP = 5
+# SageMaker API reference, CreateModel: what a model's name is made of. Anything else has no place in a header.
+MODEL_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 BAD_REQUEST, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE = 400, 406, 415
 
 
@@ -57,10 +65,18 @@ class RequestError(BaseInferenceToolkitError):
 
 
 class Model:
-    """A loaded artifact, on the device it predicts on."""
+    """A loaded artifact, on the device it predicts on; ``about`` is what an answer says of it."""
 
     def __init__(self, folder: Path):
         classifier, self.description = artifacts.load(folder)
+        self.about = {
+            "backbone": self.description.backbone,
+            "classes": len(self.description.classes),
+            "weights": artifacts.weights_digest(folder),
+        }
+        name = os.environ.get("MODEL_NAME", "")
+        if MODEL_NAME.fullmatch(name):
+            self.about["name"] = name
         self.precision = precision_module.choose()
         self.classifier = self.precision.place(classifier)
         self.normalise = images.Normalisation(
@@ -115,8 +131,7 @@ def predict_fn(picture: bytes, model: Model) -> dict[str, object]:
         image = decoding.open_image(picture, images.decode_size(model.description.image_size, 0))
     except decoding.UnreadableImage as error:
         raise RequestError(BAD_REQUEST, f"the body ({len(picture)} bytes) cannot be decoded: {error}") from None
-    description = model.description
-    return {"logits": model.logits(image), "classes": description.classes, "backbone": description.backbone}
+    return {"logits": model.logits(image), "classes": model.description.classes, "model": model.about}
 
 
 def output_fn(prediction: dict[str, object], accept: str) -> tuple[str, str]:
@@ -129,8 +144,12 @@ def output_fn(prediction: dict[str, object], accept: str) -> tuple[str, str]:
     if kind.strip().lower() not in ("application/json", "application/*", "*/*"):
         raise RequestError(NOT_ACCEPTABLE, f"Accept is {accept!r}; it must be application/json")
     wanted = dict(item.strip().lower().partition("=")[::2] for item in parameters.split(";") if item.strip())
+    model = prediction["model"]
+    content_type = f"application/json; weights={model['weights']}"
+    if "name" in model:
+        content_type += f"; model={model['name']}"
     if wanted.get("format", "").strip('"') == "logits":
-        return json.dumps([prediction["logits"]]), "application/json"
+        return json.dumps([prediction["logits"]]), content_type
     if "format" in wanted:
         raise RequestError(NOT_ACCEPTABLE, f"Accept's format is {wanted['format']!r}; it must be logits or left out")
     probabilities = torch.tensor(prediction["logits"]).softmax(0)
@@ -140,5 +159,4 @@ def output_fn(prediction: dict[str, object], accept: str) -> tuple[str, str]:
         {"label": classes[index], "probability": value}
         for index, value in zip(indices.tolist(), values.tolist(), strict=True)
     ]
-    model = {"backbone": prediction["backbone"], "classes": len(classes)}
-    return json.dumps({"predictions": predictions, "model": model}), "application/json"
+    return json.dumps({"predictions": predictions, "model": model}), content_type

@@ -106,7 +106,8 @@ def test_unknown_names_and_duplicates_are_refused(serving, endpoint):
 def test_a_model_from_the_registry_serves(serving):
     # GIVEN a model package of the registry
     serving.sagemaker.create_model_package_group(ModelPackageGroupName="birds")
-    data = serving.model(archive(name="from the registry"))
+    code = MODEL.replace("prediction), accept", "prediction), 'application/json; model=' + os.environ['MODEL_NAME']")
+    data = serving.model(archive(code, name="from the registry"))
     container = serving.sagemaker.describe_model(ModelName=data)["PrimaryContainer"]
     package = serving.sagemaker.create_model_package(
         ModelPackageGroupName="birds",
@@ -116,14 +117,19 @@ def test_a_model_from_the_registry_serves(serving):
             "SupportedResponseMIMETypes": ["application/json"],
         },
     )["ModelPackageArn"]
-    # WHEN a model made of it is deployed
+    # WHEN a model made of it is deployed, with variables of its own beside the package's
     serving.sagemaker.create_model(
-        ModelName="of-a-package", ExecutionRoleArn=serving.role_arn, PrimaryContainer={"ModelPackageName": package}
+        ModelName="of-a-package",
+        ExecutionRoleArn=serving.role_arn,
+        PrimaryContainer={"ModelPackageName": package, "Environment": {"MODEL_NAME": "of-a-package"}},
+        EnableNetworkIsolation=True,
     )
     name = serving.create(serving.config("of-a-package"))
-    # THEN it answers
+    # THEN it answers, its variables are in the container, and the content type is the container's to the letter
     assert serving.wait(name)["EndpointStatus"] == "InService"
     assert serving.call(name)["model"] == "from the registry"
+    answer = serving.runtime.invoke_endpoint(EndpointName=name, Body=b"{}", ContentType="application/json")
+    assert answer["ContentType"] == "application/json; model=of-a-package"
     serving.delete(name)
 
 

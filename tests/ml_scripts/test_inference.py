@@ -1,5 +1,6 @@
 """Serving: an artifact that a job left, through the four functions that SageMaker's toolkit calls."""
 
+import hashlib
 import io
 import json
 import os
@@ -44,7 +45,7 @@ def picture(kind="JPEG"):
 def ask(model, body, content_type="image/jpeg", accept="application/json"):
     prediction = inference.predict_fn(inference.input_fn(body, content_type), model)
     content, kind = inference.output_fn(prediction, accept)
-    assert kind == "application/json"
+    assert kind == f"application/json; weights={model.about['weights']}"
     return json.loads(content)
 
 
@@ -56,7 +57,7 @@ def ask(model, body, content_type="image/jpeg", accept="application/json"):
 def test_a_picture_gets_its_five_most_probable_labels(model, kind, content_type):
     answer = ask(model, picture(kind), content_type)
 
-    assert answer["model"] == {"backbone": "efficientnet_lite0", "classes": 7}
+    assert answer["model"] == {"backbone": "efficientnet_lite0", "classes": 7, "weights": model.about["weights"]}
     labels = [item["label"] for item in answer["predictions"]]
     probabilities = [item["probability"] for item in answer["predictions"]]
     assert len(set(labels)) == 5
@@ -79,6 +80,29 @@ def test_plain_logits_on_request(model, accept):
     assert len(logits[0]) == 7
     probability = torch.tensor(logits[0]).softmax(0).max().item()
     assert ask(model, body)["predictions"][0]["probability"] == pytest.approx(probability, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("p-endpoint-1a2b", "p-endpoint-1a2b"), ("", None), ("a; b", None), ("a\r\nX-Evil: 1", None)]
+)
+def test_every_answer_says_whose_it_is(artifact, monkeypatch, name, said):
+    # GIVEN a container whose environment names the model (SageMaker: CreateModel, PrimaryContainer.Environment)
+    monkeypatch.setenv("MODEL_NAME", name)
+    model = inference.model_fn(str(artifact))
+    digest = hashlib.sha256((artifact / "model.safetensors").read_bytes()).hexdigest()[:16]
+    prediction = inference.predict_fn(picture(), model)
+    for accept in (None, "application/json; format=logits"):
+        # WHEN it answers, with labels or with logits
+        content, kind = inference.output_fn(prediction, accept)
+        # THEN the content type says which weights gave it, and the model's name where that is one
+        assert kind == f"application/json; weights={digest}" + (f"; model={said}" if said else "")
+    body = json.loads(inference.output_fn(prediction, None)[0])
+    assert body["model"] == {
+        "backbone": "efficientnet_lite0",
+        "classes": 7,
+        "weights": digest,
+        **({"name": said} if said else {}),
+    }
 
 
 @pytest.mark.parametrize(

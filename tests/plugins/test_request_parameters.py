@@ -222,8 +222,9 @@ def test_serving_is_what_sagemaker_accepts(env, run, aws_problems):
 
     assert aws_problems("sagemaker", "CreateModel", model) == []
     assert aws_problems("sagemaker", "CreateModel", on_gpus) == []
-    assert on_gpus["PrimaryContainer"] == {"ModelPackageName": PACKAGE, "InferenceSpecificationName": "gpu"}
-    assert model["PrimaryContainer"] == {"ModelPackageName": PACKAGE}
+    named = {"ModelPackageName": PACKAGE, "Environment": {"MODEL_NAME": "a-model"}}
+    assert on_gpus["PrimaryContainer"] == named | {"InferenceSpecificationName": "gpu"}
+    assert model["PrimaryContainer"] == named
     assert aws_problems("sagemaker", "CreateEndpointConfig", config) == []
     assert aws_problems("sagemaker", "CreateEndpoint", create) == []
     assert aws_problems("sagemaker", "UpdateEndpoint", update) == []

@@ -13,11 +13,13 @@ def model(env: Environment, *, name: str, run: Run, package_arn: str, specificat
     """CreateModel request for a registered model package, which knows its images and its archive.
 
     Parameters: `specification` as `requests.inference_specification` returns it.
+
+    MODEL_NAME, beside the package's own variables, lets each answer say which model gave it (ml_scripts/inference.py).
     """
     chosen = {"InferenceSpecificationName": specification} if specification else {}
     return {
         "ModelName": name,
-        "PrimaryContainer": {"ModelPackageName": package_arn, **chosen},
+        "PrimaryContainer": {"ModelPackageName": package_arn, "Environment": {"MODEL_NAME": name}, **chosen},
         "ExecutionRoleArn": env.endpoint_role_arn,
         "EnableNetworkIsolation": True,
         "Tags": common.tags(env, run),
