@@ -4,6 +4,7 @@ Event: {"url": "https://..."} or {"image": "<base64>"}, each with an optional "f
 proxy event whose body is one of these. Environment: ENDPOINT_NAME. Needs nothing but what Lambda ships (boto3).
 
 Answer: {"statusCode", "headers", "body"}, the body always JSON: the endpoint's words, or {"error": "<a sentence>"}.
+Where the endpoint's content type says which model answered, the headers x-model-weights and x-model-name do so too.
 4xx is the caller's or the picture's fault (400, 408, 413, 415, or what the endpoint said of the picture); 503 with
 Retry-After means too much to do, 502 an endpoint that failed, 504 one that did not answer before the function's own
 time was up, 500 a fault of the function.
@@ -18,6 +19,7 @@ import json
 import os
 import time
 import traceback
+from email.message import Message
 from typing import Any
 
 import boto3
@@ -36,6 +38,8 @@ RETRY_AFTER_SECONDS = "1"
 # What is kept of a call's time for the answer: Lambda ends a call at its time-out, and its caller learns nothing then.
 MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.1
 MOST_OF_A_REASON = 300
+# The parameters of the endpoint's content type that are passed on, and as what.
+MODEL_HEADERS = {"weights": "x-model-weights", "model": "x-model-name"}
 
 _calls = 0
 
@@ -46,7 +50,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     started, clock = time.time(), time.monotonic()
     _calls += 1
     try:
-        status, body, more = 200, _answer(event, clock + _seconds(context)), {}
+        status = 200
+        body, more = _answer(event, clock + _seconds(context))
     except Problem as problem:
         status, body, more = problem.status, json.dumps({"error": problem.message}), problem.headers
     except Exception as error:
@@ -79,7 +84,7 @@ def _seconds(context: Any) -> float:
     return seconds - min(MARGIN_SECONDS, MARGIN_SHARE * seconds)
 
 
-def _answer(event: Any, ends: float) -> str:
+def _answer(event: Any, ends: float) -> tuple[str, dict[str, str]]:
     wanted = _request(event)
     accept = FORMATS.get(wanted.get("format") or "json") if isinstance(wanted.get("format") or "json", str) else None
     if accept is None:
@@ -127,17 +132,18 @@ def _client() -> Any:
     return boto3.client("sagemaker-runtime", config=config)
 
 
-def _invoke(data: bytes, kind: str, accept: str, ends: float) -> str:
+def _invoke(data: bytes, kind: str, accept: str, ends: float) -> tuple[str, dict[str, str]]:
+    """The endpoint's words, and the headers that say which model they are from."""
     endpoint = os.environ.get("ENDPOINT_NAME")
     if not endpoint:
         raise Problem(500, "the function's environment names no endpoint: ENDPOINT_NAME is missing.")
     client = _client()
 
-    def ask() -> str:
+    def ask() -> tuple[str, dict[str, str]]:
         answer = client.invoke_endpoint(EndpointName=endpoint, ContentType=kind, Accept=accept, Body=data)
         text = answer["Body"].read().decode("utf-8")
         json.loads(text)  # the caller is promised JSON
-        return text
+        return text, _of_which_model(answer.get("ContentType"))
 
     try:
         return in_time(ask, ends - time.monotonic())
@@ -150,6 +156,14 @@ def _invoke(data: bytes, kind: str, accept: str, ends: float) -> str:
     except Exception as error:  # botocore's own, and what slips through it: a connection that breaks within an answer
         print(f"endpoint {endpoint}: {type(error).__name__}: {error}")
         raise Problem(502, f"the endpoint {endpoint!r} could not be reached or did not answer.") from error
+
+
+def _of_which_model(content_type: Any) -> dict[str, str]:
+    """The headers on the model that answered; those the endpoint does not tell are left out."""
+    answer = Message()
+    answer["Content-Type"] = str(content_type or "")
+    told = {name: answer.get_param(name) for name in MODEL_HEADERS}
+    return {MODEL_HEADERS[name]: value for name, value in told.items() if value and isinstance(value, str)}
 
 
 def _refusal(endpoint: str, answer: dict[str, Any]) -> Problem:

@@ -60,6 +60,30 @@ def test_the_headers_say_how_and_where_it_ran(endpoint, png, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/json; weights=0123456789abcdef; model=p-endpoint-1a2b",
+         {"x-model-weights": "0123456789abcdef", "x-model-name": "p-endpoint-1a2b"}),
+        ('Application/JSON;Weights="0123";charset=utf-8', {"x-model-weights": "0123"}),
+        ("application/json", {}),  # a model of somebody else's, or an older one
+        (None, {}),
+        ("", {}),
+        ("application/json; weights=; model", {}),
+        ("application/json; weights*=utf-8'en'a%20b", {}),
+        (";;weights=0123;;=;model=a", {"x-model-weights": "0123", "x-model-name": "a"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wanted", ["json", "logits"])
+def test_the_headers_say_which_model_answered(endpoint, answer, png, content_type, expected, wanted):
+    said = {} if content_type is None else {"Content_Type": content_type}
+    endpoint.answers[INVOCATIONS] = answer(b"[]", **said)
+    result = call({"image": encoded(png()), "format": wanted})
+    assert result["statusCode"] == 200
+    found = {name: value for name, value in result["headers"].items() if name.startswith("x-model-")}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
     ("event", "status", "field"),
     [
         (None, 400, "event"),

@@ -93,7 +93,7 @@ def test_every_answer_says_whose_it_is(artifact, monkeypatch, name, said):
     prediction = inference.predict_fn(picture(), model)
     for accept in (None, "application/json; format=logits"):
         # WHEN it answers, with labels or with logits
-        content, kind = inference.output_fn(prediction, accept)
+        _, kind = inference.output_fn(prediction, accept)
         # THEN the content type says which weights gave it, and the model's name where that is one
         assert kind == f"application/json; weights={digest}" + (f"; model={said}" if said else "")
     body = json.loads(inference.output_fn(prediction, None)[0])
