@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +12,11 @@ class Outcome:
     """What became of one request, as the target classified it.
 
     `kind` groups failures and throttles (`ReservedFunctionConcurrentInvocationLimitExceeded`, `HTTP 502`); `message`
-    is one example of them. The last four are what the function says about its own execution, where the target is one:
-    `initialization` (cold, provisioned or warm), `environment` (which execution environment), `started_at` (unix
-    seconds) and `duration_ms`.
+    is one example of them. `initialization` (cold, provisioned or warm), `environment` (which execution environment),
+    `started_at` (unix seconds) and `duration_ms` are what the function says about its own execution, where the target
+    is one. `weights` (their digest) and `model_name` say which model answered, where it says so, and `variant` which
+    variant of the endpoint, where the target is one. `answer` is what was answered, from JSON, where the target keeps
+    it.
     """
 
     status: Literal["succeeded", "throttled", "failed"]
@@ -24,6 +26,10 @@ class Outcome:
     environment: str = ""
     started_at: float | None = None
     duration_ms: float | None = None
+    weights: str = ""
+    model_name: str = ""
+    variant: str = ""
+    answer: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache, cached_property, partial
+from email.message import Message
+from functools import cache, cached_property, lru_cache, partial
 from http.client import HTTPException, HTTPResponse
 from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
@@ -41,13 +42,17 @@ class SignedTarget(ABC):
         Called once as `client_factory(service_name, config=botocore_config)`; returns a boto3 client. Where it
         connects to and with whose credentials is its business. Proxies of the environment are not used.
     timeout_seconds: how long the other side may be silent before the call counts as failed.
+    keep_answer: put what was answered into the outcome. A load test would hold every answer in memory for nothing.
     """
 
     service: ClassVar[str]
     operation: ClassVar[str]
 
-    def __init__(self, client_factory: ClientFactory, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self, client_factory: ClientFactory, *, timeout_seconds: float = 60.0, keep_answer: bool = False
+    ) -> None:
         self._client_factory = client_factory
+        self._keep_answer = keep_answer
         self._timeout = timeout_seconds
         self._signed: dict[bytes, _SignedRequest] = {}
         self._signing = threading.Lock()
@@ -60,6 +65,13 @@ class SignedTarget(ABC):
     @abstractmethod
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         """What the answer means. Header names are lower case."""
+
+    def _kept(self, body: Any) -> Any:
+        """What was answered, from JSON; None where it is not to be kept, or is none."""
+        if self._keep_answer and isinstance(body, (str, bytes)):
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(body)
+        return None
 
     def __call__(self, payload: bytes) -> Outcome:
         """Send one request now."""
@@ -163,8 +175,9 @@ class LambdaTarget(SignedTarget):
         *,
         event: Mapping[str, Any] | None = None,
         timeout_seconds: float = 60.0,
+        keep_answer: bool = False,
     ) -> None:
-        super().__init__(client_factory, timeout_seconds=timeout_seconds)
+        super().__init__(client_factory, timeout_seconds=timeout_seconds, keep_answer=keep_answer)
         self.function = function
         self.qualifier = qualifier
         self.event = dict(event or {})
@@ -188,16 +201,21 @@ class LambdaTarget(SignedTarget):
             "environment": said.get("x-environment", ""),
             "started_at": _number(said.get("x-started-at")),
             "duration_ms": _number(said.get("x-duration-ms")),
+            "weights": said.get("x-model-weights", ""),
+            "model_name": said.get("x-model-name", ""),
         }
         code = answer.get("statusCode")
         if isinstance(code, int) and 200 <= code < 400:
-            return Outcome("succeeded", **execution)
+            return Outcome("succeeded", answer=self._kept(answer.get("body")), **execution)
         kind = f"function answered {code}" if code is not None else "function answered without a statusCode"
         return Outcome("failed", kind, _short(answer.get("body", body)), **execution)
 
 
 class EndpointTarget(SignedTarget):
-    """Invokes a SageMaker endpoint with the payload as the body."""
+    """Invokes a SageMaker endpoint with the payload as the body.
+
+    `target_variant` names the one variant that is to answer; without it the endpoint chooses by the variants' weights.
+    """
 
     service = "sagemaker-runtime"
     operation = "InvokeEndpoint"
@@ -209,20 +227,33 @@ class EndpointTarget(SignedTarget):
         *,
         content_type: str = "application/x-image",
         accept: str = "application/json",
+        target_variant: str = "",
         timeout_seconds: float = 60.0,
+        keep_answer: bool = False,
     ) -> None:
-        super().__init__(client_factory, timeout_seconds=timeout_seconds)
+        super().__init__(client_factory, timeout_seconds=timeout_seconds, keep_answer=keep_answer)
         self.endpoint = endpoint
         self.content_type = content_type
         self.accept = accept
+        self.target_variant = target_variant
 
     def call(self, client: Any, payload: bytes) -> None:
+        variant = {"TargetVariant": self.target_variant} if self.target_variant else {}
         client.invoke_endpoint(
-            EndpointName=self.endpoint, ContentType=self.content_type, Accept=self.accept, Body=payload
+            EndpointName=self.endpoint, ContentType=self.content_type, Accept=self.accept, Body=payload, **variant
         )
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-        return Outcome("succeeded") if status == 200 else _refusal(status, headers, body)
+        if status != 200:
+            return _refusal(status, headers, body)
+        weights, model_name = _model_of(headers.get("content-type", ""))
+        return Outcome(
+            "succeeded",
+            weights=weights,
+            model_name=model_name,
+            variant=headers.get("x-amzn-invoked-production-variant", ""),
+            answer=self._kept(body),
+        )
 
 
 class _SignedRequest:
@@ -259,6 +290,15 @@ class _EmptyAnswer:
 
     def stream(self, *_: Any, **__: Any):
         yield b"{}"
+
+
+@lru_cache(maxsize=64)
+def _model_of(content_type: str) -> tuple[str, str]:
+    """The digest of the weights and the model's name that an endpoint's content type tells; "" for what it does not."""
+    answer = Message()
+    answer["Content-Type"] = content_type
+    weights, name = (answer.get_param(told) for told in ("weights", "model"))
+    return weights if isinstance(weights, str) else "", name if isinstance(name, str) else ""
 
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:

@@ -1,4 +1,5 @@
 import base64
+import json
 import socket
 import time
 
@@ -30,6 +31,57 @@ def test_an_endpoint_gets_the_bytes_themselves(serve):
     assert outcome.status == "succeeded"
     assert server.counts["last_path"] == "/endpoints/dogs/invocations"
     assert server.counts["image"].encode("latin-1") == IMAGE
+
+
+def test_the_function_s_headers_say_which_model_answered(serve):
+    target = LambdaTarget("classifier", "live", serve().client)
+    headers = {"x-model-weights": "0123456789abcdef", "X-Model-Name": "p-endpoint-1a2b"}
+    body = json.dumps({"statusCode": 200, "headers": headers, "body": '{"predictions": []}'}).encode()
+
+    outcome = target.classify(200, {}, body)
+
+    assert (outcome.weights, outcome.model_name) == ("0123456789abcdef", "p-endpoint-1a2b")
+    assert outcome.answer is None  # a load test keeps none
+    assert target(IMAGE).weights == target(IMAGE).model_name == ""  # a function that does not say it
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/json; weights=0123456789abcdef; model=p-endpoint-1a2b", ("0123456789abcdef", "p-endpoint-1a2b")),
+        ('application/json;weights="0123"', ("0123", "")),
+        ("application/json; weights*=utf-8'en'a; model", ("", "")),
+        ("application/json", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_endpoint_s_content_type_says_which_model_answered(serve, content_type, expected):
+    headers = {"content-type": content_type, "x-amzn-invoked-production-variant": "AllTraffic"}
+
+    outcome = EndpointTarget("dogs", serve().client).classify(200, headers, b"{}")
+
+    assert (outcome.weights, outcome.model_name) == expected
+    assert outcome.variant == "AllTraffic"
+
+
+@pytest.mark.parametrize(("body", "expected"), [('{"predictions": [1]}', {"predictions": [1]}), ("<html>", None)])
+def test_answers_are_kept_where_they_are_asked_for(serve, body, expected):
+    client = serve().client
+    answer = json.dumps({"statusCode": 200, "headers": {}, "body": body}).encode()
+
+    assert LambdaTarget("classifier", "live", client, keep_answer=True).classify(200, {}, answer).answer == expected
+    assert EndpointTarget("dogs", client, keep_answer=True).classify(200, {}, body.encode()).answer == expected
+    assert EndpointTarget("dogs", client).classify(200, {}, body.encode()).answer is None
+
+
+def test_one_variant_of_an_endpoint_is_asked_for_by_its_name(serve):
+    client = serve().client
+    target, named = EndpointTarget("dogs", client), EndpointTarget("dogs", client, target_variant="Shadow")
+
+    assert (target(IMAGE).status, named(IMAGE).status) == ("succeeded", "succeeded")
+
+    assert b"x-amzn-sagemaker-target-variant: Shadow\r\n" in named._signed[IMAGE].wire
+    assert b"target-variant" not in target._signed[IMAGE].wire
 
 
 def test_one_connection_serves_a_thread_s_calls(serve):
