@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from musher.errors import ConfigError
 
@@ -36,9 +36,10 @@ TRAIN_MANY = Step("train-many", TRAINING_JOB, 63)
 EVALUATE_IN_SERVICE = Step("evaluate-in-service", TRAINING_JOB, 63)
 TRAIN_ON_EC2 = Step("train-on-ec2", "EC2 instance", 63)  # named as a job would be: its folder is one of jobs/
 DEPLOY_ENDPOINT = Step("endpoint", "model and endpoint configuration", 63)
-STEPS = (TUNE, TRAIN_ONE, TRAIN_MANY, EVALUATE_IN_SERVICE, TRAIN_ON_EC2, DEPLOY_ENDPOINT)
+REHEARSE_ENDPOINT = Step("rehearsal", "model and endpoint configuration", 63)
+STEPS = (TUNE, TRAIN_ONE, TRAIN_MANY, EVALUATE_IN_SERVICE, TRAIN_ON_EC2, DEPLOY_ENDPOINT, REHEARSE_ENDPOINT)
 
-ALIAS = "live"  # the alias that callers of the function name; provisioned concurrency sits on it
+ALIAS = "live"  # the alias that callers of the function name; provisioned concurrency sits on the version behind it
 VARIANT = "AllTraffic"  # the one production variant of the endpoint
 
 _HASH = 8
@@ -112,14 +113,90 @@ def attempt_names(base: str, attempts: int = 99) -> Iterator[str]:
         yield f"{base}-{attempt}"
 
 
-def endpoint(project: str) -> str:
-    """The endpoint's name: one per project, the same for every deployment, which updates it."""
-    return f"{project}-image-classifier"
+PRODUCTION, REHEARSAL = "production", "rehearsal"
+
+# The longest name that AWS allows. Source: as above; logs and CloudWatch API references for the last two.
+_STACK_LIMITS = {"endpoint": 63, "function": 64, "role": 64, "log_group": 512, "scaling_alarms": 255}
+_SCALING_ALARM_END = len("AlarmHigh-00000000-0000-0000-0000-000000000000")
 
 
-def function(project: str) -> str:
-    """The Lambda function's name: one per project."""
-    return f"{project}-classifier"
+class _Roles(Protocol):
+    """What of config.Environment, which checks its project's name here, a stack needs."""
+
+    @property
+    def lambda_role_arn(self) -> str: ...
+
+    @property
+    def lambda_rehearsal_role_arn(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything that serves together under names of its own: an endpoint, and the function in front of it.
+
+    A project has one that serves, and one that a release rehearses with beside it.
+    """
+
+    project: str
+    rehearsal: bool = False
+
+    @classmethod
+    def named(cls, project: str, name: str) -> Stack:
+        """The stack that an operator was told to work on: "production" or "rehearsal". Raises ConfigError."""
+        if name not in (PRODUCTION, REHEARSAL):
+            raise ConfigError(f"stack is {name!r}; it has to be {PRODUCTION} or {REHEARSAL}.")
+        return cls(project, name == REHEARSAL)
+
+    @property
+    def name(self) -> str:
+        return REHEARSAL if self.rehearsal else PRODUCTION
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's name: the same for every deployment, which updates it."""
+        return self._end("image-classifier")
+
+    @property
+    def function(self) -> str:
+        return self._end("classifier")
+
+    @property
+    def role(self) -> str:
+        """The name of the function's role, as infra/musher.yaml gives it."""
+        return self._end("lambda")
+
+    @property
+    def log_group(self) -> str:
+        """Where Lambda writes what the function says."""
+        return f"/aws/lambda/{self.function}"
+
+    @property
+    def scaling_alarms(self) -> str:
+        """How the names of the alarms begin that Application Auto Scaling makes for the endpoint."""
+        return f"TargetTracking-endpoint/{self.endpoint}/variant/{VARIANT}-"
+
+    @property
+    def step(self) -> Step:
+        """What the models and endpoint configurations of a run are named after."""
+        return REHEARSE_ENDPOINT if self.rehearsal else DEPLOY_ENDPOINT
+
+    def role_arn(self, env: _Roles) -> str:
+        """The function's role. A rehearsal's may call nothing but the rehearsal's endpoint, where there is one."""
+        return (self.rehearsal and env.lambda_rehearsal_role_arn) or env.lambda_role_arn
+
+    def check(self) -> None:
+        """Raises ConfigError when AWS would refuse one of the names."""
+        for what, limit in _STACK_LIMITS.items():
+            name = getattr(self, what)
+            over = len(name) + (_SCALING_ALARM_END if what == "scaling_alarms" else 0) - limit
+            if over > 0:
+                raise ConfigError(
+                    f"project is {self.project!r}, which gives the name {name!r} where AWS allows {limit} characters: "
+                    f"choose a project of at most {len(self.project) - over} characters."
+                )
+
+    def _end(self, end: str) -> str:
+        return f"{self.project}-{end}{'-rehearsal' if self.rehearsal else ''}"
 
 
 def model_package_group(project: str) -> str:
@@ -135,4 +212,6 @@ def check_project(project: str) -> str:
     run = Run("", "")
     for step in STEPS:
         run.name(project, step)
+    for rehearsal in (False, True):
+        Stack(project, rehearsal).check()
     return project

@@ -60,3 +60,37 @@ def test_tags_keep_to_the_characters_and_length_that_aws_takes():
     assert tags["dag"] == "a_dag"
     assert "*" not in tags["run"]
     assert len(tags["run"]) == 256
+
+
+def test_a_rehearsal_has_names_of_its_own_for_everything(run):
+    serving, rehearsing = names.Stack("musher"), names.Stack.named("musher", "rehearsal")
+
+    assert (serving.endpoint, serving.function) == ("musher-image-classifier", "musher-classifier")
+    assert (rehearsing.endpoint, rehearsing.function) == (f"{serving.endpoint}-rehearsal", f"{serving.function}-rehearsal")
+    assert (serving.name, rehearsing.name) == ("production", "rehearsal")
+    assert names.Stack.named("musher", "production") == serving
+    for one in ("endpoint", "function", "role", "log_group", "scaling_alarms", "step"):
+        assert getattr(serving, one) != getattr(rehearsing, one)
+    assert run.name("musher", serving.step) != run.name("musher", rehearsing.step)
+
+
+def test_a_stack_of_another_name_is_refused():
+    with pytest.raises(ConfigError, match="stack is 'staging'; it has to be production or rehearsal"):
+        names.Stack.named("musher", "staging")
+
+
+def test_a_rehearsal_runs_as_a_role_of_its_own_where_there_is_one(env):
+    own = env.lambda_role_arn + "-rehearsal"
+    with_one = env.model_copy(update={"lambda_rehearsal_role_arn": own})
+
+    assert names.Stack("musher", rehearsal=True).role_arn(with_one) == own
+    assert names.Stack("musher").role_arn(with_one) == env.lambda_role_arn
+    assert names.Stack("musher", rehearsal=True).role_arn(env) == env.lambda_role_arn
+
+
+@pytest.mark.parametrize(("rehearsal", "longest"), [(False, 46), (True, 36)])
+def test_a_stack_whose_names_do_not_fit_says_how_long_a_project_may_be(rehearsal, longest):
+    names.Stack("m" * longest, rehearsal).check()
+
+    with pytest.raises(ConfigError, match=f"image-classifier.* a project of at most {longest} characters"):
+        names.Stack("m" * (longest + 1), rehearsal).check()

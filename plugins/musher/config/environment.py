@@ -33,6 +33,12 @@ class Environment(Configuration):
     training_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of training jobs.")
     endpoint_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the endpoint.")
     lambda_role_arn: str = Field(pattern=_ROLE, examples=[_ROLE_EXAMPLE], description="The role of the function.")
+    lambda_rehearsal_role_arn: str = Field(
+        "",
+        pattern=_ROLE.replace("^", "^(").replace("$", ")?$"),
+        examples=[_ROLE_EXAMPLE],
+        description="The role of the function that a release rehearses with; empty: lambda_role_arn.",
+    )
     training_image: str = Field(
         "",
         pattern=_IMAGE,

@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from musher import record
+from musher import names, record
 from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
 from musher.names import Run
@@ -70,6 +70,22 @@ class MusherOperator(AwsBaseOperator):
         """Write one part of the run record."""
         uri = record.write(self.client("s3"), self.environment.bucket, run_key, part)
         self.log.info("Wrote %s", uri)
+
+
+class StackOperator(MusherOperator):
+    """Base of the operators that work on one of the project's stacks.
+
+    Parameters: `stack` "production" or "rehearsal" (names.Stack).
+    """
+
+    def __init__(self, *, stack: Any = names.PRODUCTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stack = stack
+
+    @functools.cached_property
+    def named(self) -> names.Stack:
+        """The names of what serves together. Raises ConfigError for a stack that there is not."""
+        return names.Stack.named(self.environment.project, self.stack)
 
 
 def training_config(context: Mapping[str, Any]) -> TrainingConfig:

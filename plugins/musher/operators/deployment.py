@@ -164,7 +164,7 @@ class DeployFunctionOperator(MusherOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         config, env, run = deployment_config(context), self.environment, run_of(context)
         self.lambda_ = self.hook.client("lambda")
-        self.name = names.function(env.project)
+        self.name = names.Stack(env.project).function
         archive = staging.function_archive(staging.lambda_folder(env))
         settings = {"name": self.name, "endpoint_name": self.endpoint["name"]}
         if self._configuration() is None:

@@ -10,12 +10,12 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
-from musher import names, record, request_parameters
+from musher import record, request_parameters
 from musher.errors import UserError
 from musher.hooks.in_service import model_data
 from musher.hooks.serving import CHANGING, ServingHook, found, removed
 from musher.job_output import sha256
-from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
+from musher.operators.base import StackOperator, deployment_config, plainly, run_of
 from musher.request_parameters.scaling import variant
 from musher.triggers.endpoint import EndpointTrigger
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 3600
 
 
-class DeployEndpointOperator(MusherOperator):
+class DeployEndpointOperator(StackOperator):
     """Create the endpoint or update it without a gap in service; returns its name, configuration and instance type.
 
-    Parameters: `model` what ChooseModelOperator returned.
+    Parameters: `model` what ChooseModelOperator returned; `stack` whose endpoint it is.
 
     AWS changes an endpoint once at a time. One that somebody else is changing (auto-scaling, AWS's own maintenance, a
     person) is waited for, and then looked at anew; a change that an earlier try of this task began is attached to. An
@@ -38,7 +38,7 @@ class DeployEndpointOperator(MusherOperator):
     """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("model")
+    template_fields = aws_template_fields("model", "stack")
 
     def __init__(self, *, model: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ class DeployEndpointOperator(MusherOperator):
     def settled(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Somebody else's change of the endpoint has ended, or its time was up."""
         if event["status"] == "TimedOut":
-            endpoint = names.endpoint(self.environment.project)
+            endpoint = self.named.endpoint
             self.hook.delete_endpoint_config(self._config_name(context))
             raise AirflowException(
                 f"The endpoint {endpoint} is still being changed by somebody else after {LIMIT_SECONDS} seconds: see "
@@ -81,7 +81,7 @@ class DeployEndpointOperator(MusherOperator):
 
         Parameters: `previous` the configuration that served before a wait.
         """
-        endpoint, wanted = names.endpoint(self.environment.project), self._config_name(context)
+        endpoint, wanted = self.named.endpoint, self._config_name(context)
         now = self.hook.describe_endpoint(endpoint)
         if now is None:
             self._check_archive(wanted)
@@ -155,7 +155,7 @@ class DeployEndpointOperator(MusherOperator):
         env = self.environment
         self.defer(
             trigger=EndpointTrigger(
-                name=names.endpoint(env.project),
+                name=self.named.endpoint,
                 previous=previous,
                 poll_seconds=env.poll_seconds,
                 deadline=time.time() + LIMIT_SECONDS,
@@ -168,7 +168,7 @@ class DeployEndpointOperator(MusherOperator):
     @plainly
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """This task's change has ended: the endpoint must be in service, with the configuration of this run."""
-        endpoint, previous = names.endpoint(self.environment.project), event["previous"]
+        endpoint, previous = self.named.endpoint, event["previous"]
         wanted, reason = self._config_name(context), event["reason"] or "no reason given"
         if event["status"] != "InService":
             # An endpoint that served before may still need both configurations: AWS forbids to delete one in use.
@@ -189,14 +189,14 @@ class DeployEndpointOperator(MusherOperator):
             for gone in self.hook.delete_endpoint_config(previous):
                 self.log.info("Deleted the %s, which nothing uses any more", gone)
         return record.Endpoint(
-            name=names.endpoint(self.environment.project),
+            name=self.named.endpoint,
             config=config_name,
             instance_type=deployment_config(context).instance_type,
         ).to_json()
 
     def _config_name(self, context: Context) -> str:
         """The name of this run's endpoint configuration and of its model."""
-        return run_of(context).name(self.environment.project, names.DEPLOY_ENDPOINT)
+        return run_of(context).name(self.environment.project, self.named.step)
 
     def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
         name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]

@@ -57,7 +57,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
     @functools.cached_property
     def serving(self) -> InService | None:
         """What is in service now. Raises NotToBeTold."""
-        return in_service(self.client("sagemaker"), names.endpoint(self.environment.project))
+        return in_service(self.client("sagemaker"), names.Stack(self.environment.project).endpoint)
 
     def longest_seconds(self, config: TrainingConfig) -> float:
         return config.max_runtime_seconds + START_SECONDS

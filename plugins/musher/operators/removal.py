@@ -56,7 +56,7 @@ class RemoveDeploymentOperator(RemovalOperator):
 
     @plainly
     def execute(self, context: Context) -> list[str]:
-        endpoint = names.endpoint(self.environment.project)
+        endpoint = names.Stack(self.environment.project).endpoint
         gone = [*self.remove_endpoint(endpoint), *self._function(), *self._leftovers()]
         for each in gone:
             self.log.info("Removed the %s", each)
@@ -66,7 +66,7 @@ class RemoveDeploymentOperator(RemovalOperator):
 
     def _function(self) -> Iterator[str]:
         """The function with its versions, alias and concurrency, and its log group, which costs storage."""
-        name = names.function(self.environment.project)
+        name = names.Stack(self.environment.project).function
         client = self.hook.client("lambda")
         if found(lambda: client.get_function_configuration(FunctionName=name)) is None:
             return

@@ -65,7 +65,7 @@ def scale(project) -> None:
     """What auto-scaling does: another instance, or one less."""
     (now,) = project.endpoint["ProductionVariants"]
     project.sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName=names.endpoint(project.name),
+        EndpointName=names.Stack(project.name).endpoint,
         DesiredWeightsAndCapacities=[
             {"VariantName": names.VARIANT, "DesiredInstanceCount": 3 - now["CurrentInstanceCount"]}
         ],
@@ -194,7 +194,7 @@ def test_a_new_endpoint_that_cannot_be_created_is_gone_afterwards(project):
 
 
 def test_an_endpoint_that_somebody_elses_creation_left_failed_is_made_anew(project):
-    hand_made = {"EndpointName": names.endpoint(project.name), "EndpointConfigName": f"{project.name}-by-hand"}
+    hand_made = {"EndpointName": names.Stack(project.name).endpoint, "EndpointConfigName": f"{project.name}-by-hand"}
     package = project.package(project.model_archive("broken", BROKEN))
     project.sagemaker.create_model(
         ModelName=f"{project.name}-by-hand",

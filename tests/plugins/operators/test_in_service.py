@@ -69,7 +69,7 @@ def by_hand(project, name: str, **container: str) -> None:
     project.sagemaker.create_endpoint_config(
         EndpointConfigName=name, ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
     )
-    project.sagemaker.update_endpoint(EndpointName=names.endpoint(project.name), EndpointConfigName=name)
+    project.sagemaker.update_endpoint(EndpointName=names.Stack(project.name).endpoint, EndpointConfigName=name)
     wait_for(lambda: project.endpoint["EndpointStatus"] == "InService")
     assert project.endpoint["EndpointConfigName"] == name
 
@@ -118,7 +118,7 @@ def test_a_package_without_metrics_is_measured(served):
 
     # A retry takes the result of that job; where something else serves by then, it does not pass for its figure.
     assert evaluate(served, "r2") == found
-    served.sagemaker.delete_endpoint(EndpointName=names.endpoint(served.name))
+    served.sagemaker.delete_endpoint(EndpointName=names.Stack(served.name).endpoint)
     operator = served.task(EvaluateInServiceOperator, **operator_values(served))
     event = {"name": jobs(served)[0], "status": "Completed"}
     assert operator.resume(served.context, event=event) == {
