@@ -66,7 +66,8 @@ def test_a_rehearsal_has_names_of_its_own_for_everything(run):
     serving, rehearsing = names.Stack("musher"), names.Stack.named("musher", "rehearsal")
 
     assert (serving.endpoint, serving.function) == ("musher-image-classifier", "musher-classifier")
-    assert (rehearsing.endpoint, rehearsing.function) == (f"{serving.endpoint}-rehearsal", f"{serving.function}-rehearsal")
+    assert rehearsing.endpoint == "musher-image-classifier-rehearsal"
+    assert rehearsing.function == "musher-classifier-rehearsal"
     assert (serving.name, rehearsing.name) == ("production", "rehearsal")
     assert names.Stack.named("musher", "production") == serving
     for one in ("endpoint", "function", "role", "log_group", "scaling_alarms", "step"):
