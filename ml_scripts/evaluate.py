@@ -3,8 +3,8 @@
     python evaluate.py --model FOLDER_WITH_model.tar.gz --test D/test --output-dir O
 
 Channel ``model`` holds ``model.tar.gz`` as a training job left it (or its unpacked content), channel ``test`` one
-folder per class. Writes the same ``evaluation.json`` as train.py, but for ``validation``, and prints the same two
-lines.
+folder per class. Writes the same ``evaluation.json`` as train.py, but for ``validation``, the same
+``predictions.json``, and prints the same two lines.
 """
 
 import tarfile
@@ -35,7 +35,9 @@ def main(argv: list[str]) -> None:
     given = parse(argv)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as unpacked:
-        classifier, description = artifacts.load(unpack(given.model, Path(unpacked)))
+        folder = unpack(given.model, Path(unpacked))
+        classifier, description = artifacts.load(folder)
+        weights = artifacts.weights_digest(folder)
     found = class_names("test", given.test)
     if found != sorted(description.classes):
         differing = sorted(set(found) ^ set(description.classes))
@@ -63,6 +65,8 @@ def main(argv: list[str]) -> None:
     print(f"images: test={len(kept['test'])} unreadable={len(unreadable)}", flush=True)
     evaluation.announce(result)
     evaluation.write_json(given.output_dir / "evaluation.json", result)
+    predictions = evaluation.predictions(logits, kept["test"], description.classes, weights)
+    evaluation.write_json(given.output_dir / "predictions.json", predictions)
 
 
 def parse(argv: list[str]):

@@ -58,6 +58,32 @@ def evaluate(logits: torch.Tensor, split: Split, classes: list[str], unreadable:
     }
 
 
+def predictions(logits: torch.Tensor, split: Split, classes: list[str], weights: str) -> dict[str, object]:
+    """The content of ``predictions.json``: what the model said of each picture, to hold what serves against it.
+
+    Args:
+        logits: (pictures, classes), in the split's order.
+        weights: what the model is told by (``artifacts.weights_digest``).
+
+    Returns:
+        ``pictures`` as [file below the test folder, its bytes, true class, predicted class, probability of that one];
+        classes are positions in ``classes``. The bytes tell a picture that somebody replaced since.
+    """
+    probabilities, predicted = logits.detach().float().cpu().softmax(1).max(1)
+    rows = zip(split.files, split.labels, predicted.tolist(), probabilities.tolist(), strict=True)
+    pictures = [
+        [file, _size(split.root / file), label, said, round(probability, 6)] for file, label, said, probability in rows
+    ]
+    return {"weights": weights, "classes": classes, "pictures": pictures}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # gone since it was read
+        return 0
+
+
 def thumbnail(path: Path) -> str:
     """The picture within 96 x 96 pixels, as base64 JPEG; empty if it cannot be read any more."""
     try:

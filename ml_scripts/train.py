@@ -4,9 +4,9 @@
     torchrun --nproc-per-node 2 train.py ...          # several processes, the same result
 
 Prints one line per epoch and two for the test set, in a form that SageMaker's metric definitions can read; leaves
-``model.safetensors``, ``model.json`` and ``code/`` in the model folder, ``evaluation.json`` and ``history.json`` in the
-output folder; evaluation.json says what the kept epoch reached on the validation set, too: that is what models are
-chosen by. See settings.py for every flag.
+``model.safetensors``, ``model.json`` and ``code/`` in the model folder, ``evaluation.json``, ``predictions.json`` and
+``history.json`` in the output folder; evaluation.json says what the kept epoch reached on the validation set, too: that
+is what models are chosen by; predictions.json what the model said of each test picture. See settings.py for every flag.
 """
 
 import signal
@@ -236,6 +236,8 @@ def finish(
     artifacts.save(settings.model_dir, classifier, description)
     chosen_by = {"epoch": state.best_epoch, "loss": best["valid_loss"], "accuracy": best["valid_accuracy"]}
     evaluation.write_json(settings.output_dir / "evaluation.json", result | {"validation": chosen_by})
+    predictions = evaluation.predictions(logits, test, classes, artifacts.weights_digest(settings.model_dir))
+    evaluation.write_json(settings.output_dir / "predictions.json", predictions)
     evaluation.write_json(settings.output_dir / "history.json", state.history)
 
 
