@@ -18,6 +18,9 @@ CONFIRM ?=
 OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requirements/airflow.in),$(AIRFLOW)))
 
 export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
+# Some shells, those of container images for instance, have Python forget what it has compiled: each start of Airflow
+# would take two seconds longer, and each process of the tests as well.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help environments demo test check test-airflow test-compose up down status lint docs package deploy destroy bench images prices lock clean
