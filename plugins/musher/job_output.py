@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 import zlib
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from pydantic import ValidationError
@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from musher import record
 from musher.errors import UserError
 
-EVALUATION = "evaluation.json"
+P = TypeVar("P", bound=record.Part)
+
+EVALUATION, PREDICTIONS = "evaluation.json", "predictions.json"
 LARGEST_EVALUATION = 64 * 2**20
 LARGEST_OUTPUT = 2 * 2**30
 LARGEST_UNPACKED = 8 * 2**30
@@ -52,29 +54,44 @@ def read_evaluation(s3: Any, output_data: str) -> record.Evaluation:
 
     Raises JobOutputError when it is not there, or is no evaluation.
     """
+    found = _read_member(s3, output_data, EVALUATION, record.Evaluation)
+    if found is None:
+        raise JobOutputError(f"{output_data} holds no {EVALUATION}: the training script wrote no evaluation.")
+    return found
+
+
+def read_predictions(s3: Any, output_data: str) -> record.Predictions | None:
+    """predictions.json out of a job's output.tar.gz; None where the script wrote none, as scripts of others do.
+
+    Raises JobOutputError when it is there and holds no predictions.
+    """
+    return _read_member(s3, output_data, PREDICTIONS, record.Predictions)
+
+
+def _read_member(s3: Any, output_data: str, name: str, kind: type[P]) -> P | None:
     try:
-        written = _evaluation(read(s3, output_data), output_data)
-        return record.Evaluation.model_validate(json.loads(written), extra="ignore")
+        written = _member(read(s3, output_data), output_data, name)
+        return None if written is None else kind.model_validate(json.loads(written), extra="ignore")
     except s3.exceptions.NoSuchKey:
         raise JobOutputError(f"{output_data} is not there: the training has left nothing.") from None
     except ValidationError as error:
-        raise JobOutputError(f"{EVALUATION} in {output_data} is no evaluation: {record.sentence(error)}") from None
+        raise JobOutputError(f"{name} in {output_data} is no {kind.NAME}: {record.sentence(error)}") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
         raise JobOutputError(
-            f"{EVALUATION} in {output_data} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}."
+            f"{name} in {output_data} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}."
         ) from None
 
 
-def _evaluation(archive: bytes, output_data: str) -> bytes:
+def _member(archive: bytes, output_data: str, name: str) -> bytes | None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         for member in members:
             if member.offset_data > LARGEST_UNPACKED:  # reading on would unpack whatever there is
                 break
-            if member.isfile() and member.name.rsplit("/", 1)[-1] == EVALUATION:
+            if member.isfile() and member.name.rsplit("/", 1)[-1] == name:
                 if member.size > LARGEST_EVALUATION:
-                    raise TooLarge(f"{EVALUATION} in {output_data} is larger than {LARGEST_EVALUATION} bytes.")
+                    raise TooLarge(f"{name} in {output_data} is larger than {LARGEST_EVALUATION} bytes.")
                 return members.extractfile(member).read()
-    raise JobOutputError(f"{output_data} holds no {EVALUATION}: the training script wrote no evaluation.")
+    return None
 
 
 def summary(evaluation: record.Evaluation) -> dict[str, Any]:

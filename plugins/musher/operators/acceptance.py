@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from musher import quality, record, request_parameters
 from musher.errors import UserError
 from musher.hooks import registry
-from musher.job_output import EVALUATION, read_evaluation, sha256, summary
+from musher.job_output import EVALUATION, read_evaluation, read_predictions, sha256, summary
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class EvaluateCandidatesOperator(MusherOperator):
     """Choose the trained model with the lowest validation loss; returns its job, with what the test set says of it.
 
     Parameters: `candidates` what the TrainOperators returned, None for one that was skipped. Writes the parts
-    `training` and `evaluation`.
+    `training` and `evaluation`, and `predictions`, what its evaluation said of each picture, where the job wrote it.
     """
 
     template_fields = aws_template_fields("candidates")
@@ -41,6 +41,8 @@ class EvaluateCandidatesOperator(MusherOperator):
         best, evaluation = next(each for each in jobs if each.job == chosen), evaluations[chosen]
         self.write_part(run.key, record.Training(jobs=jobs, chosen=chosen, instance_count=config.instance_count))
         self.write_part(run.key, evaluation)
+        if predictions := read_predictions(s3, best.output_data):
+            self.write_part(run.key, predictions)
         for name, each in evaluations.items():
             self.log.info("%s: validation loss %.4f", name, each.validation.loss)
         self.log.info("%s is chosen; its test accuracy is %.4f", chosen, evaluation.accuracy)

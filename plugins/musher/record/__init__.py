@@ -23,7 +23,17 @@ from musher.record.costs import (
 from musher.record.dataset import Dataset
 from musher.record.ec2 import Ec2Instance, Ec2Instances, Ec2Training
 from musher.record.load_test import Check, LoadPhase, LoadTest, PhaseError, Verdict
-from musher.record.model import ClassAccuracy, ComparedModel, Evaluation, Model, Unreadable, Validation, WorstPicture
+from musher.record.model import (
+    ClassAccuracy,
+    ComparedModel,
+    Evaluation,
+    JudgedPicture,
+    Model,
+    Predictions,
+    Unreadable,
+    Validation,
+    WorstPicture,
+)
 from musher.record.part import Entry, Part, RecordError, sentence
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
@@ -52,6 +62,7 @@ __all__ = [
     "Evaluation",
     "Function",
     "FunctionCost",
+    "JudgedPicture",
     "LoadPhase",
     "LoadTest",
     "LoadTestCost",
@@ -59,6 +70,7 @@ __all__ = [
     "Part",
     "PathCost",
     "PhaseError",
+    "Predictions",
     "ProjectedCosts",
     "Projection",
     "ProjectionOutcome",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from musher.record.part import Entry, Part
 
@@ -59,6 +59,37 @@ class Evaluation(Part):
     worst: list[WorstPicture] = []
     unreadable: list[Unreadable] = []
     validation: Validation | None = None
+
+
+class JudgedPicture(NamedTuple):
+    """What a model said of a test picture: `file` below the test folder, its `bytes`, the `label` that is right and the
+    one `predicted` (positions in the classes), and the `probability` of that."""
+
+    file: str
+    bytes: Annotated[int, Field(ge=0)]
+    label: Annotated[int, Field(ge=0)]
+    predicted: Annotated[int, Field(ge=0)]
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class Predictions(Part):
+    """What a model said of each test picture when it was judged; `weights` as its answers tell them.
+
+    It lies beside a run's parts and is none of the report's: what serves is held against it.
+    """
+
+    NAME: ClassVar[str] = "predictions"
+
+    weights: str
+    classes: list[str]
+    pictures: list[JudgedPicture]
+
+    @model_validator(mode="after")
+    def _of_known_classes(self) -> Self:
+        for each in self.pictures:
+            if max(each.label, each.predicted) >= len(self.classes):
+                raise ValueError(f"{each.file} has a class beyond the {len(self.classes)} that there are")
+        return self
 
 
 class ComparedModel(Entry):

@@ -13,7 +13,7 @@ from musher.ec2.history import History
 from musher.ec2.host_log import LONGEST_LINE, printable
 from musher.ec2.ssh import CommandFailed, Host
 from musher.errors import UserError
-from musher.job_output import LARGEST_EVALUATION, read_evaluation
+from musher.job_output import LARGEST_EVALUATION, read_evaluation, read_predictions
 from musher.record import Ec2Instance
 
 CHUNK = host_job.CHUNK
@@ -181,6 +181,38 @@ def test_an_evaluation_that_is_none_is_one_sentence(body, why):
         read_evaluation(Stored(body), "s3://bucket/jobs/a/output/output.tar.gz")
     assert "\n" not in str(caught.value)
     assert "s3://bucket/jobs/a/output/output.tar.gz" in str(caught.value)
+
+
+PICTURE = ["a/1.jpg", 9, 0, 0, 0.5]
+
+
+def predictions(**changes) -> bytes:
+    return archive(
+        "predictions.json", json.dumps({"weights": "w", "classes": ["a"], "pictures": [PICTURE]} | changes).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (archive("predictions.json", b"[" * 100_000), "cannot be read"),
+        (archive("predictions.json", b"[1]"), "is no predictions"),
+        (archive("predictions.json", b" " * (LARGEST_EVALUATION + 1)), "larger than"),
+        (predictions(pictures=[["a/1.jpg", 9, 1, 0, 0.5]]), "a/1.jpg has a class beyond the 1 that there are"),
+        (predictions(pictures=[["a/1.jpg", 9, 0, 0, 1.5]]), "is no predictions"),
+        (predictions(pictures=[["a/1.jpg", 9, 0, 0]]), "is no predictions"),
+    ],
+)
+def test_predictions_that_are_none_are_one_sentence(body, why):
+    with pytest.raises(UserError, match=why) as caught:
+        read_predictions(Stored(body), "s3://bucket/jobs/a/output/output.tar.gz")
+    assert "\n" not in str(caught.value)
+    assert "s3://bucket/jobs/a/output/output.tar.gz" in str(caught.value)
+
+
+def test_a_job_that_wrote_no_predictions_has_none():
+    assert read_predictions(Stored(archive("evaluation.json", b"{}")), "s3://bucket/output.tar.gz") is None
+    assert len(read_predictions(Stored(predictions()), "s3://bucket/output.tar.gz").pictures) == 1
 
 
 def test_hosts_status_on_s3_that_is_none_counts_as_none():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from musher import record
 from musher.operators.acceptance import EvaluateCandidatesOperator, RegisterModelOperator, ReleaseModelOperator
 
 DATASET = {"version": "v1", "uri": "s3://somewhere/dataset/images/", "classes": ["a", "b"]}
@@ -31,13 +32,15 @@ def evaluation(accuracy: float, valid_loss: float | None = None, images: int = 2
     return found
 
 
-def trained(project, job: str, content: dict[str, Any]) -> dict[str, Any]:
-    """A training job's entry, with what it left on S3."""
-    buffer, text = io.BytesIO(), json.dumps(content).encode()
+def trained(project, job: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A training job's entry, with what it left on S3: evaluation.json, and files by their names."""
+    buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        info = tarfile.TarInfo("evaluation.json")
-        info.size = len(text)
-        tar.addfile(info, io.BytesIO(text))
+        for name, written in {"evaluation": content, **more}.items():
+            text = json.dumps(written).encode()
+            info = tarfile.TarInfo(f"{name}.json")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text))
     return {
         "job": job,
         "instances": 1,
@@ -77,6 +80,34 @@ def test_a_path_that_was_not_taken_is_no_candidate(project):
     several = trained(project, "several", evaluation(accuracy=0.95, valid_loss=0.31))
     assert project.perform(EvaluateCandidatesOperator, candidates=[None, several])["job"] == "several"
     assert len(project.read_part("training")["jobs"]) == 1
+
+
+def predictions(job: str) -> dict[str, Any]:
+    """What the scripts write beside the evaluation: [file, bytes, label, predicted, probability]."""
+    return {
+        "weights": job,
+        "classes": ["a", "b"],
+        "pictures": [["a/1.jpg", 100, 0, 0, 0.75], ["b/1.jpg", 99, 1, 0, 0.5]],
+    }
+
+
+def test_what_the_chosen_one_said_of_each_picture_goes_into_the_runs_folder(project):
+    jobs = [
+        trained(project, name, evaluation(accuracy=0.9, valid_loss=loss), predictions=predictions(name))
+        for name, loss in (("one", 0.31), ("several", 0.30))
+    ]
+    project.perform(EvaluateCandidatesOperator, candidates=jobs)
+
+    bucket, run = project.environment.bucket, project.run.key
+    kept = record.read(project.s3, bucket, run, record.Predictions)
+    assert kept.weights == "several"
+    assert kept.pictures[1] == record.JudgedPicture("b/1.jpg", 99, 1, 0, 0.5)
+    assert "predictions" not in record.read_run(project.s3, bucket, run).to_json()  # none of the report's
+
+
+def test_a_job_of_others_says_nothing_of_each_picture(project):
+    project.perform(EvaluateCandidatesOperator, candidates=[trained(project, "one", evaluation(0.9, valid_loss=0.3))])
+    assert record.read(project.s3, project.environment.bucket, project.run.key, record.Predictions) is None
 
 
 def test_a_job_without_a_validation_loss_is_one_sentence(project):
