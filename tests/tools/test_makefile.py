@@ -15,7 +15,7 @@ def test_what_python_compiles_is_kept_whatever_the_caller_prefers():
 
     # WHEN make runs a program
     question = "import sys; print(sys.dont_write_bytecode)"
-    command = ["make", "--silent", "-f", "Makefile", "-f", "-", "asked"]
+    command = ["make", "--silent", "--no-print-directory", "-f", "Makefile", "-f", "-", "asked"]
     rule = f"asked: ; @$(PYTHON) -c '{question}'\n"
     done = subprocess.run(command, cwd=ROOT, env=environment, input=rule, capture_output=True, text=True, timeout=60)
 
