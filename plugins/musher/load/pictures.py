@@ -1,4 +1,4 @@
-"""The pictures that a load test sends: a sample over all classes of the test set."""
+"""The pictures that are sent to what was deployed: a sample over all classes of the test set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
 
@@ -26,7 +27,23 @@ class LoadTestError(UserError):
     """A load test that cannot be run as asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledPicture:
+    """A picture of the test set: its `file` below the test folder, the class that it belongs to, and its bytes."""
+
+    file: str
+    label: str
+    data: bytes
+
+
 def pictures_to_send(s3: Any, env: Environment, dataset_uri: str | None, *, most: int | None = None) -> list[bytes]:
+    """The bytes of `labelled_pictures`."""
+    return [picture.data for picture in labelled_pictures(s3, env, dataset_uri, most=most)]
+
+
+def labelled_pictures(
+    s3: Any, env: Environment, dataset_uri: str | None, *, most: int | None = None
+) -> list[LabelledPicture]:
     """Real pictures of the data set's test split, about as many of each class, the same ones every time.
 
     `most` of them, from classes spread over all where that is fewer than there are; None: 50, or one of each class
@@ -40,9 +57,10 @@ def pictures_to_send(s3: Any, env: Environment, dataset_uri: str | None, *, most
     most = most or max(MOST_PICTURES, len(classes))
     unfit: dict[str, str] = {}
     open_classes = [
-        _fit(s3, bucket, _mixed(found, ENOUGH_BYTES // most), unfit) for found in _spread(list(classes.values()), most)
+        _fit(s3, bucket, prefix, _mixed(found, ENOUGH_BYTES // most), unfit)
+        for found in _spread(list(classes.values()), most)
     ]
-    pictures: list[bytes] = []
+    pictures: list[LabelledPicture] = []
     with ThreadPoolExecutor(min(16, s3.meta.config.max_pool_connections)) as pool:
         while open_classes and len(pictures) < most:
             asked = open_classes[: most - len(pictures)]
@@ -88,7 +106,9 @@ def _mixed(items: list[dict[str, Any]], enough: int) -> list[dict[str, Any]]:
     return sorted(items, key=place)
 
 
-def _fit(s3: Any, bucket: str, items: list[dict[str, Any]], unfit: dict[str, str]) -> Iterator[bytes]:
+def _fit(
+    s3: Any, bucket: str, prefix: str, items: list[dict[str, Any]], unfit: dict[str, str]
+) -> Iterator[LabelledPicture]:
     """The pictures of a class that can be sent, as they are asked for; why others cannot is put into `unfit`.
 
     A class of which several in a row cannot be sent is left alone: each has to be fetched to be judged.
@@ -102,7 +122,8 @@ def _fit(s3: Any, bucket: str, items: list[dict[str, Any]], unfit: dict[str, str
         why = why_not_sent(data)
         if why is None:
             misses = 0
-            yield data
+            file = item["Key"].removeprefix(prefix)
+            yield LabelledPicture(file, file.split("/")[0], data)
             continue
         unfit[item["Key"]] = why
         misses += 1

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from musher.dataset.picture import MOST_EVENT_BYTES
-from musher.load.pictures import LoadTestError, pictures_to_send
+from musher.load.pictures import LoadTestError, labelled_pictures, pictures_to_send
 from PIL import Image
 
 
@@ -95,6 +95,14 @@ def test_a_test_set_of_nothing_that_can_be_sent_is_one_sentence(s3, env, put):
 def test_no_pictures_at_all(s3, env):
     with pytest.raises(LoadTestError, match=r"There are no pictures to send at s3://musher-bucket/pics/test/\."):
         pictures_to_send(s3, env, f"s3://{env.bucket}/pics/")
+
+
+def test_a_picture_has_the_class_it_belongs_to_and_its_place_below_the_test_folder(s3, env, put):
+    files = {f"pics/test/{label}/deeper/{n}.png": file("PNG", shade=n) for n, label in enumerate("ab")}
+    put(files)
+    found = labelled_pictures(s3, env, f"s3://{env.bucket}/pics/")
+    assert [(each.file, each.label) for each in found] == [("a/deeper/0.png", "a"), ("b/deeper/1.png", "b")]
+    assert [each.data for each in found] == list(files.values())
 
 
 def test_of_large_pictures_the_smaller_ones_are_sent(s3, env, put, monkeypatch):
