@@ -34,6 +34,7 @@ from musher.record.model import (
     Validation,
     WorstPicture,
 )
+from musher.record.parity import Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
@@ -49,9 +50,11 @@ __all__ = [
     "Check",
     "ClassAccuracy",
     "ComparedModel",
+    "Comparison",
     "Costs",
     "CurvePoint",
     "Dataset",
+    "Difference",
     "Ec2Instance",
     "Ec2Instances",
     "Ec2Training",
@@ -67,6 +70,7 @@ __all__ = [
     "LoadTest",
     "LoadTestCost",
     "Model",
+    "Parity",
     "Part",
     "PathCost",
     "PhaseError",

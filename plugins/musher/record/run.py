@@ -13,6 +13,7 @@ from musher.record.dataset import Dataset
 from musher.record.ec2 import Ec2Training
 from musher.record.load_test import LoadTest, Verdict
 from musher.record.model import Evaluation, Model
+from musher.record.parity import Parity
 from musher.record.part import Entry, Part, RecordError
 from musher.record.serving import Autoscaling, Endpoint, Function
 from musher.record.training import Training, Tuning
@@ -29,6 +30,7 @@ PARTS: dict[str, type[Part]] = {
         Endpoint,
         Autoscaling,
         Function,
+        Parity,
         LoadTest,
         Verdict,
         ProjectedCosts,
@@ -63,6 +65,7 @@ class RunRecord(Entry):
     endpoint: Endpoint | None = None
     autoscaling: Autoscaling | None = None
     function: Function | None = Field(None, alias="lambda")
+    parity: Parity | None = None
     load_test: LoadTest | None = None
     verdict: Verdict | None = None
     projected_costs: ProjectedCosts | None = None

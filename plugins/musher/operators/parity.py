@@ -1,0 +1,112 @@
+"""Whether what was deployed answers what its model said when it was judged, and in time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from musher import record
+from musher.load.capacity import LEAST_RPS, REQUESTS_OF_A_P99
+from musher.load.generator import run_phase
+from musher.load.pictures import LabelledPicture, labelled_pictures
+from musher.load.results import OfferLimits
+from musher.load.schedule import Phase
+from musher.load.targets import LambdaTarget
+from musher.operators.base import StackOperator, deployment_config, plainly
+from musher.release import parity
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from musher.load.outcome import Outcome
+
+FIRST_CALLS = 5
+# Half of what one call after the other would make leaves each call alone, also on one instance.
+SHARE_OF_ONE_BY_ONE, MOST_RPS = 0.5, 20.0
+
+
+class CheckParityOperator(StackOperator):
+    """Send labelled test pictures through the function, and hold its answers against the model's evaluation.
+
+    Parameters: `model` what ChooseModelOperator returned; `function` what DeployFunctionOperator returned; `stack` the
+    one that it belongs to.
+
+    A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at half
+    that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
+    musher.release.parity tells it, when the latency is above `latency_limit_ms`, or a call fails or is throttled. A
+    model that was registered without predictions, as those of others are, is not compared.
+    """
+
+    template_fields = aws_template_fields("model", "function", "stack")
+
+    def __init__(self, *, model: Any, function: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.function = function
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        limit_ms = deployment_config(context).latency_limit_ms
+        s3, env = self.client("s3"), self.environment
+        pictures = labelled_pictures(s3, env, self.model["dataset_uri"])
+        judged = record.read(s3, env.bucket, self.model["run_key"], record.Predictions)
+        asked, load = self._ask(pictures, limit_ms)
+        outcomes = [outcome for _, outcome in asked]
+        answers = [
+            parity.Answer(each.file, len(each.data), each.label, parity.predictions_in(outcome.answer))
+            for each, outcome in asked
+            if outcome.status == "succeeded"
+        ]
+        comparison = parity.compare(answers, judged)
+        reasons = parity.why_not(comparison, answers, outcomes, load, limit_ms)
+        part = record.Parity(
+            stack=self.named.name,
+            function=self.function["function"],
+            alias=self.function["alias"],
+            weights=parity.told(outcomes, "weights"),
+            model_names=parity.told(outcomes, "model_name"),
+            pictures=len(pictures),
+            accuracy=parity.accuracy(answers),
+            comparison=comparison,
+            load=load,
+            latency_limit_ms=limit_ms,
+            passed=not reasons and load.invalid_because is None,
+            reasons=reasons or [each for each in [load.invalid_because] if each],
+        )
+        self.write_part(self.model["run_key"], part)
+        self.log.info("%s", part)
+        if reasons:
+            raise AirflowFailException(f"The function {part.function} is not fit to serve: {'; '.join(reasons)}.")
+        if load.invalid_because:  # a fault of this machine, which may be less busy another time
+            raise AirflowException(f"The latency of {part.function} was not measured: {load.invalid_because}.")
+        return part.to_json()
+
+    def _ask(
+        self, pictures: Sequence[LabelledPicture], limit_ms: float
+    ) -> tuple[list[tuple[LabelledPicture, Outcome]], record.LoadPhase]:
+        """Every call's picture and outcome, and what the calls at a steady rate measured."""
+        target = LambdaTarget(self.function["function"], self.function["alias"], self.client_factory, keep_answer=True)
+        asked, took = [], []
+        for each in pictures[:FIRST_CALLS]:
+            began = time.perf_counter()
+            asked.append((each, target(each.data)))
+            took.append(time.perf_counter() - began)
+        rps = max(LEAST_RPS, min(MOST_RPS, SHARE_OF_ONE_BY_ONE / statistics.median(took)))
+        requests = max(REQUESTS_OF_A_P99, len(pictures))
+        phase = Phase(name="parity", kind="rate", rps=rps, seconds=requests / rps)
+        self.log.info("%d requests at %.1f a second", requests, rps)
+        result = run_phase(
+            phase,
+            target,
+            [each.data for each in pictures],
+            # A lag of a tenth of what is asked of a prediction does not decide about it.
+            limits=OfferLimits(send_lag_p99_ms=max(50.0, limit_ms / 10)),
+        )
+        # Requests are due evenly spaced, and take the pictures in turn.
+        asked += [(pictures[round(each.due * rps) % len(pictures)], each.outcome) for each in result.samples]
+        return asked, record.LoadPhase(**result.record())

@@ -1,0 +1,62 @@
+"""What serves, held against what was judged."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from musher.record.load_test import LoadPhase
+from musher.record.part import Entry, Part
+
+
+class Difference(Entry):
+    """A picture on which what serves says something else than what was judged: the labels, and their probabilities."""
+
+    file: str
+    label: str
+    judged: str
+    judged_probability: float
+    served: str
+    served_probability: float
+
+
+class Comparison(Entry):
+    """Answers against the evaluation's predictions of the same pictures.
+
+    `compared` counts answers; of them `agreed` have the evaluation's label with a probability within the `tolerance`,
+    and `near_ties` another label that is as probable, within the tolerance. `largest_difference` between two
+    probabilities of the evaluation's label; `differences` are the pictures that differ most. `judged_accuracy` is the
+    evaluation's on what was compared. `not_compared` says why nothing was.
+    """
+
+    compared: int = 0
+    agreed: int = 0
+    near_ties: int = 0
+    largest_difference: float | None = None
+    tolerance: float
+    judged_weights: str | None = None
+    judged_accuracy: float | None = None
+    differences: list[Difference] = []
+    not_compared: str | None = None
+
+
+class Parity(Part):
+    """Whether the function in front of the endpoint says what the model said when it was judged, and in time.
+
+    `weights` and `model_names` are those that the answers tell; `pictures` how many different ones were sent;
+    `accuracy` that of the answers, against the pictures' true classes. `reasons` say why it has not `passed`.
+    """
+
+    NAME: ClassVar[str] = "parity"
+
+    stack: str
+    function: str
+    alias: str
+    weights: list[str] = []
+    model_names: list[str] = []
+    pictures: int
+    accuracy: float | None
+    comparison: Comparison
+    load: LoadPhase
+    latency_limit_ms: float
+    passed: bool
+    reasons: list[str] = []

@@ -1,0 +1,1 @@
+"""What decides about a release: plans, comparisons and verdicts, as pure functions of what was measured."""

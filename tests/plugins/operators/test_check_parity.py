@@ -1,0 +1,151 @@
+"""Whether what was deployed is what was judged: a real endpoint and a real function, asked about pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from musher import record
+from musher.operators.deployment import DeployFunctionOperator
+from musher.operators.endpoint import DeployEndpointOperator
+from musher.operators.parity import CheckParityOperator
+from PIL import Image
+
+from tests.local_aws.serving import archive
+
+# Says of each picture what its table says; of one that is not in it nothing good.
+MODEL = """
+import hashlib, json, os
+
+def model_fn(model_dir):
+    return json.load(open(os.path.join(model_dir, "name.txt")))
+
+def input_fn(body, content_type):
+    return bytes(body)
+
+def predict_fn(body, model):
+    return {"predictions": model[hashlib.sha256(body).hexdigest()]}
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction), "application/json; weights=0123456789abcdef; model=" + os.environ["MODEL_NAME"]
+"""
+WEIGHTS = "0123456789abcdef"
+LIMIT_MS = 20_000  # no test of how fast this machine is
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PICTURES = {f"{label}/{number}.png": picture(100 * (label == "b") + number) for label in "ab" for number in range(3)}
+
+
+def probability(file: str) -> float:
+    """Of the label a, whose every picture the model knows; it takes b/1.png for one, too."""
+    return {"a": 0.8, "b": 0.3}[file[0]] if file != "b/1.png" else 0.6
+
+
+def said(file: str) -> list[dict]:
+    of_a = probability(file)
+    both = [{"label": "a", "probability": of_a}, {"label": "b", "probability": round(1 - of_a, 6)}]
+    return sorted(both, key=lambda each: -each["probability"])
+
+
+def judged(**changes) -> record.Predictions:
+    """The evaluation of this very model."""
+    pictures = [
+        record.JudgedPicture(file, len(data), "ab".index(file[0]), *(("ab".index(top["label"])), top["probability"]))
+        for file, data in PICTURES.items()
+        for top in said(file)[:1]
+    ]
+    return record.Predictions(**{"weights": WEIGHTS, "classes": ["a", "b"], "pictures": pictures} | changes)
+
+
+@pytest.fixture(scope="module")
+def deployed(new_project):
+    """A project with an endpoint and a function in front of it, and the test pictures on S3."""
+    project = new_project()
+    table = {hashlib.sha256(data).hexdigest(): said(file) for file, data in PICTURES.items()}
+    arn = project.package(project.model_archive("m", archive(code=MODEL, name=json.dumps(table))))
+    project.run_as("deploy_image_classifier", "deployed", provisioned_concurrency=1, reserved_concurrency=2)
+    endpoint = project.perform(DeployEndpointOperator, model={"package_arn": arn, "specification": ""})
+    function = project.perform(DeployFunctionOperator, endpoint=endpoint)
+    for file, data in PICTURES.items():
+        project.put(f"pictures/test/{file}", data)
+    uri = f"s3://{project.environment.bucket}/{project.name}/pictures/"
+    return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"])
+
+
+def check(deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", **params) -> dict:
+    project = deployed.project
+    key = project.run_as("deploy_image_classifier", run, **{"latency_limit_ms": LIMIT_MS, **params}).key
+    if predictions is not None:
+        record.write(project.s3, project.environment.bucket, key, predictions)
+    model = {"run_key": key, "dataset_uri": uri or deployed.uri}
+    return project.perform(CheckParityOperator, model=model, function=deployed.function)
+
+
+def test_a_function_that_says_what_was_judged_passes(deployed):
+    found = check(deployed, "same", judged())
+
+    assert found == deployed.project.read_part("parity")
+    assert (found["passed"], found["reasons"]) == (True, [])
+    assert (found["stack"], found["function"]) == ("production", deployed.function["function"])
+    assert (found["weights"], found["model_names"]) == ([WEIGHTS], [deployed.name])
+    assert found["pictures"] == 6
+    load, comparison = found["load"], found["comparison"]
+    assert load["sent"] == load["succeeded"] >= 100  # fewer have no 99th percentile
+    assert 0 < load["p99_ms"] <= LIMIT_MS
+    assert comparison["compared"] == comparison["agreed"] > load["sent"]  # and the first calls
+    assert comparison["largest_difference"] == 0
+    assert found["accuracy"] == comparison["judged_accuracy"] == pytest.approx(5 / 6, abs=0.02)
+
+
+def test_a_function_that_says_something_else_than_was_judged_fails_in_one_sentence(deployed):
+    # GIVEN an evaluation of other weights, to which one picture was something else
+    pictures = [
+        each._replace(predicted=1, probability=0.9) if each.file == "a/2.png" else each for each in judged().pictures
+    ]
+
+    with pytest.raises(AirflowFailException) as caught:
+        check(deployed, "other", judged(pictures=pictures, weights="fedcba9876543210"))
+
+    sentence = str(caught.value)
+    assert sentence.startswith(
+        f"The function {deployed.function['function']} is not fit to serve: the weights {WEIGHTS} "
+    )
+    assert "answer, and fedcba9876543210 were judged; " in sentence
+    assert "answers are further than 0.1 from the evaluation's: a/2.png was judged to be b with 0.900" in sentence
+    assert sentence.endswith("and is a with 0.800 now.")
+    part = deployed.project.read_part("parity")
+    assert part["passed"] is False
+    assert [each["file"] for each in part["comparison"]["differences"]] == ["a/2.png"]
+
+
+def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed):
+    with pytest.raises(
+        AirflowFailException, match=r"99 of 100 calls took up to \d+ ms, and latency_limit_ms allows 1\.$"
+    ):
+        check(deployed, "slow", None, latency_limit_ms=1)
+
+    part = deployed.project.read_part("parity")
+    assert part["comparison"]["not_compared"] == "the model has no predictions of its evaluation"
+    assert part["accuracy"] == pytest.approx(5 / 6, abs=0.02)
+
+
+def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):
+    project = deployed.project
+    for file, data in {**PICTURES, "a/new.png": picture(50)}.items():
+        project.put(f"more/test/{file}", data)
+
+    with pytest.raises(AirflowFailException, match=r"of \d+ calls failed \(function answered 502: .*ModelError"):
+        check(deployed, "failing", judged(), uri=deployed.uri.replace("/pictures/", "/more/"))
+
+    comparison = project.read_part("parity")["comparison"]
+    assert comparison["agreed"] == comparison["compared"] > 0
