@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -42,6 +43,7 @@ NEEDED = (
 # MWAA's Python. Source: its image's Dockerfile.
 PYTHON = "3.12"
 MARKERS = {
+    **default_environment(),
     **{"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "implementation_name": "cpython"},
     **{"platform_python_implementation": "CPython", "sys_platform": "linux", "platform_system": "Linux"},
     **{"os_name": "posix", "platform_machine": "x86_64"},
@@ -233,8 +235,20 @@ def holds(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
     """Whether a requirement is meant for MWAA's Python and one of these extras."""
     if requirement.marker is None:
         return True
-    environment = {**default_environment(), **MARKERS}
-    return any(requirement.marker.evaluate({**environment, "extra": extra}) for extra in {"", *extras})
+    return any(requirement.marker.evaluate({**MARKERS, "extra": extra}) for extra in {"", *extras})
+
+
+# A package's metadata takes milliseconds to read, and hundreds of packages are asked for many times.
+@functools.cache
+def needs(name: str) -> tuple[Requirement, ...]:
+    """What a package says that it needs, under whatever condition. Raises PackageNotFoundError."""
+    return tuple(map(Requirement, importlib.metadata.requires(name) or ()))
+
+
+@functools.cache
+def distributions() -> Mapping[str, list[str]]:
+    """The packages of this environment by the top-level names that they bring."""
+    return importlib.metadata.packages_distributions()
 
 
 def closure(roots: Iterable[str]) -> set[str]:
@@ -247,15 +261,16 @@ def closure(roots: Iterable[str]) -> set[str]:
             continue
         seen.add((name, frozenset(requirement.extras)))
         try:
-            needed = importlib.metadata.requires(name) or []
+            needed = needs(name)
         except importlib.metadata.PackageNotFoundError:
             continue
         found.add(name)
-        ahead += [each for each in map(Requirement, needed) if holds(each, requirement.extras)]
+        ahead += [each for each in needed if holds(each, requirement.extras)]
     return found
 
 
-def imported(source: bytes) -> set[str]:
+@functools.cache
+def imported(source: bytes) -> frozenset[str]:
     """The dotted names that a module imports, wherever in it; its own package's relative ones are left out."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -263,7 +278,7 @@ def imported(source: bytes) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def packages_of(module: str, installed: Mapping[str, list[str]]) -> set[str]:
@@ -301,7 +316,7 @@ def lacking(
     After them comes what they need and Airflow's constraints do not pin, so that a worker started next month gets the
     same. Raises NotPackable for an import that would fail on MWAA.
     """
-    installed, carried = importlib.metadata.packages_distributions(), closure(IMAGE)
+    installed, carried = distributions(), closure(IMAGE)
     brings = {canonicalize_name(each.name): closure([str(each)]) - carried for each in direct}
     wanted: set[str] = set()
     for module, path in sorted(third_party(code).items()):

@@ -148,6 +148,7 @@ def test_all_of_airflow_goes_to_the_real_account():
         assert overridden[name]["environment"]["AWS_ENDPOINT_URL"] == "", name
 
 
+@pytest.mark.slow
 def test_with_the_real_account_the_ui_asks_for_a_password_that_its_log_says(tmp_path):
     # GIVEN Airflow as docker-compose.aws.yaml sets it up, on top of docker-compose.yaml
     overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]

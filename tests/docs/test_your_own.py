@@ -53,6 +53,7 @@ def test_the_weights_entry_is_one_that_staging_takes():
     assert len(entry["resnet34"].sha256) == len(KNOWN["resnet18"].sha256)
 
 
+@pytest.mark.slow
 def test_the_backbone_entry_makes_a_network(tmp_path):
     if not JOBS_PYTHON.exists():
         pytest.skip("there is no environment with torch")

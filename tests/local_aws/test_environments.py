@@ -15,6 +15,7 @@ def run(*command: object) -> str:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_images_packages_and_commands_are_there_wherever_it_lies(tmp_path):
     # GIVEN a folder whose path a script's first line could not hold
     folder = tmp_path / "with a space" / ("long-" * 30)

@@ -80,6 +80,7 @@ def start(instances, tmp_path):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_a_forked_script_cannot_tell_that_it_was(start, tmp_path, own):
     python = Environments(JOBS_PYTHON).make(tmp_path / "environment") if own else JOBS_PYTHON
@@ -112,6 +113,7 @@ def test_a_forked_script_has_no_file_of_others(start, wait_for):
     assert (lines, more) == (["5"], ["5"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_compute_as_the_instance_has_cores(start, threads):
     if threads > (os.cpu_count() or 1):
@@ -203,6 +205,7 @@ def test_where_nothing_can_be_forked_instances_are_started_anew(start, tmp_path,
     assert "No such file" in lines[0]
 
 
+@pytest.mark.slow
 def test_the_end_of_a_fork_server_ends_no_instance_and_the_next_has_another(start, wait_for):
     # GIVEN an instance that is being asked what it does
     instance, lines = start("import time; print('up', flush=True); time.sleep(2); print('done')")
@@ -277,6 +280,7 @@ time.sleep(600)
     wait_for(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family))
 
 
+@pytest.mark.slow
 def test_the_owner_ends_its_fork_server(tmp_path):
     owner = Instances(tmp_path)
     script = Path(tmp_path / "script.py")

@@ -80,6 +80,7 @@ def test_a_request_that_breaks_a_rule_is_refused_as_aws_does(local_aws):
     assert "length less than or equal to 255" in message
 
 
+@pytest.mark.slow
 def test_the_support_table_is_made_from_the_code():
     done = subprocess.run(
         [sys.executable, "-m", "local_aws", "support"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -64,8 +64,8 @@ def s3(s3_server, monkeypatch, env):
     yield client
     for bucket in client.list_buckets()["Buckets"]:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"]):
-            for item in page.get("Contents", []):
-                client.delete_object(Bucket=bucket["Name"], Key=item["Key"])
+            if found := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
+                client.delete_objects(Bucket=bucket["Name"], Delete={"Objects": found})
         client.delete_bucket(Bucket=bucket["Name"])
 
 

@@ -180,7 +180,7 @@ def test_every_package_that_the_plugins_import_is_carried_or_required(packed):
     # WHEN the image carries Airflow and the Amazon provider, and pip adds the requirements with what they need
     there = package.closure(package.IMAGE) | package.closure(packed.requirements)
     # THEN each is there
-    installed = package.importlib.metadata.packages_distributions()
+    installed = package.distributions()
     absent = {name: path for name, path in names.items() if not package.packages_of(name, installed) & there}
     assert absent == {}
 

@@ -229,6 +229,7 @@ def test_charts_follow_the_page_s_colours_and_keep_their_text():
     assert ">offered requests a second</text>" in svg
 
 
+@pytest.mark.slow
 def test_the_same_record_is_the_same_page(monkeypatch):
     monkeypatch.undo()  # each chart is drawn anew
     assert render(RECORD) == render(RECORD)
@@ -238,7 +239,7 @@ def evaluation(classes, confusion):
     return Evaluation(accuracy=0.9, loss=0.3, images=50, classes=classes, confusion=confusion)
 
 
-@pytest.mark.parametrize("classes", [2, 40, 133])
+@pytest.mark.parametrize("classes", [2, pytest.param(40, marks=pytest.mark.slow), 133])
 def test_a_confusion_matrix_of_any_size(classes):
     rows = [[3 if true == predicted else 0 for predicted in range(classes)] for true in range(classes)]
     svg = charts.confusion(evaluation([f"{n:03}.Breed_{n}" for n in range(classes)], rows))
