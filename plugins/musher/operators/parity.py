@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from musher.load.outcome import Outcome
 
 FIRST_CALLS = 5
-# Half of what one call after the other would make leaves each call alone, also on one instance.
-SHARE_OF_ONE_BY_ONE, MOST_RPS = 0.5, 20.0
+# A quarter of what one call after the other would make: a call that takes four times as long still meets no other one,
+# neither on the only instance nor in the only provisioned environment, so that none waits for a cold start.
+SHARE_OF_ONE_BY_ONE, MOST_RPS = 0.25, 10.0
 
 
 class CheckParityOperator(StackOperator):
@@ -36,8 +37,8 @@ class CheckParityOperator(StackOperator):
     Parameters: `model` what ChooseModelOperator returned; `function` what DeployFunctionOperator returned; `stack` the
     one that it belongs to.
 
-    A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at half
-    that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
+    A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at a
+    quarter of that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
     musher.release.parity tells it, when the latency is above `latency_limit_ms`, or a call fails or is throttled. A
     model that was registered without predictions, as those of others are, is not compared.
     """

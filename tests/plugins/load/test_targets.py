@@ -4,7 +4,7 @@ import socket
 import time
 
 import pytest
-from musher.load import targets
+from musher.load import signed
 from musher.load.targets import EndpointTarget, LambdaTarget
 
 IMAGE = bytes(range(256)) * 20
@@ -102,7 +102,7 @@ def test_signatures_are_used_again_until_they_are_old(serve, monkeypatch):
     target(IMAGE)
     assert target._signed[IMAGE] is first
 
-    monkeypatch.setattr(targets, "SIGNATURE_SECONDS", 0)
+    monkeypatch.setattr(signed, "SIGNATURE_SECONDS", 0)
     target(IMAGE)
 
     assert target._signed[IMAGE] is not first
@@ -192,7 +192,7 @@ def test_the_client_s_other_calls_still_go_out(serve):
 def test_tls_session_tickets_do_not_cost_a_second_handshake(serve, certificate, monkeypatch):
     # GIVEN a connection opened ahead of time, on which the server's tickets have arrived
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-    targets._tls.cache_clear()
+    signed._tls.cache_clear()
     server = serve("--certificate", certificate)
     target = LambdaTarget("classifier", "live", server.client)
     send = target.prepare(IMAGE, 5)
@@ -200,7 +200,7 @@ def test_tls_session_tickets_do_not_cost_a_second_handshake(serve, certificate, 
 
     # WHEN the request is due
     outcomes = [send(), target(IMAGE)]
-    targets._tls.cache_clear()
+    signed._tls.cache_clear()
 
     # THEN it leaves on that connection
     assert [outcome.status for outcome in outcomes] == ["succeeded", "succeeded"], outcomes
@@ -209,7 +209,7 @@ def test_tls_session_tickets_do_not_cost_a_second_handshake(serve, certificate, 
 
 def test_a_server_nobody_vouches_for_is_not_talked_to(serve, certificate, monkeypatch):
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    targets._tls.cache_clear()
+    signed._tls.cache_clear()
 
     outcome = LambdaTarget("classifier", "live", serve("--certificate", certificate).client)(IMAGE)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from musher import record
+from musher.operators import parity
 from musher.operators.deployment import DeployFunctionOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.parity import CheckParityOperator
@@ -35,6 +36,11 @@ def output_fn(prediction, accept):
 """
 WEIGHTS = "0123456789abcdef"
 LIMIT_MS = 20_000  # no test of how fast this machine is
+
+
+@pytest.fixture(autouse=True)
+def as_fast_as_the_function_allows(monkeypatch):
+    monkeypatch.setattr(parity, "MOST_RPS", 1000.0)
 
 
 def picture(shade: int) -> bytes:
