@@ -23,6 +23,8 @@ LINT: list[dict[str, list[str]]] = [
     {"ruff check": [".venv/bin/python", "-m", "ruff", "check", "--quiet", "."]},
     {"ruff format": [".venv/bin/python", "-m", "ruff", "format", "--quiet", "--check", "."]},
 ]
+# Else each of the hundreds of processes that tests start would compile the project's modules, and pytest the tests.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 COVERAGE = ["--cov-context=test", "--cov-report="]
 
 
@@ -73,7 +75,7 @@ def run(step: dict[str, list[str]]) -> list[str]:
     with contextlib.ExitStack() as at_the_end:
         for name, command in step.items():
             output = at_the_end.enter_context(tempfile.TemporaryFile()) if started else None
-            process = subprocess.Popen([*SUPERVISOR, *command], cwd=ROOT, stdin=subprocess.PIPE,
+            process = subprocess.Popen([*SUPERVISOR, *command], cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.PIPE,
                                        stdout=output, stderr=output and subprocess.STDOUT)  # fmt: skip
             at_the_end.callback(stop, process)
             started.append((name, process, output))

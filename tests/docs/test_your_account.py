@@ -1,12 +1,10 @@
-"""The page on an account: its figures follow from the price table, as long as that is the one it names."""
+"""The page on an account: its figures follow from the price table of the day that it names."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-import pytest
 from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import prices, projection
 
@@ -14,7 +12,8 @@ from tests.docs.pages import DOCS, ROOT, rows
 from tools.deployment import deploy, settings
 
 PAGE = (DOCS / "your_account.md").read_text()
-TABLE = json.loads((ROOT / "plugins/musher/costs/prices.json").read_text())
+# `make prices` leaves this one alone; whoever brings the page up to date takes the new table for it.
+TABLE = prices.Prices.read(ROOT / "tests/plugins/prices.json")
 
 
 def cells(beginning: str) -> list[str]:
@@ -22,8 +21,9 @@ def cells(beginning: str) -> list[str]:
     return found
 
 
-@pytest.mark.skipif(TABLE["date"] not in PAGE, reason="the price table was refreshed since: the page names its own")
-def test_costs_are_those_of_the_price_table():
+def test_costs_are_those_of_the_price_table_of_its_day(monkeypatch):
+    assert f"as of {TABLE.date} ({TABLE.region}" in PAGE
+    monkeypatch.setattr(prices, "table", lambda: TABLE)
     training, deployment = TrainingConfig(), DeploymentConfig()
     first = cells("[The first run]")[2]
     assert re.findall(r"at most ([\d.]+)", first) == [
@@ -34,7 +34,7 @@ def test_costs_are_those_of_the_price_table():
     assert cells("the endpoint")[1:3] == [f"{hour:.3f}", f"{hour * prices.HOURS_PER_MONTH:.2f}"]
     ready = prices.provisioned_cost(deployment.function_memory_mb, deployment.provisioned_concurrency)
     assert cells("provisioned")[1:3] == [f"{ready:.4f}", f"{ready * prices.HOURS_PER_MONTH:.2f}"]
-    assert cells("the bucket")[2] == f"{TABLE['s3_standard']['per_gb_month']['usd']} a GB"
+    assert cells("the bucket")[2] == f"{TABLE.usd('s3_standard', 'per_gb_month')} a GB"
 
 
 def test_what_the_page_says_of_the_defaults_is_so():

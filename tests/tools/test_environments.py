@@ -52,6 +52,13 @@ def test_a_changed_pin_is_noticed(made, tmp_path):
     assert [command[1:3] for command in made] == [["pip", "sync"]]
 
 
+def test_packages_are_compiled_when_they_are_installed(made):
+    environments.install("airflow")
+    (sync,) = [command for command in made if "sync" in command]
+    assert "--compile-bytecode" in sync
+    assert environments.install("airflow") is False
+
+
 def test_another_python_makes_the_environment_anew(made, monkeypatch):
     environments.install("airflow")
     made.clear()

@@ -33,6 +33,16 @@ def test_the_second_one_s_failure_counts_too(capfd):
     assert run_tests.run({"one": says("a"), "other": says("x", status=3)}) == ["other"]
 
 
+def test_what_tests_import_is_compiled_once():
+    # Whatever the caller's environment says; a process that may not write bytecode compiles all that it imports.
+    asked = "import sys; from tools import run_tests; run_tests.run({'one': [sys.executable, '-c', sys.argv[1]]})"
+    says_whether = "import sys; print(sys.dont_write_bytecode)"
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", asked, says_whether], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    assert done.stdout == "== one\nFalse\n"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems cannot find what has left its session")
 def test_an_interrupted_run_leaves_nothing_running():
     # GIVEN a run with a process in a session of its own, as the tests' servers are
