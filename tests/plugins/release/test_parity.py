@@ -41,6 +41,7 @@ A_WITH_70 = ["a/1.jpg", 100, 0, 0, 0.7]
         (0.70, {"a": 0.81, "b": 0.10, "c": 0.09}, "off"),
         (0.48, {"b": 0.49, "a": 0.47, "c": 0.04}, "near_ties"),
         (0.48, {"b": 0.54, "a": 0.43, "c": 0.03}, "off"),  # no near tie any more
+        (0.90, {"b": 0.46, "a": 0.44, "c": 0.10}, "off"),  # a tie now, where there was none
         # Another class has the judged one's probability: as sure as before, and of something else.
         (0.97, {"b": 0.97, "a": 0.02, "c": 0.01}, "off"),
         (0.50, {"b": 0.50, "a": 0.25, "c": 0.25}, "off"),
