@@ -20,6 +20,10 @@ COMPARISONS = {
     "LessThanOrEqualToThreshold": operator.le,
 }
 KEPT_HISTORY = 100
+# AWS looks at more periods than EvaluationPeriods, so that a late datapoint makes no difference. How many it does not
+# say; in its examples it is five for three. An alarm of one period has no more here: one that treats missing data as
+# breaching is on a period after they have stopped.
+MORE_PERIODS = 2
 
 
 @dataclass
@@ -81,34 +85,43 @@ class Alarm:
         length = metrics.clock.real(max(10, -(-period // 10) * 10))
         end = int(now / length + 1e-6) * length
         wanted = settings["EvaluationPeriods"]
+        more = min(MORE_PERIODS, wanted - 1)
         statistic = settings.get("ExtendedStatistic") or settings.get("Statistic") or "Average"
         found = {
             round(point.start / length): self.scale * point.bucket.statistic(statistic)
-            for point in metrics.points(self.key, period, end - wanted * length, end, settings.get("Unit"))
+            for point in metrics.points(self.key, period, end - (wanted + more) * length, end, settings.get("Unit"))
         }
         newest = round(end / length) - 1
-        self.values = [found.get(newest - age) for age in range(wanted)]
-        self._judge()
+        seen = [found.get(newest - age) for age in range(wanted + more)]
+        self.values = seen[:wanted]
+        self._judge(seen)
 
-    def _judge(self) -> None:
-        settings = self.settings
+    def _judge(self, seen: list[float | None]) -> None:
+        """Enter the state that the datapoints of the evaluation range ask for, newest first.
+
+        As many real ones as EvaluationPeriods, the most recent, decide alone; only what is missing to that number is
+        filled as TreatMissingData says. Where that is `missing` and all there is breaches, it is an alarm once the
+        oldest is as old as DatapointsToAlarm: before, the next ones may still be good.
+        """
+        settings, wanted = self.settings, self.settings["EvaluationPeriods"]
         treatment = settings.get("TreatMissingData") or "missing"
-        needed = settings.get("DatapointsToAlarm") or settings["EvaluationPeriods"]
+        needed = settings.get("DatapointsToAlarm") or wanted
         breaches = COMPARISONS[settings["ComparisonOperator"]]
         threshold = settings["Threshold"]
-        present = [value for value in self.values if value is not None]
-        missing = len(self.values) - len(present)
-        if not present and treatment == "missing":
-            self.become("INSUFFICIENT_DATA", f"Insufficient Data: {missing} datapoints were unknown.")
-            return
-        if not present and treatment == "ignore":
+        ages = [age for age, value in enumerate(seen, start=1) if value is not None][:wanted]
+        present = [value for value in seen if value is not None][:wanted]
+        missing = wanted - len(present)
+        if not present and treatment in ("missing", "ignore"):
+            if treatment == "missing":
+                self.become("INSUFFICIENT_DATA", f"Insufficient Data: {missing} datapoints were unknown.")
             return
         count = sum(breaches(value, threshold) for value in present)
         if treatment == "breaching":
             count += missing
-        elif treatment in ("missing", "ignore") and missing and 0 < count < needed and count == len(present):
-            # Too few datapoints to say either: the state is kept until there are enough.
-            return
+        elif treatment in ("missing", "ignore") and missing and count == len(present) < needed:
+            if treatment == "ignore" or ages[-1] < needed:
+                return
+            count = needed
         shown = ", ".join(f"{value:g}" for value in present)
         if count >= needed:
             self.become(

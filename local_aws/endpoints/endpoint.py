@@ -6,26 +6,39 @@ import datetime as dt
 import logging
 import random
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from local_aws.endpoints import deployment, progress
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
+from local_aws.endpoints.progress import Pending
 from local_aws.endpoints.record import EndpointRecord, VariantRecord
+from local_aws.endpoints.rollout import Ended, Rollout, TimedOut, Tripped
 from local_aws.errors import validation
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
+    from local_aws.endpoints.fleet import Variant
 
 log = logging.getLogger(__name__)
 
 Wanted = dict[str, tuple[int | None, float | None]]
 """Variant name -> (instance count, weight); None leaves one as it is."""
+UPDATABLE = ("InService", "UpdateRollbackFailed")
+
+
+class Mixed(Exception):
+    """A rolling update has failed, and so has its way back: instances of both configurations serve."""
 
 
 class Endpoint:
     """An endpoint: Creating -> InService or Failed; Updating -> InService, by way of RollingBack on failure.
+
+    After an update was rolled back it is InService with the configuration of before. FailureReason says why the new
+    fleet could not come up or took too long; an alarm leaves it empty, as AWS may: whoever deploys has to compare
+    EndpointConfigName. When a rolling update's way back fails as well it is UpdateRollbackFailed, both configurations
+    serve, and the next update begins by ending that.
 
     After a restart of the local AWS it is SystemUpdating -> InService or Failed: AWS's own state for work on an
     endpoint that changes nothing of what the customer has asked for.
@@ -34,10 +47,11 @@ class Endpoint:
     """
 
     def __init__(
-        self, aws: LocalAws, name: str, arn: str, config: dict[str, Any], deployment: dict[str, Any] | None
+        self, aws: LocalAws, name: str, arn: str, config: dict[str, Any], deployment_config: dict[str, Any] | None
     ) -> None:
         self.aws, self.name, self.arn, self.config = aws, name, arn, config
-        self.deployment = deployment
+        self.deployment_config = deployment_config
+        """The last DeploymentConfig."""
         self.status = "Creating"
         self.failure: str | None = None
         self.created = self.modified = dt.datetime.now(dt.UTC)
@@ -45,8 +59,10 @@ class Endpoint:
         self._next: Fleet | None = None
         self._share = 0.0
         self._updating = False
-        self._pending: dict[str, Any] | None = None
-        self._restored: list[VariantRecord] = []
+        self._pending: Pending | None = None
+        # Of the variants, while there is no fleet to ask, or one that is changed without anybody having asked for it.
+        self._kept: list[VariantRecord] = []
+        self._measured_by_config = False
         self._gone = threading.Event()
         self._lock = threading.Lock()
 
@@ -55,17 +71,17 @@ class Endpoint:
     def remember(self) -> EndpointRecord:
         with self._lock:
             return EndpointRecord(
-                self.name, self.arn, self.config, self.deployment, self.status, self.failure, self.created,
-                self.modified, self._variants(), self._updating,
+                self.name, self.arn, self.config, self.deployment_config, self.status, self.failure, self.created,
+                self.modified, self._variants(), self._updating, self._measured_by_config,
             )  # fmt: skip
 
     @classmethod
     def restored(cls, aws: LocalAws, record: EndpointRecord, restarted: str) -> Endpoint:
         """An endpoint that was saved, without instances until `resume`. An update that was under way is undone."""
-        endpoint = cls(aws, record.name, record.arn, record.config, record.deployment)
+        endpoint = cls(aws, record.name, record.arn, record.config, record.deployment_config)
         endpoint.created, endpoint.modified, endpoint.failure = record.created, record.modified, record.failure
         endpoint.status = record.status if record.status in {"Creating", "Failed"} else "SystemUpdating"
-        endpoint._restored = record.variants
+        endpoint._kept, endpoint._measured_by_config = record.variants, record.measured_by_config
         if record.updating:
             endpoint.failure = restarted
         return endpoint
@@ -79,7 +95,8 @@ class Endpoint:
 
             def work() -> None:
                 fleet = Fleet(self.aws, self.name, self.config)
-                fleet.adopt(self._restored)
+                fleet.adopt(self._kept)
+                fleet.measured_by_config = self._measured_by_config
                 self.fleet = fleet
                 try:
                     fleet.start()
@@ -98,6 +115,11 @@ class Endpoint:
             return following
         return self.fleet
 
+    def open_to_calls(self) -> list[tuple[Fleet, Variant]]:
+        """The variants of both fleets that calls go to."""
+        fleets = {id(each): each for each in (self.fleet, self._next) if each is not None}
+        return [(fleet, variant) for fleet in fleets.values() for variant in fleet.variants if variant.active != 0]
+
     def summary(self) -> dict[str, Any]:
         return {
             "EndpointName": self.name,
@@ -110,65 +132,92 @@ class Endpoint:
     def describe(self) -> dict[str, Any]:
         answer = self.summary() | {"EndpointConfigName": self.config["EndpointConfigName"]}
         fleet = self.fleet
-        serving = {each.name: len(each.instances) for each in (fleet.variants if fleet else ())}
-        answer["ProductionVariants"] = [each.describe(serving.get(each.name, 0)) for each in self._variants()]
+        variants = []
+        for record in self._variants():
+            running = fleet.variant(record.name) if fleet else None
+            variants.append(record.describe(len(running.instances) if running else 0))
+            if running and running.status:
+                variants[-1]["VariantStatus"] = [running.status.describe()]
+        answer["ProductionVariants"] = variants
         if self.failure:
             answer["FailureReason"] = self.failure
-        if self.deployment:
-            answer["LastDeploymentConfig"] = self.deployment
+        if self.deployment_config:
+            answer["LastDeploymentConfig"] = self.deployment_config
         if (pending := self._pending) is not None:
-            answer["PendingDeploymentSummary"] = {
-                "EndpointConfigName": pending["EndpointConfigName"],
-                "ProductionVariants": [{"VariantName": each["VariantName"]} for each in pending["ProductionVariants"]],
-                "StartTime": self.modified,
-            }
+            answer["PendingDeploymentSummary"] = pending.describe()
         return answer
 
     # --- what is changed
 
     def deploy(self) -> None:
         """Bring the first fleet into service."""
+        records = deployment.wanted(self.config, (), ())
+        self._pending = pending = Pending(self.config, records)
 
         def work() -> None:
-            fleet = Fleet(self.aws, self.name, self.config)
-            self._next = fleet
+            self._next = pending.fleet = fleet = Fleet(self.aws, self.name, self.config)
+            for variant in fleet.variants:
+                variant.status = progress.launching(variant.desired)
             fleet.start()
             self.fleet, self._next = fleet, None
 
-        self._pending = self.config
         self._run(work, lambda: "Failed")
 
-    def update(self, config: dict[str, Any], *, retain: bool, deployment: dict[str, Any] | None) -> None:
-        """Blue/green: the new fleet comes up beside the old, takes the traffic, and the old one is drained.
+    def update(
+        self,
+        config: dict[str, Any],
+        *,
+        keep: Collection[str] = (),
+        deployment_config: dict[str, Any] | None = None,
+        retain_deployment_config: bool = False,
+    ) -> None:
+        """UpdateEndpoint: the fleet of another configuration takes over as the deployment configuration asks for.
 
-        `retain` keeps the counts and weights that the variants have now. Raises AwsError while it cannot be changed.
+        `keep` names what the variants retain: DesiredInstanceCount, DesiredWeight. `retain_deployment_config` stands
+        for the last `deployment_config`. Raises AwsError for one that AWS refuses, and while it cannot be changed.
         """
-        self._begin("Updating", ("InService",), updating=True)
-        self.deployment, self._pending = deployment or self.deployment, config
+        self._check(UPDATABLE)
+        if retain_deployment_config:
+            deployment_config = self._last_deployment_config(deployment_config)
+        fleet = self.fleet
+        assert fleet is not None
+        before = self._variants()
+        records = deployment.wanted(config, before, keep)
+        counts = {each.name: each.desired for each in records}
+        plan = deployment.plan(deployment_config, counts, {each.name: each.desired for each in before})
+        if deployment_config is not None:
+            deployment.check_names(counts, [each.name for each in before])
+        for unknown in self.aws.metrics.unknown_alarms(plan.alarms):
+            raise validation(
+                f"DeploymentConfig names the alarm {unknown} in AutoRollbackConfiguration, which does not exist: the "
+                "local AWS takes no deployment whose guard could never act."
+            )
+        self._begin("Updating", UPDATABLE, updating=before)
+        if deployment_config is not None:
+            self.deployment_config = deployment_config
+        self._pending = pending = Pending(config, records)
 
         def work() -> None:
-            old = self.fleet
+            self._end_mix(fleet)
             new = Fleet(self.aws, self.name, config)
-            if retain and old is not None:
-                for variant in new.variants:
-                    before = old.variant(variant.name)
-                    if before is not None:
-                        variant.desired, variant.weight = before.desired, before.weight
-                        variant.desired_weight = before.weight
-            new.start()
+            new.adopt(records)
+            pending.fleet = new
+            rollout = Rollout(
+                plan, fleet, new, self.aws.clock, self.aws.metrics.in_alarm, lambda share: self._route(new, share),
+                self.aws.saver.changed, self._gone,
+            )  # fmt: skip
             try:
-                self._shift(new, deployment or {})
-            except StartFailed:
-                self._next = None
-                self.status = "RollingBack"
-                new.close()
+                rollout.run()
+            except Ended:
                 raise
-            self.fleet, self._next = new, None
-            self.config = config
-            if old is not None:
-                old.close()
+            except Exception as error:
+                self.status = "RollingBack"
+                self._roll_back(rollout, error)
+                raise
+            rollout.finish()
+            self.fleet, self._next, self.config = new, None, config
 
-        self._run(work, lambda: "InService" if self.fleet else "Failed")
+        self._run(work, lambda: "InService")
 
     def change(self, wanted: Wanted) -> None:
         """UpdateEndpointWeightsAndCapacities. Raises AwsError for an unknown variant or while it cannot be changed."""
@@ -185,6 +234,10 @@ class Endpoint:
             variant = fleet.variant(name)
             variant.desired = before[name] if count is None else count
             variant.desired_weight = variant.weight if weight is None else weight
+            if variant.desired > before[name]:
+                variant.status = progress.scaling_out(variant.desired)
+            elif variant.desired < before[name]:
+                variant.status = progress.terminating(before[name] - variant.desired)
 
         def work() -> None:
             try:
@@ -203,12 +256,13 @@ class Endpoint:
 
     def delete(self, forget: Callable[[Endpoint], None]) -> None:
         """Answer no further call, drain, stop; then `forget`. Raises AwsError while it is created or updated."""
-        self._begin("Deleting", ("InService", "Failed", "OutOfService"))
-        fleet, self.fleet = self.fleet, None
+        self._begin("Deleting", ("InService", "Failed", "OutOfService", "UpdateRollbackFailed"))
+        fleets = [each for each in (self.fleet, self._next) if each is not None]
+        self.fleet = self._next = None
 
         def work() -> None:
             try:
-                if fleet is not None:
+                for fleet in fleets:
                     fleet.close()
             finally:
                 forget(self)
@@ -225,71 +279,93 @@ class Endpoint:
     # --- inside
 
     def _variants(self) -> list[VariantRecord]:
-        if self.fleet:
+        if self.fleet and not self._updating:
             return [each.record for each in self.fleet.variants]
-        return self._restored if self.status == "SystemUpdating" else []
+        return self._kept if self._updating or self.status == "SystemUpdating" else []
 
-    def _begin(self, status: str, allowed: tuple[str, ...], *, updating: bool = False) -> None:
+    def _last_deployment_config(self, deployment_config: dict[str, Any] | None) -> dict[str, Any]:
+        if deployment_config is not None:
+            raise validation("RetainDeploymentConfig is true, so that no DeploymentConfig can be given.")
+        if self.deployment_config is None:
+            raise validation(
+                f"RetainDeploymentConfig is true, and the endpoint {self.name} has no DeploymentConfig yet."
+            )
+        return self.deployment_config
+
+    def _check(self, allowed: tuple[str, ...]) -> None:
+        if self.status not in allowed:
+            if self.status == "Failed":
+                raise validation(f'Cannot update failed endpoint "{self.arn}".')
+            raise validation(f'Cannot update in-progress endpoint "{self.arn}".')
+
+    def _begin(self, status: str, allowed: tuple[str, ...], *, updating: list[VariantRecord] | None = None) -> None:
         with self._lock:
-            if self.status not in allowed:
-                if self.status == "Failed":
-                    raise validation(f'Cannot update failed endpoint "{self.arn}".')
-                raise validation(f'Cannot update in-progress endpoint "{self.arn}".')
+            self._check(allowed)
             self.status, self.modified = status, dt.datetime.now(dt.UTC)
             self.failure = None
-            self._updating = updating
+            self._updating, self._kept = updating is not None, updating or []
 
     def _run(self, work: Callable[[], None], after_failure: Callable[[], str], note: str | None = None) -> None:
         """Do the work in a thread; `note` is the reason that an endpoint keeps although the work succeeds."""
 
         def run() -> None:
-            failure = None
+            failure, status = None, "InService"
             try:
                 work()
-            except (StartFailed, OSError) as error:
-                failure = str(error)
+            except Ended:
+                return
+            except Tripped as alarm:
+                log.warning("endpoint %s: the update was rolled back, since alarm %s is in ALARM", self.name, alarm)
+            except Mixed as error:
+                failure, status = str(error), "UpdateRollbackFailed"
+            except (StartFailed, TimedOut, OSError) as error:
+                failure, status = str(error), after_failure()
             except Exception as error:
                 log.exception("endpoint %s", self.name)
-                failure = f"The local AWS failed: {error}"
-            self._next, self._share, self._pending = None, 0.0, None
+                failure, status = f"The local AWS failed: {error}", after_failure()
+            if status != "UpdateRollbackFailed":
+                self._next, self._share = None, 0.0
+            for variant in self.fleet.variants if self.fleet else ():
+                variant.status = None
+            self._pending = None
             with self._lock:
                 self.failure = failure or note
                 self.modified = dt.datetime.now(dt.UTC)
-                self.status = "InService" if failure is None else after_failure()
+                self.status = status
                 self._updating = False
             self.aws.saver.changed()
 
         threading.Thread(target=run, name=f"change-{self.name}", daemon=True).start()
 
-    def _shift(self, new: Fleet, deployment: dict[str, Any]) -> None:
-        """Move the traffic to the new fleet in the steps of the deployment configuration, watching its alarms.
+    def _route(self, new: Fleet, share: float) -> None:
+        """Send a share of the calls to another fleet.
 
-        AWS: SageMaker developer guide, "Blue/Green Deployments". Waits are metric time, as alarms are. Raises
-        StartFailed when an alarm goes off; the caller sends the traffic back.
+        AWS: developer guide, "Auto-rollback configuration and monitoring": from the first of them on, metrics have the
+        dimension EndpointConfigName as well.
         """
-        policy = deployment.get("BlueGreenUpdatePolicy") or {}
-        routing = policy.get("TrafficRoutingConfiguration") or {}
-        rollback = deployment.get("AutoRollbackConfiguration") or {}
-        alarms = [each["AlarmName"] for each in rollback.get("Alarms") or []]
-        wait = self.aws.clock.real(routing.get("WaitIntervalInSeconds") or 0)
-        self._next = new
-        for share in _steps(routing, sum(each.desired for each in new.variants)):
-            self._share = share
-            deadline = time.monotonic() + wait
-            while time.monotonic() < deadline and not self._gone.wait(0.05):
-                ringing = self.aws.metrics.in_alarm(alarms)
-                if ringing:
-                    raise StartFailed(f"The deployment was rolled back: alarm {ringing[0]} is in the ALARM state.")
+        if share > 0:
+            self._measured_by_config = True
+            for fleet in (self.fleet, new):
+                if fleet is not None:
+                    fleet.measured_by_config = True
+        self._next, self._share = new, share
 
+    def _roll_back(self, rollout: Rollout, error: Exception) -> None:
+        try:
+            rollout.roll_back()
+        except (StartFailed, OSError) as second:
+            why = f"alarm {error} is in ALARM" if isinstance(error, Tripped) else error
+            raise Mixed(f"The update failed ({why}), and so did its way back: {second}") from second
 
-def _steps(routing: dict[str, Any], instances: int) -> list[float]:
-    """The shares of traffic, ending with all of it."""
-    kind = routing.get("Type", "ALL_AT_ONCE")
-    size = routing.get({"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}.get(kind, ""))
-    if not size:
-        return [1.0]
-    value = size["Value"] / 100 if size["Type"] == "CAPACITY_PERCENT" else size["Value"] / max(1, instances)
-    if kind == "CANARY":
-        return [min(value, 1.0), 1.0]
-    count = max(1, round(1 / value))
-    return [min(1.0, step * value) for step in range(1, count)] + [1.0]
+    def _end_mix(self, fleet: Fleet) -> None:
+        """One configuration again, where the way back of the last update had failed."""
+        mixed = self._next
+        if mixed is None:
+            return
+        try:
+            for variant in fleet.variants:
+                variant.scale(variant.desired)
+        except (StartFailed, OSError) as error:
+            raise Mixed(f"The way back of the update before has failed again: {error}") from error
+        self._next, self._share = None, 0.0
+        mixed.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints import models
 from local_aws.endpoints.instance import Container, EndpointInstance, StartFailed
+from local_aws.endpoints.progress import Status
 from local_aws.endpoints.record import VariantRecord
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Variant:
         self.desired_weight = self.weight
         self.desired: int = config.get("InitialInstanceCount") or 1
         self.instances: list[EndpointInstance] = []
+        self.active: int | None = None
+        """How many of the instances get calls, the first ones; None for all."""
+        self.status: Status | None = None
+        """What a deployment does with it just now."""
         self.closed = threading.Event()
         self._lock = threading.Lock()
         self._crashes = self._replacing = 0
@@ -63,14 +68,15 @@ class Variant:
             self._stop(surplus)
 
     def take(self) -> tuple[EndpointInstance, int] | None:
-        """The instance with the fewest calls in flight, now one more, and how many there are; None when none is up."""
+        """The instance with the fewest calls in flight, now one more, and how many get calls; None when none is up."""
         with self._lock:
-            if not self.instances:
+            open_to_calls = self.instances[: self.active]
+            if not open_to_calls:
                 return None
-            chosen = min(self.instances, key=_in_flight)
+            chosen = min(open_to_calls, key=_in_flight)
             chosen.in_flight += 1
             chosen.peak = max(chosen.peak, chosen.in_flight)
-            return chosen, len(self.instances)
+            return chosen, len(open_to_calls)
 
     def release(self, instance: EndpointInstance) -> None:
         """A call that `take` counted has ended."""
@@ -182,6 +188,8 @@ class Fleet:
         self.name: str = config["EndpointConfigName"]
         self.folder: Path = aws.settings.state / "endpoints" / f"{endpoint}-{next(_numbers)}"
         self.variants: list[Variant] = []
+        self.measured_by_config = False
+        """Whether its metrics are published with the dimension EndpointConfigName, too."""
         try:
             for number, variant in enumerate(config["ProductionVariants"]):
                 container = models.prepare(aws, variant, self.folder / str(number))

@@ -35,10 +35,11 @@ class EndpointRecord:
     name: str
     arn: str
     config: dict[str, Any]
-    deployment: dict[str, Any] | None
+    deployment_config: dict[str, Any] | None
     status: str
     failure: str | None
     created: dt.datetime
     modified: dt.datetime
     variants: list[VariantRecord]
     updating: bool
+    measured_by_config: bool

@@ -53,7 +53,7 @@ def invoke(aws: LocalAws, endpoint: str, fleet: Fleet, request: RawRequest, bega
         finally:
             variant.release(instance)
         ended = time.perf_counter()
-        _measure(aws, endpoint, variant, count, status, ended - started, (ended - began) - (ended - started))
+        _measure(aws, endpoint, fleet, variant, count, status, ended - started, (ended - began) - (ended - started))
         if 200 <= status < 300:
             return RawResponse(status, _answer_headers(request, content_type, variant), body)
         raise _model_error(aws, endpoint, instance, status, body)
@@ -85,16 +85,26 @@ def _answer_headers(request: RawRequest, content_type: str, variant: Variant) ->
 
 
 def _measure(
-    aws: LocalAws, endpoint: str, variant: Variant, count: int, status: int, model: float, overhead: float
+    aws: LocalAws, endpoint: str, fleet: Fleet, variant: Variant, count: int, status: int, model: float, overhead: float
 ) -> None:
     put, now = aws.metrics.put, time.time()
-    dimensions = {"EndpointName": endpoint, "VariantName": variant.name}
-    put(NAMESPACE, "Invocations", dimensions, 1, "None", now)
-    put(NAMESPACE, "InvocationsPerInstance", dimensions, 1 / count, "None", now)
-    put(NAMESPACE, "Invocation4XXErrors", dimensions, float(400 <= status < 500), "None", now)
-    put(NAMESPACE, "Invocation5XXErrors", dimensions, float(status >= 500 or status == 0), "None", now)
-    put(NAMESPACE, "ModelLatency", dimensions, round(1e6 * model), "Microseconds", now)
-    put(NAMESPACE, "OverheadLatency", dimensions, round(1e6 * overhead), "Microseconds", now)
+    for dimensions in dimension_sets(endpoint, fleet, variant):
+        put(NAMESPACE, "Invocations", dimensions, 1, "None", now)
+        put(NAMESPACE, "InvocationsPerInstance", dimensions, 1 / count, "None", now)
+        put(NAMESPACE, "Invocation4XXErrors", dimensions, float(400 <= status < 500), "None", now)
+        put(NAMESPACE, "Invocation5XXErrors", dimensions, float(status >= 500 or status == 0), "None", now)
+        put(NAMESPACE, "ModelLatency", dimensions, round(1e6 * model), "Microseconds", now)
+        put(NAMESPACE, "OverheadLatency", dimensions, round(1e6 * overhead), "Microseconds", now)
+
+
+def dimension_sets(endpoint: str, fleet: Fleet, variant: Variant) -> list[dict[str, str]]:
+    """Under which dimensions a metric of a variant is published.
+
+    AWS: SageMaker developer guide, "Auto-rollback configuration and monitoring": once an update has sent the first
+    calls to its new fleet, with EndpointConfigName as well, so that an alarm can be on one of two fleets alone.
+    """
+    both = {"EndpointName": endpoint, "VariantName": variant.name}
+    return [both, both | {"EndpointConfigName": fleet.name}] if fleet.measured_by_config else [both]
 
 
 def _model_error(aws: LocalAws, endpoint: str, instance: EndpointInstance, status: int, body: bytes) -> AwsError:

@@ -86,6 +86,10 @@ class CloudWatch(Service):
         """Those of these alarms that are in the ALARM state."""
         return [name for name in names if (found := self._alarms.get(name)) and found.state == "ALARM"]
 
+    def unknown_alarms(self, names: Iterable[str]) -> list[str]:
+        """Those of these names that no alarm has."""
+        return [name for name in names if name not in self._alarms]
+
     def every_minute(self, now: float) -> None:
         for alarm in list(self._alarms.values()):
             alarm.evaluate(self.data, now)

@@ -17,12 +17,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.backends import get_backend
 
-from local_aws.endpoints import router
+from local_aws.endpoints import deployment, router
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
 from local_aws.errors import AwsError, validation
-from local_aws.services.base import RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
+from local_aws.services.base import FORWARD, RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
 
 # AWS emits concurrency as a high-resolution metric, one datapoint in 10 s.
 CONCURRENCY_PERIOD = 10
@@ -97,10 +97,22 @@ class SageMakerEndpoints(Service):
 
     # --- operations
 
+    def create_endpoint_config(self, call: Call) -> dict[str, Any]:
+        if call.params.get("ShadowProductionVariants"):
+            raise validation("ShadowProductionVariants: the local AWS has no shadow variants.")
+        if (call.params.get("DataCaptureConfig") or {}).get("EnableCapture"):
+            raise validation("DataCaptureConfig: the local AWS captures no data; leave it out, or EnableCapture false.")
+        names = [each["VariantName"] for each in call.params["ProductionVariants"]]
+        if len(set(names)) < len(names):
+            raise validation(f"The names of the production variants must differ, not be {', '.join(names)}.")
+        return FORWARD
+
     def create_endpoint(self, call: Call) -> dict[str, Any]:
         name = call.params["EndpointName"]
         config = self._config(call)
         arn = call.arn(f"endpoint/{name.lower()}")
+        counts = {each.name: each.desired for each in deployment.wanted(config, (), ())}
+        deployment.plan(call.params.get("DeploymentConfig"), counts, counts)
         with self._lock:
             if name in self._endpoints:
                 raise validation(f'Cannot create already existing endpoint "{arn}".')
@@ -142,8 +154,9 @@ class SageMakerEndpoints(Service):
                 raise validation(refusal)
         endpoint.update(
             config,
-            retain=bool(call.params.get("RetainAllVariantProperties")),
-            deployment=call.params.get("DeploymentConfig"),
+            keep=_retained(call.params),
+            deployment_config=call.params.get("DeploymentConfig"),
+            retain_deployment_config=bool(call.params.get("RetainDeploymentConfig")),
         )
         return {"EndpointArn": endpoint.arn}
 
@@ -214,11 +227,28 @@ class SageMakerEndpoints(Service):
     def _sample(self) -> None:
         while not self._stopping.wait(self.aws.clock.real(CONCURRENCY_PERIOD)):
             for endpoint in list(self._endpoints.values()):
-                fleet = endpoint.fleet
-                for variant in fleet.variants if fleet else ():
-                    dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
+                for fleet, variant in endpoint.open_to_calls():
                     for peak in variant.peaks():
-                        self.aws.metrics.put(router.NAMESPACE, "ConcurrentRequestsPerModel", dimensions, peak, "Count")
+                        for dimensions in router.dimension_sets(endpoint.name, fleet, variant):
+                            self.aws.metrics.put(
+                                router.NAMESPACE, "ConcurrentRequestsPerModel", dimensions, peak, "Count"
+                            )
+
+
+def _retained(params: dict[str, Any]) -> set[str]:
+    """What UpdateEndpoint is to leave as the variants have it now.
+
+    AWS: API reference, UpdateEndpoint, RetainAllVariantProperties and ExcludeRetainedVariantProperties.
+    """
+    excluded = {each["VariantPropertyType"] for each in params.get("ExcludeRetainedVariantProperties") or ()}
+    if "DataCaptureConfig" in excluded:
+        raise validation(
+            "ExcludeRetainedVariantProperties names DataCaptureConfig: the local AWS captures no data, so that there "
+            "is nothing to retain or to override."
+        )
+    if not params.get("RetainAllVariantProperties"):
+        return set()
+    return {"DesiredInstanceCount", "DesiredWeight"} - excluded
 
 
 def _unavailable() -> AwsError:

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from local_aws.state import moto_state
 from local_aws.state.bodies import Bodies, sync
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with every change of what is pickled: classes, their fields, what `remember` gives."""
 
 NAME = "snapshot.json"

@@ -203,34 +203,6 @@ def test_an_update_that_fails_leaves_the_old_one_in_service(serving, endpoint):
     assert serving.call(endpoint)["model"] == "a"
 
 
-def test_an_alarm_rolls_a_deployment_back(serving, endpoint):
-    # GIVEN an alarm that is on
-    serving.cloudwatch.put_metric_alarm(
-        AlarmName="too-slow", Namespace="Tests", MetricName="Slowness", Statistic="Sum", Period=60, EvaluationPeriods=1,
-        Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
-    )  # fmt: skip
-    serving.cloudwatch.set_alarm_state(AlarmName="too-slow", StateValue="ALARM", StateReason="for the test")
-    # WHEN a deployment that watches it bakes
-    serving.sagemaker.update_endpoint(
-        EndpointName=endpoint,
-        EndpointConfigName=serving.config(serving.model(archive(name="b"))),
-        DeploymentConfig={
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": {
-                    "Type": "CANARY",
-                    "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
-                    "WaitIntervalInSeconds": 120,
-                }
-            },
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "too-slow"}]},
-        },
-    )
-    # THEN the old model is back, with the alarm as the reason
-    described = serving.wait(endpoint)
-    assert "too-slow" in described["FailureReason"]
-    assert {serving.call(endpoint)["model"] for _ in range(10)} == {"a"}
-
-
 def test_a_crash_under_load_loses_only_the_calls_in_flight(serving, wait_for):
     # GIVEN two instances under load
     name = serving.create(serving.config(serving.model(), count=2))

@@ -144,6 +144,27 @@ def test_a_retry_sees_the_update_of_the_try_before_rolled_back(served, monkeypat
     assert configs(served) == {before}
 
 
+def test_an_update_that_an_alarm_takes_back_is_noticed_although_aws_gives_no_reason(served, monkeypatch):
+    # GIVEN deployments that an alarm guards, which is on
+    update, before = endpoint.request_parameters.update_endpoint, serving(served)
+    guard = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "guard"}]}}
+    monkeypatch.setattr(
+        endpoint.request_parameters, "update_endpoint", lambda **values: update(**values) | {"DeploymentConfig": guard}
+    )
+    cloudwatch = served.daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName="guard", Namespace="Tests", MetricName="M", Statistic="Sum", Period=60, EvaluationPeriods=1,
+        Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName="guard", StateValue="ALARM", StateReason="for the test")
+
+    # THEN the task fails, and the configuration that did not come to serve is gone
+    with pytest.raises(AirflowException, match=f"was rolled back; {before} still serves: no reason given"):
+        Deployment(served).run()
+    assert "FailureReason" not in served.endpoint
+    assert configs(served) == {before}
+
+
 def test_maintenance_and_another_ones_way_back_are_waited_for(served, monkeypatch):
     # GIVEN states in which AWS lets nobody change an endpoint; the local AWS shows them too briefly to be met at will
     look, states = endpoint.ServingHook.describe_endpoint, ["SystemUpdating", "RollingBack"]
