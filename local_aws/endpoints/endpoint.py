@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from local_aws.endpoints import deployment, progress
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
-from local_aws.endpoints.progress import Pending
+from local_aws.endpoints.pending import Pending
 from local_aws.endpoints.record import EndpointRecord, VariantRecord
 from local_aws.endpoints.rollout import Ended, Rollout, TimedOut, Tripped
 from local_aws.errors import validation
