@@ -344,6 +344,7 @@ class Lambda(Service):
     def update_alias(self, call: Call) -> dict[str, Any]:
         with self.lock:
             alias, params = self._alias(call), call.params
+            self._refuse_both(alias, params.get("FunctionVersion") or alias.version)
             self._point(alias, params.get("FunctionVersion") or alias.version, params.get("RoutingConfig"))
             alias.description = params.get("Description", alias.description)
             alias.revision = records.uuid.uuid4().hex
@@ -369,6 +370,15 @@ class Lambda(Service):
             arn = f"{function.arn}:{call.params['Name']}"
             raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", status=404, Type="User")
         return alias
+
+    def _refuse_both(self, alias: Alias, number: str) -> None:
+        """AWS keeps no environments ready for an alias and for the version that it names: one of them has them."""
+        provisioned = {each.qualifier for each in self.concurrency.configurations(alias.function)}
+        if {alias.name, number} <= provisioned:
+            raise invalid(
+                f"Provisioned Concurrency is configured on the alias {alias.name} and on the version {number}, which "
+                "it would name: configure it on one of them."
+            )
 
     def _point(self, alias: Alias, number: str, routing: dict[str, Any] | None) -> None:
         weights = (routing or {}).get("AdditionalVersionWeights") or {} if routing is not None else alias.weights

@@ -54,6 +54,9 @@ class LambdaConcurrency(Service):
         requested = call.params["ProvisionedConcurrentExecutions"]
         if qualifier in (None, LATEST) or function.version(qualifier).number == LATEST:
             raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+        alias = function.aliases.get(qualifier)
+        if alias and alias.weights:
+            raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
         version = function.version(qualifier)
         for each in self.functions.concurrency.configurations(function):
             if each.version is version and each.qualifier != qualifier:

@@ -42,6 +42,8 @@ STEPS = (TUNE, TRAIN_ONE, TRAIN_MANY, EVALUATE_IN_SERVICE, TRAIN_ON_EC2, DEPLOY_
 ALIAS = "live"  # the alias that callers of the function name; provisioned concurrency sits on the version behind it
 VARIANT = "AllTraffic"  # the one production variant of the endpoint
 
+EXPIRES = "expires"  # the tag of what a rehearsal made
+
 _HASH = 8
 _ATTEMPT = len("-99")
 _ALLOWED = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -77,9 +79,13 @@ class Run:
         """The run's folder under `runs/` in the bucket: its run id, fit for a URL, and a hash that tells DAGs apart."""
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.run_id).strip('-.')}-{_digest(self.dag_id, self.run_id)}"
 
-    def tags(self, project: str) -> dict[str, str]:
-        """What everything billed is tagged with, so that it can be found and removed."""
-        return {"project": label(project), "dag": label(self.dag_id), "run": label(self.run_id)}
+    def tags(self, project: str, expires: str = "") -> dict[str, str]:
+        """What everything billed is tagged with, so that it can be found and removed.
+
+        Parameters: `expires` from when on whoever reports the running costs removes it (ISO 8601, UTC); empty: never.
+        """
+        tags = {"project": label(project), "dag": label(self.dag_id), "run": label(self.run_id)}
+        return {**tags, EXPIRES: label(expires)} if expires else tags
 
     def name(self, project: str, step: Step, *, map_index: int = -1) -> str:
         """`<project>-<step>-<hash of DAG, run and map index>`; three characters stay free for a later attempt's number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import threading
@@ -73,12 +74,12 @@ def overlap(answers):
     return most
 
 
-def provision(client, name, number, wait_for):
+def provision(client, name, number, wait_for, qualifier="live"):
     client.put_provisioned_concurrency_config(
-        FunctionName=name, Qualifier="live", ProvisionedConcurrentExecutions=number
+        FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=number
     )
     get = client.get_provisioned_concurrency_config
-    return wait_for(lambda: get(FunctionName=name, Qualifier="live")["Status"] == "READY", 120)
+    return wait_for(lambda: get(FunctionName=name, Qualifier=qualifier)["Status"] == "READY", 120)
 
 
 def invalid(call, **params):
@@ -133,6 +134,64 @@ def test_what_is_refused(client, function, wait_for):
         client.get_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
 
 
+def publish_another(client, name, wait_for):
+    def settled():
+        return client.get_function_configuration(FunctionName=name)["LastUpdateStatus"] == "Successful"
+
+    wait_for(settled)
+    client.update_function_configuration(FunctionName=name, Timeout=10)
+    wait_for(settled)
+    return client.publish_version(FunctionName=name)["Version"]
+
+
+def test_callers_of_the_alias_get_the_environments_of_the_version_it_names(client, function, wait_for, local_aws):
+    provision(client, function, 2, wait_for, qualifier="1")
+    answers, _ = burst(client, function, 3, 2.5)
+    assert Counter(each["kind"] for each in answers) == {"provisioned-concurrency": 2, "on-demand": 1}
+    # Of a version that no alias names yet they are ready all the same, and an alias that moves there has them at once.
+    version = publish_another(client, function, wait_for)
+    provision(client, function, 2, wait_for, qualifier=version)
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    answers, _ = burst(client, function, 2, 2.5)
+    assert [each["kind"] for each in answers] == ["provisioned-concurrency"] * 2
+    query = {"Namespace": "AWS/Lambda", "MetricName": "ProvisionedConcurrencyInvocations", "Period": 3600}
+    dimensions = {"FunctionName": function, "Resource": f"{function}:live"}
+    now = dt.datetime.now(dt.UTC)
+    found = local_aws.client("cloudwatch").get_metric_statistics(
+        **query,
+        Statistics=["Sum"],
+        StartTime=now - dt.timedelta(hours=1),
+        EndTime=now + dt.timedelta(hours=1),
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+    )
+    assert sum(each["Sum"] for each in found["Datapoints"]) == 4
+
+
+def test_no_environments_on_an_alias_and_on_the_version_that_it_names(client, function, wait_for):
+    version = publish_another(client, function, wait_for)
+    provision(client, function, 1, wait_for)
+    provision(client, function, 1, wait_for, qualifier=version)
+    invalid(client.update_alias, FunctionName=function, Name="live", FunctionVersion=version)
+    assert client.get_alias(FunctionName=function, Name="live")["FunctionVersion"] == "1"
+    client.delete_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    with pytest.raises(client.exceptions.ResourceConflictException):
+        client.delete_function(FunctionName=function, Qualifier=version)
+
+
+def test_no_environments_on_an_alias_with_weights(client, function, wait_for):
+    version = publish_another(client, function, wait_for)
+    routing = {"AdditionalVersionWeights": {version: 0.1}}
+    client.update_alias(FunctionName=function, Name="live", RoutingConfig=routing)
+    invalid(
+        client.put_provisioned_concurrency_config,
+        FunctionName=function,
+        Qualifier="live",
+        ProvisionedConcurrentExecutions=1,
+    )
+    provision(client, function, 1, wait_for, qualifier="1")
+
+
 def test_a_dead_provisioned_environment_is_replaced(client, function, wait_for):
     import os
 
@@ -149,8 +208,6 @@ def test_a_dead_provisioned_environment_is_replaced(client, function, wait_for):
 
 
 def test_cloudwatch_has_what_really_happened(client, function, local_aws, wait_for):
-    import datetime as dt
-
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=3)
     provision(client, function, 1, wait_for)
     answers, reasons = burst(client, function, 7, 2.5)

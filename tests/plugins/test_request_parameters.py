@@ -290,10 +290,13 @@ def test_scaling_is_what_application_auto_scaling_accepts(aws_problems):
 
 
 def test_the_function_is_what_lambda_accepts(env, run, aws_problems):
+    stack = names.Stack("musher")
     create = request_parameters.create_function(
-        DEPLOYMENT, env, name="f", run=run, archive=b"zip", endpoint_name="an-endpoint"
+        DEPLOYMENT, env, stack=stack, run=run, archive=b"zip", endpoint_name="an-endpoint"
     )
-    settings = request_parameters.update_function_configuration(DEPLOYMENT, env, name="f", endpoint_name="an-endpoint")
+    settings = request_parameters.update_function_configuration(
+        DEPLOYMENT, env, stack=stack, endpoint_name="an-endpoint"
+    )
 
     assert aws_problems("lambda", "CreateFunction", create) == []
     assert aws_problems("lambda", "UpdateFunctionConfiguration", settings) == []
@@ -305,14 +308,15 @@ def test_the_function_is_what_lambda_accepts(env, run, aws_problems):
     assert aws_problems("lambda", "PublishVersion", version) == []
     alias = request_parameters.create_alias(name="f", version="3")
     assert aws_problems("lambda", "CreateAlias", alias) == []
-    assert aws_problems("lambda", "UpdateAlias", alias) == []
-    reserved = request_parameters.reserved_concurrency(DEPLOYMENT, name="f")
+    moved = request_parameters.update_alias(name="f", version="4", previous_version="3")
+    assert aws_problems("lambda", "UpdateAlias", moved) == []
+    reserved = request_parameters.reserved_concurrency(10, name="f")
     assert aws_problems("lambda", "PutFunctionConcurrency", reserved) == []
-    provisioned = request_parameters.provisioned_concurrency(DEPLOYMENT, name="f")
+    provisioned = request_parameters.provisioned_concurrency(2, name="f", qualifier="4")
     assert aws_problems("lambda", "PutProvisionedConcurrencyConfig", provisioned) == []
     assert create["Tags"] == TAGS
     assert create["Environment"]["Variables"] == {"ENDPOINT_NAME": "an-endpoint"}
-    assert provisioned["Qualifier"] == alias["Name"]
+    assert provisioned["Qualifier"] == moved["FunctionVersion"]
 
 
 TOOLKIT = Path(".venv-ml/bin/python")

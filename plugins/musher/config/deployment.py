@@ -9,6 +9,10 @@ from pydantic import model_validator
 from musher import images, instances
 from musher.config.fields import Configuration, Share, option
 
+# What a rehearsal takes at most beside the scaling: its endpoint (operators/endpoint.py), its function
+# (hooks/function.py, three waits), and an hour to measure in.
+_REHEARSAL_SECONDS = 3600 + 3 * 900 + 3600
+
 
 class DeploymentConfig(Configuration):
     """What a person may choose for `deploy_image_classifier`."""
@@ -188,3 +192,9 @@ class DeploymentConfig(Configuration):
     def scales(self) -> bool:
         """Whether the endpoint scales automatically at all."""
         return self.max_instances > self.min_instances
+
+    @property
+    def rehearsal_limit_seconds(self) -> int:
+        """How long a rehearsal can take at most: what each of its tasks waits for, and each of them tried twice."""
+        scaling = self.scale_out_limit_seconds + 2 * self.scale_in_limit_seconds  # before the load test, and in it
+        return 2 * (_REHEARSAL_SECONDS + scaling)

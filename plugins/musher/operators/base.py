@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -86,6 +87,14 @@ class StackOperator(MusherOperator):
     def named(self) -> names.Stack:
         """The names of what serves together. Raises ConfigError for a stack that there is not."""
         return names.Stack.named(self.environment.project, self.stack)
+
+    def expires(self, context: Mapping[str, Any]) -> str:
+        """From when on what this run makes for a rehearsal is nobody's any more, as names.Run.tags takes it; empty for
+        what serves."""
+        if not self.named.rehearsal:
+            return ""
+        limit = dt.timedelta(seconds=deployment_config(context).rehearsal_limit_seconds)
+        return (dt.datetime.now(dt.UTC) + limit).isoformat(timespec="seconds")
 
 
 def training_config(context: Mapping[str, Any]) -> TrainingConfig:

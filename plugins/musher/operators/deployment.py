@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException
 
 from musher import images, names, record, request_parameters, staging
-from musher.config import DeploymentConfig
 from musher.errors import ConfigError
 from musher.hooks import registry
+from musher.hooks.function import LiveFunction, previous_version
 from musher.hooks.in_service import model_data
-from musher.hooks.serving import ServingHook, found, wait_until
+from musher.hooks.serving import ServingHook, found
 from musher.load.capacity import scaling_target
 from musher.load.pictures import pictures_to_send
-from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
+from musher.operators.base import MusherOperator, StackOperator, deployment_config, plainly, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-FUNCTION_LIMIT_SECONDS = 900
 MOST_SMOKE_TESTED = 10
 
 
@@ -147,14 +147,18 @@ class RegisterScalingOperator(MusherOperator):
         return settings
 
 
-class DeployFunctionOperator(MusherOperator):
-    """Publish a version of the function, move the alias to it, set reserved and provisioned concurrency.
+class DeployFunctionOperator(StackOperator):
+    """Publish a version of the function if its code or settings changed, and have the alias's callers answered by it.
 
-    Parameters: `endpoint` what DeployEndpointOperator returned. Returns the run record's `lambda`.
+    The environments of the new version are ready before the alias moves (hooks.function.LiveFunction.serve); the
+    version before stays for a roll-back, older ones are deleted. A function that is as it should be is not touched.
+
+    Parameters: `endpoint` what DeployEndpointOperator returned; `stack` whose function it is. Returns the run record's
+    `lambda`.
     """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("endpoint")
+    template_fields = aws_template_fields("endpoint", "stack")
 
     def __init__(self, *, endpoint: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -162,37 +166,21 @@ class DeployFunctionOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        config, env, run = deployment_config(context), self.environment, run_of(context)
-        self.lambda_ = self.hook.client("lambda")
-        self.name = names.Stack(env.project).function
-        archive = staging.function_archive(staging.lambda_folder(env))
-        settings = {"name": self.name, "endpoint_name": self.endpoint["name"]}
-        if self._configuration() is None:
-            self.lambda_.create_function(
-                **request_parameters.create_function(config, env, run=run, archive=archive, **settings)
-            )
-        else:
-            self._settled()
-            self.lambda_.update_function_configuration(
-                **request_parameters.update_function_configuration(config, env, **settings)
-            )
-            self._settled()
-            self.lambda_.update_function_code(
-                **request_parameters.update_function_code(name=self.name, archive=archive)
-            )
-        code = self._settled()["CodeSha256"]
-        version = self.lambda_.publish_version(
-            **request_parameters.publish_version(name=self.name, code_sha256=code, run=run)
-        )["Version"]
-        alias = request_parameters.create_alias(name=self.name, version=version)
-        if found(lambda: self.lambda_.get_alias(FunctionName=self.name, Name=names.ALIAS)) is None:
-            self.lambda_.create_alias(**alias)
-        else:
-            self.lambda_.update_alias(**alias)
-        self._set_concurrency(config)
+        config = deployment_config(context)
+        function = LiveFunction(
+            self.hook.client("lambda"),
+            self.named.function,
+            poll_seconds=self.environment.poll_seconds,
+            log=self.log,
+        )
+        version = self._version(function, context)
+        function.serve(version, provisioned=config.provisioned_concurrency, reserved=config.reserved_concurrency)
+        for gone in function.delete_older():
+            self.log.info("Deleted version %s of %s", gone, function.name)
         part = record.Function(
-            function=self.name,
+            function=function.name,
             version=version,
+            previous_version=previous_version(function.alias() or {}),
             alias=names.ALIAS,
             memory_mb=config.function_memory_mb,
             reserved=config.reserved_concurrency,
@@ -201,42 +189,38 @@ class DeployFunctionOperator(MusherOperator):
         self.log.info("%s", part)
         return part.to_json()
 
-    def _configuration(self) -> dict[str, Any] | None:
-        return found(lambda: self.lambda_.get_function_configuration(FunctionName=self.name))
-
-    def _settled(self) -> Mapping[str, Any]:
-        """Wait until the function is neither being created nor updated. Raises AirflowException if that failed."""
-        state = wait_until(
-            self._configuration,
-            lambda now: bool(now) and now.get("State") != "Pending" and now.get("LastUpdateStatus") != "InProgress",
-            what=f"the update of the function {self.name}",
-            poll_seconds=min(2.0, self.environment.poll_seconds),
-            limit_seconds=FUNCTION_LIMIT_SECONDS,
-        )
-        if "Failed" in (state.get("State"), state.get("LastUpdateStatus")):
-            reason = state.get("LastUpdateStatusReason") or state.get("StateReason")
-            raise AirflowException(f"The function {self.name} could not be updated: {reason}")
-        return state
-
-    def _set_concurrency(self, config: DeploymentConfig) -> None:
-        reserved = request_parameters.reserved_concurrency(config, name=self.name)
-        qualifier = {"FunctionName": self.name, "Qualifier": names.ALIAS}
-        now = found(lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier)) or {}
-        if now.get("RequestedProvisionedConcurrentExecutions", 0) > config.reserved_concurrency:
-            # Reserved may not go below what is provisioned at that moment.
-            self.lambda_.delete_provisioned_concurrency_config(**qualifier)
-        self.lambda_.put_function_concurrency(**reserved)
-        self.lambda_.put_provisioned_concurrency_config(
-            **request_parameters.provisioned_concurrency(config, name=self.name)
-        )
-        state = wait_until(
-            lambda: self.lambda_.get_provisioned_concurrency_config(**qualifier),
-            lambda state: bool(state) and state["Status"] != "IN_PROGRESS",
-            what=f"the provisioned concurrency of {self.name}",
-            poll_seconds=min(2.0, self.environment.poll_seconds),
-            limit_seconds=FUNCTION_LIMIT_SECONDS,
-        )
-        if state["Status"] != "READY":
-            raise AirflowException(
-                f"The provisioned concurrency of {self.name} is {state['Status']}: {state.get('StatusReason')}"
+    def _version(self, function: LiveFunction, context: Context) -> str:
+        """The version with this code and these settings: the one that serves, or one that is published now."""
+        config, env, run = deployment_config(context), self.environment, run_of(context)
+        archive = staging.function_archive(staging.lambda_folder(env))
+        settings = {"stack": self.named, "endpoint_name": self.endpoint["name"]}
+        wanted = request_parameters.update_function_configuration(config, env, **settings)
+        digest = base64.b64encode(hashlib.sha256(archive).digest()).decode()  # as Lambda writes it
+        now, expires = function.configuration(), self.expires(context)
+        if now is None:
+            function.client.create_function(
+                **request_parameters.create_function(config, env, run=run, archive=archive, expires=expires, **settings)
             )
+            now = function.settled()
+        elif expires:
+            tags = run.tags(env.project, expires)
+            function.client.tag_resource(Resource=now["FunctionArn"], Tags=tags)
+        alias = function.alias()
+        live = function.configuration(alias["FunctionVersion"]) if alias else None
+        if live and live["CodeSha256"] == digest and request_parameters.same_settings(live, wanted):
+            self.log.info("Version %s of %s has this code and these settings already", live["Version"], function.name)
+            return live["Version"]
+        now = function.settled()
+        if not request_parameters.same_settings(now, wanted):
+            function.client.update_function_configuration(**wanted)
+            now = function.settled()
+        if now["CodeSha256"] != digest:
+            function.client.update_function_code(
+                **request_parameters.update_function_code(name=function.name, archive=archive)
+            )
+            function.settled()
+        version = function.client.publish_version(
+            **request_parameters.publish_version(name=function.name, code_sha256=digest, run=run)
+        )["Version"]
+        function.settled(version)
+        return version

@@ -47,7 +47,7 @@ class DeployEndpointOperator(StackOperator):
     @plainly
     def execute(self, context: Context) -> Any:
         config, env, run = deployment_config(context), self.environment, run_of(context)
-        name = self._config_name(context)
+        name, expires = self._config_name(context), self.expires(context)
         self._create_once(
             "model",
             request_parameters.model(
@@ -56,11 +56,12 @@ class DeployEndpointOperator(StackOperator):
                 run=run,
                 package_arn=self.model["package_arn"],
                 specification=self.model["specification"],
+                expires=expires,
             ),
         )
         self._create_once(
             "endpoint_config",
-            request_parameters.endpoint_config(config, env, name=name, run=run, model_name=name),
+            request_parameters.endpoint_config(config, env, name=name, run=run, model_name=name, expires=expires),
         )
         return self._go_on(context)
 
@@ -86,10 +87,13 @@ class DeployEndpointOperator(StackOperator):
         if now is None:
             self._check_archive(wanted)
             request = request_parameters.create_endpoint(
-                self.environment, name=endpoint, config_name=wanted, run=run_of(context)
+                self.environment, name=endpoint, config_name=wanted, run=run_of(context), expires=self.expires(context)
             )
             self.hook.conn.create_endpoint(**request)
             return self._wait("resume", None)
+        if expires := self.expires(context):
+            tags = request_parameters.tags(self.environment, run_of(context), expires)
+            self.hook.conn.add_tags(ResourceArn=now["EndpointArn"], Tags=tags)
         status, serving = now["EndpointStatus"], now["EndpointConfigName"]
         if status in CHANGING:
             return self._wait_for_change(now, wanted)

@@ -76,12 +76,16 @@ class Autoscaling(Part):
 
 
 class Function(Part):
-    """The Lambda function: its published version, and its concurrency in environments."""
+    """The Lambda function: its published version, and its concurrency in environments.
+
+    `previous_version` the one that served before, which a roll-back goes to; None for the first.
+    """
 
     NAME: ClassVar[str] = "lambda"
 
     function: str
     version: str
+    previous_version: str | None = None
     alias: str
     memory_mb: int
     reserved: int

@@ -4,6 +4,7 @@ Nothing here calls AWS, reads a clock or looks at the environment: the same argu
 tests check every one of them against botocore's own model of the service.
 """
 
+from musher.request_parameters.common import tags
 from musher.request_parameters.ec2 import run_instance
 from musher.request_parameters.evaluation import evaluation_job
 from musher.request_parameters.function import (
@@ -12,6 +13,8 @@ from musher.request_parameters.function import (
     provisioned_concurrency,
     publish_version,
     reserved_concurrency,
+    same_settings,
+    update_alias,
     update_function_code,
     update_function_configuration,
 )
@@ -45,10 +48,13 @@ __all__ = [
     "publish_version",
     "reserved_concurrency",
     "run_instance",
+    "same_settings",
     "scalable_target",
     "scaling_policy",
+    "tags",
     "training",
     "tuning",
+    "update_alias",
     "update_endpoint",
     "update_function_code",
     "update_function_configuration",

@@ -14,9 +14,9 @@ from musher.names import Run
 _SUBMIT_DIRECTORY = "/opt/ml/input/data/code/sourcedir.tar.gz"
 
 
-def tags(env: Environment, run: Run) -> list[dict[str, str]]:
+def tags(env: Environment, run: Run, expires: str = "") -> list[dict[str, str]]:
     """The tags of everything billed, in SageMaker's form."""
-    return [{"Key": key, "Value": value} for key, value in run.tags(env.project).items()]
+    return [{"Key": key, "Value": value} for key, value in run.tags(env.project, expires).items()]
 
 
 def channel(name: str, uri: str) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from musher.config import DeploymentConfig, Environment
-from musher.names import ALIAS, Run
+from musher.names import ALIAS, Run, Stack
 
 RUNTIME = "python3.12"
 
 
-def _settings(config: DeploymentConfig, env: Environment, *, name: str, endpoint_name: str) -> dict[str, Any]:
+def _settings(config: DeploymentConfig, env: Environment, *, stack: Stack, endpoint_name: str) -> dict[str, Any]:
     return {
-        "FunctionName": name,
+        "FunctionName": stack.function,
         "Description": f"Classifies a picture with the endpoint {endpoint_name}.",
         "Runtime": RUNTIME,
-        "Role": env.lambda_role_arn,
+        "Role": stack.role_arn(env),
         "Handler": "handler.handler",
         "Timeout": config.function_timeout_seconds,
         "MemorySize": config.function_memory_mb,
@@ -24,24 +25,39 @@ def _settings(config: DeploymentConfig, env: Environment, *, name: str, endpoint
 
 
 def create_function(
-    config: DeploymentConfig, env: Environment, *, name: str, run: Run, archive: bytes, endpoint_name: str
+    config: DeploymentConfig,
+    env: Environment,
+    *,
+    stack: Stack,
+    run: Run,
+    archive: bytes,
+    endpoint_name: str,
+    expires: str = "",
 ) -> dict[str, Any]:
-    """CreateFunction request. `archive` is the zip's bytes; no version is published yet."""
+    """CreateFunction request. `archive` is the zip's bytes; no version is published yet. `expires` as in
+    names.Run.tags."""
     return {
-        **_settings(config, env, name=name, endpoint_name=endpoint_name),
+        **_settings(config, env, stack=stack, endpoint_name=endpoint_name),
         "Code": {"ZipFile": archive},
         "Architectures": ["x86_64"],
         "Publish": False,
-        "Tags": run.tags(env.project),
+        "Tags": run.tags(env.project, expires=expires),
     }
 
 
 def update_function_configuration(
-    config: DeploymentConfig, env: Environment, *, name: str, endpoint_name: str
+    config: DeploymentConfig, env: Environment, *, stack: Stack, endpoint_name: str
 ) -> dict[str, Any]:
     """UpdateFunctionConfiguration request for a function that exists. Wait until it is no longer being updated before
     updating its code."""
-    return _settings(config, env, name=name, endpoint_name=endpoint_name)
+    return _settings(config, env, stack=stack, endpoint_name=endpoint_name)
+
+
+def same_settings(described: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a function, as GetFunctionConfiguration describes it, runs as `update_function_configuration` would have
+    it. Its description says nothing about that: a version has one of its own."""
+    now = {**described, "Environment": {"Variables": (described.get("Environment") or {}).get("Variables") or {}}}
+    return all(now.get(name) == value for name, value in wanted.items() if name not in {"FunctionName", "Description"})
 
 
 def update_function_code(*, name: str, archive: bytes) -> dict[str, Any]:
@@ -58,20 +74,25 @@ def publish_version(*, name: str, code_sha256: str, run: Run) -> dict[str, Any]:
 
 
 def create_alias(*, name: str, version: str) -> dict[str, Any]:
-    """CreateAlias request, and UpdateAlias's as well: the alias that callers name."""
+    """CreateAlias request: the alias that callers name."""
     return {"FunctionName": name, "Name": ALIAS, "FunctionVersion": version}
 
 
-def reserved_concurrency(config: DeploymentConfig, *, name: str) -> dict[str, Any]:
-    """PutFunctionConcurrency request: the most calls at once, set aside from the account's."""
-    return {"FunctionName": name, "ReservedConcurrentExecutions": config.reserved_concurrency}
-
-
-def provisioned_concurrency(config: DeploymentConfig, *, name: str) -> dict[str, Any]:
-    """PutProvisionedConcurrencyConfig request, on the alias: AWS refuses it on $LATEST, and on a version that no
-    caller names it would be paid for nothing."""
+def update_alias(*, name: str, version: str, previous_version: str | None) -> dict[str, Any]:
+    """UpdateAlias request: all of the alias's callers go to one version; `previous_version` is for a roll-back."""
     return {
-        "FunctionName": name,
-        "Qualifier": ALIAS,
-        "ProvisionedConcurrentExecutions": config.provisioned_concurrency,
+        **create_alias(name=name, version=version),
+        "Description": f"previous_version={previous_version}" if previous_version else "",
+        "RoutingConfig": {"AdditionalVersionWeights": {}},
     }
+
+
+def reserved_concurrency(number: int, *, name: str) -> dict[str, Any]:
+    """PutFunctionConcurrency request: the most calls at once, set aside from the account's."""
+    return {"FunctionName": name, "ReservedConcurrentExecutions": number}
+
+
+def provisioned_concurrency(number: int, *, name: str, qualifier: str) -> dict[str, Any]:
+    """PutProvisionedConcurrencyConfig request. `qualifier` is a version: AWS refuses $LATEST, and an alias that moves
+    with environments of its own would be cold for a while."""
+    return {"FunctionName": name, "Qualifier": qualifier, "ProvisionedConcurrentExecutions": number}

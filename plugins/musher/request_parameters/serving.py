@@ -9,10 +9,13 @@ from musher.names import VARIANT, Run
 from musher.request_parameters import common
 
 
-def model(env: Environment, *, name: str, run: Run, package_arn: str, specification: str = "") -> dict[str, Any]:
+def model(
+    env: Environment, *, name: str, run: Run, package_arn: str, specification: str = "", expires: str = ""
+) -> dict[str, Any]:
     """CreateModel request for a registered model package, which knows its images and its archive.
 
-    Parameters: `specification` as `requests.inference_specification` returns it.
+    Parameters: `specification` as `request_parameters.inference_specification` returns it; `expires` as names.Run.tags
+    takes it.
 
     MODEL_NAME, beside the package's own variables, lets each answer say which model gave it (ml_scripts/inference.py).
     """
@@ -22,12 +25,12 @@ def model(env: Environment, *, name: str, run: Run, package_arn: str, specificat
         "PrimaryContainer": {"ModelPackageName": package_arn, "Environment": {"MODEL_NAME": name}, **chosen},
         "ExecutionRoleArn": env.endpoint_role_arn,
         "EnableNetworkIsolation": True,
-        "Tags": common.tags(env, run),
+        "Tags": common.tags(env, run, expires),
     }
 
 
 def endpoint_config(
-    config: DeploymentConfig, env: Environment, *, name: str, run: Run, model_name: str
+    config: DeploymentConfig, env: Environment, *, name: str, run: Run, model_name: str, expires: str = ""
 ) -> dict[str, Any]:
     """CreateEndpointConfig request: one variant, beginning with the fewest instances.
 
@@ -45,13 +48,13 @@ def endpoint_config(
                 "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
             }
         ],
-        "Tags": common.tags(env, run),
+        "Tags": common.tags(env, run, expires),
     }
 
 
-def create_endpoint(env: Environment, *, name: str, config_name: str, run: Run) -> dict[str, Any]:
+def create_endpoint(env: Environment, *, name: str, config_name: str, run: Run, expires: str = "") -> dict[str, Any]:
     """CreateEndpoint request."""
-    return {"EndpointName": name, "EndpointConfigName": config_name, "Tags": common.tags(env, run)}
+    return {"EndpointName": name, "EndpointConfigName": config_name, "Tags": common.tags(env, run, expires)}
 
 
 def update_endpoint(*, name: str, config_name: str, keep_instances: bool = False) -> dict[str, Any]:

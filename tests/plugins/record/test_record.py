@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 RECORD = json.loads(Path(__file__).with_name("record.json").read_text())
 RUN = "manual__1"
-FUNCTION = record.Function(function="classifier", version="3", alias="live", memory_mb=256, reserved=5, provisioned=2)
+FUNCTION = record.Function(
+    function="classifier", version="3", previous_version="2", alias="live", memory_mb=256, reserved=5, provisioned=2
+)
 JOB = {
     "job": "a-job",
     "instances": 1,
