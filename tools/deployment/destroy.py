@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # How each thing is ended by hand, where there is no Airflow any more that would.
 BY_HAND = {
     "endpoint": "aws sagemaker delete-endpoint --endpoint-name {name}",
+    "function": "aws lambda delete-function --function-name {name}",
     "provisioned concurrency": "aws lambda delete-function --function-name {name}",
     "training job": "aws sagemaker stop-training-job --training-job-name {name}",
     "tuning job": "aws sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name {name}",

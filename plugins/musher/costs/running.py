@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from musher import names
 from musher.costs import prices, storage
 from musher.errors import ConfigError
 from musher.hooks import sagemaker_jobs
 from musher.hooks.serving import found, metric_sum, pairs
 
-ENDPOINT, PROVISIONED = "endpoint", "provisioned concurrency"
+ENDPOINT, FUNCTION, PROVISIONED = "endpoint", "function", "provisioned concurrency"
 TRAINING_JOB, TUNING_JOB = sagemaker_jobs.TRAINING.noun, sagemaker_jobs.TUNING.noun
 INSTANCE, STORAGE = "EC2 instance", "S3 storage"
 
@@ -31,7 +32,8 @@ Client = Callable[[str], Any]
 class Running:
     """One thing that costs money: `since` as ISO 8601, `run` and `dag` from its tags, costs in USD.
 
-    `unused` says why, where nobody used it for as long as was asked; empty otherwise.
+    `unused` says why, where nobody used it for as long as was asked; empty otherwise. `expires` from when on a
+    rehearsal's is nobody's any more (names.Run.tags); empty for what is not a rehearsal's.
     """
 
     what: str
@@ -44,6 +46,14 @@ class Running:
     per_month_usd: float | None = None
     so_far_usd: float | None = None
     unused: str = ""
+    expires: str = ""
+
+    def expired(self, now: dt.datetime) -> bool:
+        """Whether a rehearsal that made this has ended, or should have. Not so for a date that cannot be read."""
+        try:
+            return bool(self.expires) and dt.datetime.fromisoformat(self.expires) < now
+        except (TypeError, ValueError):
+            return False
 
 
 class RunningCosts:
@@ -99,6 +109,7 @@ class RunningCosts:
             per_month_usd=None if hour is None else hour * prices.HOURS_PER_MONTH,
             so_far_usd=None if hour is None or age is None else hour * age,
             unused=unused,
+            expires=tags.get(names.EXPIRES, ""),
         )
 
     def _endpoints(self) -> Iterator[Running]:
@@ -120,19 +131,28 @@ class RunningCosts:
             (types.get(each["VariantName"]), each.get("CurrentInstanceCount") or 0)
             for each in endpoint.get("ProductionVariants") or []
         ]
+        alarms = self._alarms(name) if names.EXPIRES in tags else 0
         variants = [{"EndpointName": name, "VariantName": variant} for variant in types]
         return self._entry(
             ENDPOINT,
             name,
-            ", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"],
+            (", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"])
+            + (f", {alarms} alarms" if alarms else ""),
             since=since,
             tags=tags,
             per_hour=lambda: sum(prices.endpoint_cost(kind, instances=count) for kind, count in counts if kind),
             unused=self._uncalled("AWS/SageMaker", variants, since),
         )
 
+    def _alarms(self, endpoint: str) -> int:
+        """How many alarms Application Auto Scaling keeps for an endpoint: they go with its scalable target."""
+        pages = self.client("cloudwatch").get_paginator("describe_alarms")
+        prefix = f"TargetTracking-endpoint/{endpoint}/"
+        return sum(len(page["MetricAlarms"]) for page in pages.paginate(AlarmNamePrefix=prefix))
+
     def _functions(self) -> Iterator[Running]:
-        """Provisioned concurrency: a function without it costs nothing while nobody calls it."""
+        """Provisioned concurrency: a function without it costs nothing while nobody calls it. A rehearsal's function is
+        listed all the same, so that it goes when it expires."""
         client = self.client("lambda")
         for page in client.get_paginator("list_functions").paginate():
             for function in page["Functions"]:
@@ -140,6 +160,8 @@ class RunningCosts:
                 tags = (found(lambda arn=arn: client.list_tags(Resource=arn)) or {}).get("Tags", {})
                 if tags.get("project") != self.project:
                     continue
+                if names.EXPIRES in tags:
+                    yield self._entry(FUNCTION, name, "on demand", since=_moment(function["LastModified"]), tags=tags)
                 kept = client.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=name)
                 for config in (each for found_page in kept for each in found_page["ProvisionedConcurrencyConfigs"]):
                     yield self._provisioned(function, config, tags)
@@ -240,6 +262,8 @@ def line(each: Mapping[str, Any]) -> str:
     age = "" if each["age_hours"] is None else f"{each['age_hours']:.1f} h"
     owner = " / ".join(part for part in (each["dag"], each["run"]) if part)
     text = f"{each['what']:<24}{each['name']:<40}{each['detail']:<24}{age:>10}{so_far:>12}{month:>14}  {owner}"
+    if each.get("expires"):
+        text += f"  REHEARSAL until {each['expires']}"
     return f"{text}  UNUSED: {each['unused']}" if each["unused"] else text.rstrip()
 
 

@@ -39,15 +39,18 @@ class ServingHook(AwsBaseHook):
     def delete_settled_endpoint(self, name: str, poll_seconds: float, limit_seconds: float = 1800) -> bool:
         """Delete an endpoint once it has stopped changing, before which AWS refuses to; whether there was one.
 
+        One that is being deleted already is left to that, since AWS refuses a second time.
         Raises TimeoutError when it goes on changing.
         """
-        wait_until(
+        settled = wait_until(
             lambda: self.describe_endpoint(name),
             lambda state: state is None or state["EndpointStatus"] not in CHANGING,
             what=f"the end of the change of the endpoint {name}",
             poll_seconds=poll_seconds,
             limit_seconds=limit_seconds,
         )
+        if settled is None or settled["EndpointStatus"] == "Deleting":
+            return False
         return self.delete_endpoint(name)
 
     def delete_endpoint_config(self, name: str) -> list[str]:

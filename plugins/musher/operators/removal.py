@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
 from musher import names
+from musher.hooks.function import LiveFunction
 from musher.hooks.serving import ServingHook, found, pairs, removed, wait_until
-from musher.operators.base import MusherOperator, plainly
+from musher.operators.base import MusherOperator, StackOperator, plainly
 from musher.request_parameters.scaling import variant
 
 if TYPE_CHECKING:
@@ -47,49 +50,64 @@ class RemovalOperator(MusherOperator):
         if removed(lambda: client.delete_provisioned_concurrency_config(**of)):
             yield f"provisioned concurrency of {function}"
 
-
-class RemoveDeploymentOperator(RemovalOperator):
-    """Remove scalable target, endpoint, its configurations and models, and the function; registered models stay.
-
-    Can be repeated. Returns the list of what was removed.
-    """
-
-    @plainly
-    def execute(self, context: Context) -> list[str]:
-        endpoint = names.Stack(self.environment.project).endpoint
-        gone = [*self.remove_endpoint(endpoint), *self._function(), *self._leftovers()]
-        for each in gone:
-            self.log.info("Removed the %s", each)
-        if not gone:
-            self.log.info("There was nothing to remove")
-        return gone
-
-    def _function(self) -> Iterator[str]:
-        """The function with its versions, alias and concurrency, and its log group, which costs storage."""
-        name = names.Stack(self.environment.project).function
+    def remove_function(self, name: str) -> Iterator[str]:
+        """Remove a function with its versions, alias and concurrency, and its log group, which costs storage."""
         client = self.hook.client("lambda")
-        if found(lambda: client.get_function_configuration(FunctionName=name)) is None:
-            return
-        yield from self.remove_provisioned_concurrency(name, names.ALIAS)
-        if removed(lambda: client.delete_function(FunctionName=name)):
-            yield f"function {name}"
+        if found(lambda: client.get_function_configuration(FunctionName=name)) is not None:
+            function = LiveFunction(client, name, poll_seconds=self.environment.poll_seconds, log=self.log)
+            for qualifier in function.provisioned():
+                yield from self.remove_provisioned_concurrency(name, qualifier)
+            if removed(lambda: client.delete_function(FunctionName=name)):
+                yield f"function {name}"
         if removed(lambda: self.hook.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")):
             yield f"log group /aws/lambda/{name}"
 
-    def _leftovers(self) -> Iterator[str]:
-        """Endpoint configurations and models of this project that a failed deployment left behind."""
+    def remove_stack(self, stack: names.Stack) -> Iterator[str]:
+        """Remove everything of a stack, in whatever state a deployment left it."""
+        yield from self.remove_endpoint(stack.endpoint)
+        yield from self.remove_function(stack.function)
+        yield from self._leftovers(stack)
+
+    def _leftovers(self, stack: names.Stack) -> Iterator[str]:
+        """Endpoint configurations and models of this project that earlier deployments, or failed ones, left behind."""
         client: Any = self.hook.conn
-        prefix = f"{self.environment.project}-endpoint-"
+        prefix = f"{stack.project}-{stack.step.name}-"
         for page in client.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
             for each in page["EndpointConfigs"]:
-                if self._ours(each["EndpointConfigArn"]):
-                    yield from self.hook.delete_endpoint_config(each["EndpointConfigName"])
+                name = each["EndpointConfigName"]
+                if name.startswith(prefix) and self._ours(each["EndpointConfigArn"]):
+                    yield from self.hook.delete_endpoint_config(name)
         for page in client.get_paginator("list_models").paginate(NameContains=prefix):
             for each in page["Models"]:
                 name = each["ModelName"]
-                if self._ours(each["ModelArn"]) and removed(lambda name=name: client.delete_model(ModelName=name)):
+                if not (name.startswith(prefix) and self._ours(each["ModelArn"])):
+                    continue
+                if removed(lambda name=name: client.delete_model(ModelName=name)):
                     yield f"model {name}"
 
     def _ours(self, arn: str) -> bool:
         tags = pairs(self.hook.conn.list_tags(ResourceArn=arn)["Tags"])
         return tags.get("project") == self.environment.project
+
+
+class RemoveDeploymentOperator(StackOperator, RemovalOperator):
+    """Remove scalable target, endpoint, its configurations and models, and the function; registered models stay.
+
+    Parameters: `stack` "rehearsal" for a rehearsal's only; with what serves goes a rehearsal of it as well. Can be
+    repeated. Returns the list of what was removed.
+    """
+
+    template_fields = aws_template_fields("stack")
+
+    @plainly
+    def execute(self, context: Context) -> list[str]:
+        stacks = [names.Stack(self.environment.project, rehearsal=True)]
+        if not self.named.rehearsal:
+            stacks.append(self.named)
+        gone = []
+        for each in (each for stack in stacks for each in self.remove_stack(stack)):
+            self.log.info("Removed the %s", each)
+            gone.append(each)
+        if not gone:
+            self.log.info("There was nothing to remove")
+        return gone

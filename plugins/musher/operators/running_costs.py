@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class ReportRunningCostsOperator(RemovalOperator):
     """List what of this project costs money now, and write it to `runs/running-costs/<date>.json` and `.html`.
 
-    Removes what is unused when the run's params say so. Returns the list (`musher.costs.running.Running` as dicts).
+    Removes what a rehearsal left behind once it has expired, and what is unused when the run's params say so. Returns
+    the list (`musher.costs.running.Running` as dicts).
     """
 
     @plainly
@@ -39,8 +40,10 @@ class ReportRunningCostsOperator(RemovalOperator):
         ).listed()
         self.log.info("%s", "\n".join([running.HEADING, *map(running.line, listed)]))
         self.log.info("In all %.2f USD a month", running.total(listed, "per_month_usd"))
-        unused = [each for each in listed if each["unused"]]
-        gone = [name for each in unused for name in self._remove(each)] if config.remove_unused else []
+        expired = [each for each in listed if running.Running(**each).expired(now)]
+        unused = [each for each in listed if each["unused"] and each not in expired] if config.remove_unused else []
+        gone = [f"{name}, a rehearsal's that has expired" for each in expired for name in self._remove(each)]
+        gone += [name for each in unused for name in self._remove(each)]
         for name in gone:
             self.log.info("Removed the %s", name)
         record = {
@@ -61,6 +64,8 @@ class ReportRunningCostsOperator(RemovalOperator):
     def _remove(self, each: Mapping[str, Any]) -> Iterator[str]:
         if each["what"] == running.ENDPOINT:
             yield from self.remove_endpoint(each["name"])
+        elif each["what"] == running.FUNCTION:
+            yield from self.remove_function(each["name"])
         elif each["what"] == running.PROVISIONED:
             function, qualifier = each["name"].rsplit(":", 1)
             yield from self.remove_provisioned_concurrency(function, qualifier)

@@ -11,10 +11,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from musher import names
 from musher.config import Environment
 from musher.costs import running
 from musher.operators.running_costs import ReportRunningCostsOperator
 from musher.report import running_costs
+from musher.request_parameters.scaling import variant as variant_of
 
 from tests.local_aws.daemon import make_role, wait_for
 from tests.local_aws.serving import Serving
@@ -279,3 +281,80 @@ def test_what_is_unused_is_removed_when_that_was_asked_for(daemon, endpoints, fu
     # The next day there is nothing left to remove.
     _, record, _ = report(days=10, remove_unused=True)
     assert record["removed"] == []
+
+
+def test_what_a_rehearsal_left_is_listed_as_that_and_removed_once_it_has_expired(daemon, role, report, capsys):
+    # GIVEN a rehearsal whose function was deployed and whose endpoint was not, and one that is still allowed to run
+    client, now = daemon.client("lambda"), dt.datetime.now(dt.UTC)
+    for name, hours in (("left", 5), ("going-on", 100)):
+        expires = (now + dt.timedelta(hours=hours)).isoformat(timespec="seconds")
+        client.create_function(
+            FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=role, MemorySize=1024,
+            Code={"ZipFile": zipped()}, Tags={**TAGS, "expires": expires},
+        )  # fmt: skip
+        wait_for(lambda name=name: client.get_function_configuration(FunctionName=name)["State"] == "Active")
+    client.publish_version(FunctionName="left")
+    client.put_provisioned_concurrency_config(FunctionName="left", Qualifier="1", ProvisionedConcurrentExecutions=1)
+    serving = Serving(daemon, BUCKET, role)
+    config = "rehearsed"
+    variant = {"VariantName": names.VARIANT, "ModelName": serving.model(), "InstanceType": "ml.m5.large"}
+    serving.sagemaker.create_endpoint_config(
+        EndpointConfigName=config, ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
+    )
+    later = (now + dt.timedelta(hours=5)).isoformat(timespec="seconds")
+    serving.sagemaker.create_endpoint(EndpointName="rehearsed", EndpointConfigName=config, Tags=tags(expires=later))
+    assert serving.wait("rehearsed")["EndpointStatus"] == "InService"
+    scaling, target = daemon.client("application-autoscaling"), variant_of("rehearsed")
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="p",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 600,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+        },
+    )
+
+    # WHEN it has not expired yet, it is only listed
+    found, record, page = report()
+
+    each = {(each["what"], each["name"]): each for each in found}
+    assert each["endpoint", "rehearsed"]["detail"] == "1 x ml.m5.large, 2 alarms"
+    for one in (("endpoint", "rehearsed"), ("function", "left"), ("provisioned concurrency", "left:1")):
+        assert each[one]["expires"] == later
+    assert record["removed"] == []
+    assert f"REHEARSAL until {later}" in capsys.readouterr().out
+    assert page.count("rehearsal until") == 4
+
+    # WHEN it has, without anybody's asking
+    _, record, page = report(days=1)
+
+    for one in ("endpoint rehearsed", "function left", "scalable target of rehearsed"):
+        assert f"{one}, a rehearsal's that has expired" in record["removed"]
+        assert f"<li>{one}, a rehearsal&#39;s that has expired</li>" in page
+    assert "left" not in {each["FunctionName"] for each in client.list_functions()["Functions"]}
+    assert "rehearsed" not in {each["EndpointName"] for each in serving.sagemaker.list_endpoints()["Endpoints"]}
+    assert (
+        daemon.client("cloudwatch").describe_alarms(AlarmNamePrefix="TargetTracking-endpoint/rehearsed/")[
+            "MetricAlarms"
+        ]
+        == []
+    )
+    assert [each["name"] for each in report(days=1)[0] if each["expires"]] == ["going-on"]
+
+
+@pytest.mark.parametrize(
+    ("expires", "expired"),
+    [
+        ("2026-01-01T00:00:00+00:00", True),
+        ("2027-01-01T00:00:00+00:00", False),
+        ("", False),
+        ("soon", False),
+        ("2026-01-01", False),
+    ],
+)
+def test_only_a_date_that_can_be_read_makes_a_thing_expire(expires, expired):
+    entry = running.Running("endpoint", "e", "", expires=expires)
+
+    assert entry.expired(dt.datetime(2026, 11, 25, tzinfo=dt.UTC)) is expired

@@ -1,0 +1,92 @@
+"""A real endpoint is asked about real pictures; whatever is no prediction fails the task."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from botocore.exceptions import ClientError
+from musher.operators.deployment import SmokeTestOperator
+from musher.operators.endpoint import DeployEndpointOperator
+from PIL import Image
+
+from tests.local_aws.serving import archive
+
+# Answers with what the model's name says, so that a test can have it say anything.
+MODEL = """
+import json, os
+
+def model_fn(model_dir):
+    return json.load(open(os.path.join(model_dir, "name.txt")))
+
+def input_fn(body, content_type):
+    return bytes(body)
+
+def predict_fn(body, model):
+    if model == "nothing at all":
+        raise ValueError("no such dog")
+    return model
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction), "application/json"
+"""
+GOOD = [{"label": "beagle", "probability": 0.75}]
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def served(new_project):
+    """`served(answer)`: a project whose endpoint gives that answer to everything, and what was deployed there."""
+
+    def served(answer: str, stack: str = "production"):
+        project = new_project()
+        for number, label in enumerate(("beagle", "boxer")):
+            project.put(f"dataset/test/{label}/{number}.png", picture(number))
+        model = project.package(project.model_archive(body=archive(MODEL, answer)))
+        package = {"package_arn": model, "specification": ""}
+        endpoint = project.perform(DeployEndpointOperator, model=package, stack=stack)
+        dataset = f"s3://{project.environment.bucket}/{project.name}/dataset/"
+        return project, {"endpoint": endpoint, "model": {"dataset_uri": dataset}}
+
+    return served
+
+
+@pytest.mark.parametrize("stack", ["production", "rehearsal"])
+def test_it_answers_with_the_first_prediction(served, stack):
+    project, given = served(json.dumps({"predictions": GOOD}), stack)
+
+    assert project.perform(SmokeTestOperator, **given) == GOOD[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param('{"predictions": []}', id="an empty list"),
+        pytest.param('{"said": "nothing"}', id="something else"),
+        pytest.param('{"predictions": [{"label": "beagle", "probability": 7}]}', id="a probability above one"),
+    ],
+)
+def test_an_answer_without_a_prediction_fails(served, answer):
+    project, given = served(answer)
+
+    with pytest.raises(
+        AirflowException, match=f"The endpoint {given['endpoint']['name']} answered without predictions"
+    ):
+        project.perform(SmokeTestOperator, **given)
+
+
+def test_a_model_that_fails_and_a_data_set_that_is_gone_are_said(served):
+    project, given = served('"nothing at all"')
+
+    with pytest.raises(ClientError, match="no such dog"):
+        project.perform(SmokeTestOperator, **given)
+    given["model"]["dataset_uri"] = f"s3://{project.environment.bucket}/{project.name}/gone/"
+    with pytest.raises(AirflowFailException, match=r"There are no pictures to send at s3://.*/gone/test/"):
+        project.perform(SmokeTestOperator, **given)
