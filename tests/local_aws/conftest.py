@@ -27,7 +27,7 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory, start_daemon: Callable[.
 
 @pytest.fixture
 def new_local_aws(tmp_path: Path, start_daemon: Callable[..., Daemon]) -> Iterator[Callable[..., Daemon]]:
-    """Starts local AWSs of a test's own: `new_local_aws(minute=1.0, state=None)`."""
+    """Starts local AWSs of a test's own: `new_local_aws(minute=1.0, state=None, anew=False)`."""
     daemons: list[Daemon] = []
 
     def start(**options: Any) -> Daemon:

@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.local_aws.forked import Forked, fork
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ class Daemon:
     port: int
     state: Path
     minute: float
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     _clients: dict[str, Any] = field(default_factory=dict)
 
@@ -76,17 +77,31 @@ class Daemon:
 
 
 def start_daemon(
-    folder: Path, *, minute: float = 1.0, state: Path | None = None, options: Sequence[str] = ()
+    folder: Path,
+    *,
+    minute: float = 1.0,
+    state: Path | None = None,
+    options: Sequence[str] = (),
+    anew: bool = not sys.platform.startswith("linux"),
 ) -> Daemon:
-    """Start `python -m local_aws` on a free port and wait until it answers; `options` are further ones of its own."""
+    """Start a local AWS on a free port and wait until it answers; `options` are further ones of its own.
+
+    `anew` starts `python -m local_aws` as a user does, for tests of the process and of what it starts by itself; else
+    it is forked from a process that has imported it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     state = state or folder / "state"
     log = folder / "daemon.log"
-    command = [sys.executable, "-m", "local_aws", "--port", str(port), "--minute", f"{minute}s"]
-    command += ["--state", str(state), "--jobs-python", str(JOBS_PYTHON), *options]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    arguments = ["--port", str(port), "--minute", f"{minute}s", "--state", str(state)]
+    arguments += ["--jobs-python", str(JOBS_PYTHON), *options]
+    process: subprocess.Popen[bytes] | Forked
+    if anew:
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "local_aws", *arguments]
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    else:
+        process = fork(arguments, log)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):

@@ -92,7 +92,7 @@ def test_the_support_table_is_made_from_the_code():
 
 def test_in_a_container_it_answers_by_the_name_that_it_was_given(new_local_aws):
     # GIVEN a local AWS that listens on every address, and says so
-    daemon = new_local_aws(options=["--host", "0.0.0.0", "--allowed-host", "aws.internal"])
+    daemon = new_local_aws(options=["--host", "0.0.0.0", "--allowed-host", "aws.internal"], anew=True)
     assert "WARNING local_aws.server: listening on 0.0.0.0" in daemon.log.read_text()
     s3 = daemon.client("s3")
     s3.create_bucket(Bucket="container")

@@ -36,7 +36,7 @@ def told_over_and_over(process: subprocess.Popen[bytes], number: int) -> int:
 
 
 def test_the_local_aws_ends_however_often_it_is_told_and_saves_what_it_has(new_local_aws):
-    daemon = new_local_aws(options=["--save-every", "3600s"])
+    daemon = new_local_aws(options=["--save-every", "3600s"], anew=True)
     daemon.client("s3").create_bucket(Bucket="ends")
     assert told_over_and_over(daemon.process, signal.SIGTERM) == 0
     assert (daemon.state / "snapshot.json").exists(), daemon.log.read_text()

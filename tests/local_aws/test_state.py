@@ -17,9 +17,13 @@ from tests.local_aws.training_scripts import Jobs
 
 @pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def world(request, tmp_path_factory, start_daemon):
-    """A world that went through a restart."""
+    """A world that went through a restart.
+
+    The one that is stopped is of processes that are started anew, in which nothing is imported but what they need.
+    """
+    anew = request.param == signal.SIGTERM
     folder = tmp_path_factory.mktemp("state")
-    daemon = start_daemon(folder / "first", state=folder / "state", options=SOON)
+    daemon = start_daemon(folder / "first", state=folder / "state", options=SOON, anew=anew)
     try:
         world = fill(daemon)
         if request.param == signal.SIGKILL:
@@ -29,7 +33,7 @@ def world(request, tmp_path_factory, start_daemon):
     world.restarted_at = dt.datetime.now(dt.UTC)
     # Another port, and another folder above the same state: neither is anything that a state may depend on.
     (folder / "state").rename(folder / "moved")
-    world.daemon = start_daemon(folder / "second", state=folder / "moved", options=SOON)
+    world.daemon = start_daemon(folder / "second", state=folder / "moved", options=SOON, anew=anew)
     yield world
     world.daemon.stop()
 

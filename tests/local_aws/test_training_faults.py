@@ -54,7 +54,7 @@ def test_a_full_disk_fails_the_job_and_not_the_daemon(small_disk, new_local_aws,
 
 
 def test_nothing_of_a_job_outlives_a_killed_daemon(new_local_aws, wait_for):
-    daemon = new_local_aws()
+    daemon = new_local_aws(anew=True)
     jobs = jobs_in(daemon, wait_for)
     jobs.start("hang", instances=2)
     # Two hosts, each with a supervisor, the toolkit and the script; the slower one's may come any time later.
