@@ -15,6 +15,7 @@ import time
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_aws.state.snapshot import FORMAT
 from tests.local_aws.daemon import ROOT, make_role, wait_for
 from tests.local_aws.remembering import RESTARTED, SOON, state_of, wait_until_saved
 from tests.local_aws.serving import MODEL, Serving, archive
@@ -68,7 +69,7 @@ def remove_bodies(state):
 
 
 UNREADABLE = {
-    "another format": (lambda state: edit(state, format=7), "format 7 of the state", "format 1 of the state"),
+    "another format": (lambda state: edit(state, format=7), "format 7 of the state", f"format {FORMAT} of the state"),
     "another moto": (lambda state: edit(state, moto="4.0.0"), "Moto 4.0.0", "Moto 5."),
     "another Python": (lambda state: edit(state, python="3.99"), "Python 3.99", "Python 3."),
     "half a pickle": (truncate, "is damaged", "is not what snapshot.json says"),
