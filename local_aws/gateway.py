@@ -18,7 +18,7 @@ from moto.core.model import OperationModel
 from moto.core.request import Request
 from moto.moto_server import werkzeug_app
 
-from local_aws import control, validation, wire
+from local_aws import control, managed_policies, validation, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
 from local_aws.services.base import FORWARD, Call, FastPath, RawRequest, RawResponse
@@ -56,6 +56,7 @@ class Gateway:
         self.aws = aws
         # Else every answer would let every web page read it.
         werkzeug_app.DISABLE_GLOBAL_CORS = True
+        managed_policies.teach_moto()
         self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
         self.own: dict[str, dict[str, Callable[[Call], dict[str, Any] | None]]] = {}
         self.fast: dict[str, list[FastPath]] = {}

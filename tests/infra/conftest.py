@@ -40,6 +40,7 @@ def left(aws: Any, project: str) -> list[str]:
     found = [each["Name"] for each in aws.client("s3").list_buckets()["Buckets"]]
     iam = aws.client("iam")
     found += [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    found += [each["PolicyName"] for each in iam.list_policies(Scope="Local")["Policies"]]
     found += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [each["GroupName"] for each in aws.client("ec2").describe_security_groups()["SecurityGroups"]]
     found += [each["logGroupName"] for each in aws.client("logs").describe_log_groups()["logGroups"]]

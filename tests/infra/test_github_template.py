@@ -162,11 +162,13 @@ def test_the_role_cannot_change_itself_nor_attach_policies_of_others():
             for arn in policy_rules.arns(each.text["Resource"]):
                 roles.setdefault(arn.partition(":role/")[2], set()).update(each.actions)
     assert {role for role in roles if role.startswith("${ProjectName}")} == {
-        f"${{ProjectName}}-{each}" for each in ("airflow", "training", "endpoint", "lambda", "ec2")
+        f"${{ProjectName}}-{each}" for each in ("airflow", "training", "endpoint", "lambda", "lambda-rehearsal", "ec2")
     }
     statement = next(each for each in policy_rules.statements(TEMPLATE) if "iam:AttachRolePolicy" in each.actions)
     (only,) = statement.text["Condition"]["ArnLike"].values()
-    assert only["Fn::Sub"].endswith(":policy/${ProjectName}-mwaa-ExecutionPolicy-*")
+    assert [each["Fn::Sub"].partition(":policy/")[2] for each in only] == [
+        "${ProjectName}-airflow-*", "${ProjectName}-mwaa-ExecutionPolicy-*",
+    ]  # fmt: skip
 
 
 def names(resources: dict[str, Any], kind: str, field: str) -> set[str]:
@@ -178,6 +180,8 @@ def test_names_are_those_of_the_templates():
     main, mwaa = DEPLOYED
     for name in names(main, "AWS::IAM::Role", "RoleName"):
         assert f":role/{name}" in text
+    for name in names(main, "AWS::IAM::ManagedPolicy", "ManagedPolicyName"):
+        assert name.startswith("${ProjectName}-airflow-")
     for name in names(main, "AWS::Logs::LogGroup", "LogGroupName"):
         assert f":log-group:{name}" in text
     for name in names(main, "AWS::IAM::InstanceProfile", "InstanceProfileName"):

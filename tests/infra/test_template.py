@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from fnmatch import fnmatchcase as fnmatch
 from typing import Any
@@ -38,8 +39,11 @@ def statement(template: dict[str, Any], policy: str, sid: str) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda t: statement(t, "AirflowJobsPolicy", "Training").update(Action="sagemaker:*"), "has the action"),
-        (lambda t: statement(t, "AirflowJobsPolicy", "Training").update(Action=["s3:Get*"]), "has the action s3:Get*"),
+        (lambda t: statement(t, "AirflowJobsManagedPolicy", "Training").update(Action="sagemaker:*"), "has the action"),
+        (
+            lambda t: statement(t, "AirflowJobsManagedPolicy", "Training").update(Action=["s3:Get*"]),
+            "has the action s3:Get*",
+        ),
         (lambda t: statement(t, "LambdaPolicy", "Predict").update(Resource="*"), "is open (*) without a reason"),
         (
             lambda t: statement(t, "LambdaPolicy", "Predict").update(Resource={"Fn::Sub": "arn:aws:sagemaker:::x/*"}),
@@ -47,9 +51,14 @@ def statement(template: dict[str, Any], policy: str, sid: str) -> dict[str, Any]
         ),
         (lambda t: t["Resources"]["TrainingPolicy"]["Metadata"]["OpenResources"].pop("Metrics"), "Metrics is open"),
         (lambda t: statement(t, "TrainingPolicy", "Metrics").update(Resource="arn:x"), "and is not"),
-        (lambda t: statement(t, "AirflowJobsPolicy", "PassToEc2").pop("Condition"), "without naming the service"),
         (
-            lambda t: statement(t, "AirflowJobsPolicy", "PassToEc2").update(Resource={"Fn::Sub": "${ProjectName}-*"}),
+            lambda t: statement(t, "AirflowJobsManagedPolicy", "PassToEc2").pop("Condition"),
+            "without naming the service",
+        ),
+        (
+            lambda t: statement(t, "AirflowJobsManagedPolicy", "PassToEc2").update(
+                Resource={"Fn::Sub": "${ProjectName}-*"}
+            ),
             "not the template's",
         ),
         (lambda t: statement(t, "LambdaPolicy", "Predict").pop("Sid"), "has no Sid"),
@@ -106,6 +115,62 @@ def test_airflow_may_do_nothing_that_the_code_does_not():
     needed = calls.needed(sorted((calls.ROOT / "plugins/musher").rglob("*.py")))
     used = set().union(*(actions for sets in needed.values() for actions in sets))
     assert allowed(*AIRFLOW) - used - BESIDES == set()
+
+
+def managed() -> dict[str, Any]:
+    return {name: each for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::IAM::ManagedPolicy"}
+
+
+def test_airflows_policies_fit():
+    """IAM quotas: a managed policy has at most 6,144 characters, and a role at most 10 of them: MWAA's is one more.
+
+    The quota counts no white space. Filled in with the longest project, region and partition.
+    """
+    assert managed().keys() == set(AIRFLOW)
+    assert len(managed()) <= 9
+    for name, each in managed().items():
+        assert each["Properties"]["Roles"] == [{"Ref": "AirflowRole"}]
+        text = json.dumps(policy_rules.filled_in(each["Properties"]["PolicyDocument"]), separators=(",", ":"))
+        for short, long in (("musher", "m" * 15), ("us-east-1", "us-gov-west-1"), ("arn:aws:", "arn:aws-us-gov:")):
+            text = text.replace(short, long)
+        assert 0 < len(text) < 6_144 - 500, f"{name} has {len(text)} characters: there is hardly room for one more"
+
+
+def test_a_rehearsals_function_reaches_nothing_that_serves():
+    """What it runs as is what the function's role is, under the rehearsal's names; and nothing of the other's."""
+    serving, rehearsing = names.Stack("${ProjectName}"), names.Stack("${ProjectName}", rehearsal=True)
+    for policy, stack in (("LambdaPolicy", serving), ("LambdaRehearsalPolicy", rehearsing)):
+        predict, write = (statement(TEMPLATE, policy, sid) for sid in ("Predict", "WriteLog"))
+        (endpoint,) = policy_rules.arns(predict["Resource"])
+        assert endpoint.endswith(f":endpoint/{stack.endpoint}")
+        groups = [arn.partition(":log-group:")[2] for arn in policy_rules.arns(write["Resource"])]
+        assert groups == [stack.log_group, f"{stack.log_group}:*"]
+    assert allowed("LambdaRehearsalPolicy") == allowed("LambdaPolicy")
+    for role, stack in (("LambdaRole", serving), ("LambdaRehearsalRole", rehearsing)):
+        assert TEMPLATE["Resources"][role]["Properties"]["RoleName"] == {"Fn::Sub": stack.role}
+
+
+@pytest.mark.parametrize(
+    ("policy", "sid", "wanted"),
+    [
+        ("AirflowDeploymentManagedPolicy", "Endpoint", {"endpoint/{0.endpoint}"}),
+        ("AirflowDeploymentManagedPolicy", "ScalingAlarms", {"alarm:TargetTracking-endpoint/{0.endpoint}/*"}),
+        ("AirflowFunctionManagedPolicy", "Function", {"function:{0.function}", "function:{0.function}:*"}),
+        ("AirflowFunctionManagedPolicy", "FunctionLog", {"log-group:{0.log_group}", "log-group:{0.log_group}:*"}),
+        (
+            "EndpointPolicy",
+            "WriteLog",
+            {f"log-group:/aws/sagemaker/Endpoints/{{0.endpoint}}{end}" for end in ("", ":*")},
+        ),
+    ],
+)
+def test_what_airflow_may_do_to_what_serves_it_may_do_to_a_rehearsal(policy: str, sid: str, wanted: set[str]):
+    found = {
+        arn.partition("${AWS::AccountId}:")[2]
+        for arn in policy_rules.arns(statement(TEMPLATE, policy, sid)["Resource"])
+    }
+    for rehearsal in (False, True):
+        assert {each.format(names.Stack("${ProjectName}", rehearsal)) for each in wanted} <= found
 
 
 def test_the_bucket_is_closed():

@@ -61,7 +61,9 @@ def test_everything_but_mwaa_is_deployed(account, sources, packed):
         "Not made by this CloudFormation: Environment (AWS::MWAA::Environment)",
     ]
     roles = account.client("iam").list_attached_role_policies(RoleName="whole-airflow")["AttachedPolicies"]
-    assert len(roles) == 1
+    assert len([each for each in roles if each["PolicyName"].startswith("whole-mwaa-ExecutionPolicy-")]) == 1
+    assert len([each for each in roles if each["PolicyName"].startswith("whole-airflow-")]) == 6
+    assert len(roles) == 7
     # The Variable, as the DAGs read it.
     secret = account.client("secretsmanager").get_secret_value(SecretId="whole/variables/musher")["SecretString"]
     env = Variable.from_params({**json.loads(secret), "kind": "local"})

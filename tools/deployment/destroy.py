@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from tools import infrastructure
-from tools.cloudformation import InfrastructureError, Stack, Waiting, is_aws, said
+from tools.cloudformation import InfrastructureError, Stack, Waiting, said
 from tools.deployment.account import Account
 from tools.deployment.deploy import ENVIRONMENT, ENVIRONMENT_POLL_SECONDS, variable_name
 from tools.deployment.environment import Environment, log_groups
@@ -122,8 +122,6 @@ class Removal:
             self.mwaa.settle()
             if self.mwaa.resources().get(ENVIRONMENT):
                 self.environment.settle()
-        if there and not is_aws(self.mwaa.client):
-            self._remove_policy()
         if self.mwaa.delete():
             self.say(f"The stack {self.settings.mwaa_stack}: deleted")
         # One that the stack did not make. It holds names and ARNs, nothing to be recovered.
@@ -146,15 +144,6 @@ class Removal:
             found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
             if group in [each["logGroupName"] for each in found]:
                 yield group
-
-    def _remove_policy(self) -> None:
-        """moto deletes a stack without its managed policies, which then hold the role: this takes it off before."""
-        iam, arn = self.account.client("iam"), self.mwaa.resources().get("ExecutionPolicy")
-        role = f"{self.settings.project}-airflow"
-        attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-        if arn in [each["PolicyArn"] for each in attached]:
-            iam.detach_role_policy(RoleName=role, PolicyArn=arn)
-            iam.delete_policy(PolicyArn=arn)
 
     def _say_what_is_left(self) -> None:
         """List what else carries the project's tag; what has just been removed may still be among it."""
