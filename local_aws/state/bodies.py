@@ -82,10 +82,13 @@ class Bodies:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         aside, digest = self.folder / f"{uuid.uuid4().hex}.new", hashlib.sha256()
         try:
-            with aside.open("xb") as file, contextlib.suppress(ValueError):
-                for block in _blocks(key._value_buffer):
-                    digest.update(block)
-                    file.write(block)
+            try:
+                with aside.open("xb") as file:
+                    for block in _blocks(key._value_buffer):
+                        digest.update(block)
+                        file.write(block)
+            except ValueError:
+                return  # closed: moto deletes it, and marks it as deleted only after that
             if key.disposed:
                 return
             if aside.stat().st_size != key.contentsize:

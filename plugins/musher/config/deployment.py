@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -12,6 +13,10 @@ from musher.config.fields import Configuration, Share, option
 # What a rehearsal takes at most beside the scaling: its endpoint (operators/endpoint.py), its function
 # (hooks/function.py, three waits), and an hour to measure in.
 _REHEARSAL_SECONDS = 3600 + 3 * 900 + 3600
+
+
+# From the last heartbeat of a release to the alarm: two periods of a minute without one, and CloudWatch's own delay.
+ALARM_SECONDS = 240
 
 
 class DeploymentConfig(Configuration):
@@ -152,6 +157,86 @@ class DeploymentConfig(Configuration):
         ge=1,
         le=86_400,
     )
+    rehearsal: Literal["when_needed", "always", "never"] = option(
+        "when_needed",
+        "Release",
+        "Rehearsal",
+        "A new model is tried out beside the one that serves before it takes any call. `when_needed` leaves out the "
+        "load test where a rehearsal of the same set-up passed before, `never` leaves out all of it.",
+    )
+    approval: Literal["none", "before_release"] = option(
+        "none",
+        "Release",
+        "Approval",
+        "Whether somebody has to approve in the Airflow UI before the model takes calls.",
+    )
+    approval_limit_hours: float = option(
+        24,
+        "Release",
+        "Time for approval (hours)",
+        "A release that nobody has approved by then is rejected.",
+        gt=0,
+        le=24 * 30,
+    )
+    below_two_instances: Literal["raise", "all_at_once"] = option(
+        "raise",
+        "Release",
+        "Below two instances",
+        "A canary needs two instances. `raise` adds one for the time of the release; `all_at_once` gives the new model "
+        "all calls and goes back if it is no good.",
+    )
+    canary_percent: int = option(
+        50,
+        "Release",
+        "Canary (% of the instances)",
+        "The share of the new instances that take calls while the judge compares them with the old ones.",
+        ge=10,
+        le=50,
+    )
+    bake_seconds: int = option(
+        900,
+        "Release",
+        "Bake (seconds)",
+        "How long the canary takes its share of the calls before AWS gives it all of them.",
+        ge=60,
+        le=3600,
+    )
+    final_bake_seconds: int = option(
+        300,
+        "Release",
+        "Final bake (seconds)",
+        "How long the old instances are kept, to go back to, once the new ones take all calls.",
+        ge=0,
+        le=3600,
+    )
+    judge_answers: int = option(
+        200,
+        "Release",
+        "Answers to judge by",
+        "How many answers the judge wants of the old and of the new model each; with fewer the release goes back.",
+        ge=100,
+        le=100_000,
+    )
+    judge_requests_per_second: float = option(
+        2,
+        "Release",
+        "Judge's requests per second",
+        "Labelled pictures sent to the endpoint during the bake.",
+        gt=0,
+        le=500,
+    )
+    slower_allowed: Share = option(
+        0.10,
+        "Release",
+        "Slower allowed",
+        "By what share of the old model's latency the new one may be slower.",
+    )
+    less_accurate_allowed: Share = option(
+        0.02,
+        "Release",
+        "Less accurate allowed",
+        "By what share of the labelled pictures the new model may be less accurate (0.02: two points).",
+    )
     max_cost_usd: float = option(
         25.0,
         "Cost",
@@ -182,6 +267,13 @@ class DeploymentConfig(Configuration):
             raise ValueError(
                 f"scale_out_load is {self.scale_out_load:g}; it has to be above safety_factor, "
                 f"which is {self.safety_factor:g}, or the endpoint has no reason to scale out."
+            )
+        needed = self.judge_answers / (self.judge_requests_per_second * self.canary_percent / 100) + ALARM_SECONDS
+        if needed > self.bake_seconds:
+            raise ValueError(
+                f"bake_seconds is {self.bake_seconds}; it has to be at least {math.ceil(needed)}: {self.judge_answers} "
+                f"answers of the canary take that long at {self.judge_requests_per_second:g} requests a second, and an "
+                f"alarm {ALARM_SECONDS} seconds more. Choose a longer bake, more requests or fewer answers."
             )
         if self.instance_type != type(self).model_fields["instance_type"].default:
             instances.check("instance_type", self.instance_type, instances.ENDPOINT)

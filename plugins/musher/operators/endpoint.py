@@ -25,16 +25,10 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 3600
 
 
-class DeployEndpointOperator(StackOperator):
-    """Create the endpoint or update it without a gap in service; returns its name, configuration and instance type.
+class EndpointOperator(StackOperator):
+    """Base of the operators that bring a registered model to an endpoint.
 
     Parameters: `model` what ChooseModelOperator returned; `stack` whose endpoint it is.
-
-    AWS changes an endpoint once at a time. One that somebody else is changing (auto-scaling, AWS's own maintenance, a
-    person) is waited for, and then looked at anew; a change that an earlier try of this task began is attached to. An
-    endpoint that could not be created is deleted again; a failed update leaves the old model in service, and is noticed
-    although the endpoint is InService. An archive that is not the one that was registered is not deployed.
-    Source of the states: SageMaker API reference, DescribeEndpoint.
     """
 
     aws_hook_class = ServingHook
@@ -44,8 +38,8 @@ class DeployEndpointOperator(StackOperator):
         super().__init__(**kwargs)
         self.model = model
 
-    @plainly
-    def execute(self, context: Context) -> Any:
+    def _create_configuration(self, context: Context) -> str:
+        """Create this run's model and endpoint configuration, unless an earlier try did; returns the name of both."""
         config, env, run = deployment_config(context), self.environment, run_of(context)
         name, expires = self._config_name(context), self.expires(context)
         self._create_once(
@@ -63,6 +57,60 @@ class DeployEndpointOperator(StackOperator):
             "endpoint_config",
             request_parameters.endpoint_config(config, env, name=name, run=run, model_name=name, expires=expires),
         )
+        return name
+
+    def _check_archive(self, config_name: str) -> None:
+        """Compare the archive that SageMaker is about to read with the digest that its registration wrote down.
+
+        Whoever may write to `jobs/` can replace it in between, an EC2 training instance for one. What SageMaker reads
+        after this look is not checked. Raises UserError, with nothing of this run left behind.
+        """
+        arn = self.model["package_arn"]
+        package = self.hook.conn.describe_model_package(ModelPackageName=arn)
+        uri = model_data(package["InferenceSpecification"]["Containers"][0])
+        registered = (package.get("CustomerMetadataProperties") or {}).get("sha256")
+        if not registered:
+            self.log.warning("%s was registered without a SHA-256: its archive %s could not be checked", arn, uri)
+            return
+        s3 = self.client("s3")
+        try:
+            found = sha256(s3, uri)
+        except s3.exceptions.NoSuchKey:
+            found = "nothing, since it is gone"
+        if found != registered:
+            self.hook.delete_endpoint_config(config_name)
+            raise UserError(
+                f"The archive {uri} of {arn} was registered with the SHA-256 {registered}, and now has {found}: "
+                "somebody has changed it, so it is not deployed. Name another model_package_arn, or train again."
+            )
+        self.log.info("The archive %s is the one that was registered", uri)
+
+    def _config_name(self, context: Context) -> str:
+        """The name of this run's endpoint configuration and of its model."""
+        return run_of(context).name(self.environment.project, self.named.step)
+
+    def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
+        name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]
+        describe = getattr(self.hook.conn, f"describe_{what}")
+        if found(lambda: describe(**{name_field: request[name_field]})) is None:
+            getattr(self.hook.conn, f"create_{what}")(**request)
+
+
+class DeployEndpointOperator(EndpointOperator):
+    """Create the endpoint or update it without a gap in service; returns its name, configuration and instance type.
+
+    Parameters: `model` what ChooseModelOperator returned; `stack` whose endpoint it is.
+
+    AWS changes an endpoint once at a time. One that somebody else is changing (auto-scaling, AWS's own maintenance, a
+    person) is waited for, and then looked at anew; a change that an earlier try of this task began is attached to. An
+    endpoint that could not be created is deleted again; a failed update leaves the old model in service, and is noticed
+    although the endpoint is InService. An archive that is not the one that was registered is not deployed.
+    Source of the states: SageMaker API reference, DescribeEndpoint.
+    """
+
+    @plainly
+    def execute(self, context: Context) -> Any:
+        self._create_configuration(context)
         return self._go_on(context)
 
     @plainly
@@ -115,32 +163,6 @@ class DeployEndpointOperator(StackOperator):
                 raise
             return self._wait_for_change(self.hook.describe_endpoint(endpoint) or now, wanted)
         return self._wait("resume", serving)
-
-    def _check_archive(self, config_name: str) -> None:
-        """Compare the archive that SageMaker is about to read with the digest that its registration wrote down.
-
-        Whoever may write to `jobs/` can replace it in between, an EC2 training instance for one. What SageMaker reads
-        after this look is not checked. Raises UserError, with nothing of this run left behind.
-        """
-        arn = self.model["package_arn"]
-        package = self.hook.conn.describe_model_package(ModelPackageName=arn)
-        uri = model_data(package["InferenceSpecification"]["Containers"][0])
-        registered = (package.get("CustomerMetadataProperties") or {}).get("sha256")
-        if not registered:
-            self.log.warning("%s was registered without a SHA-256: its archive %s could not be checked", arn, uri)
-            return
-        s3 = self.client("s3")
-        try:
-            found = sha256(s3, uri)
-        except s3.exceptions.NoSuchKey:
-            found = "nothing, since it is gone"
-        if found != registered:
-            self.hook.delete_endpoint_config(config_name)
-            raise UserError(
-                f"The archive {uri} of {arn} was registered with the SHA-256 {registered}, and now has {found}: "
-                "somebody has changed it, so it is not deployed. Name another model_package_arn, or train again."
-            )
-        self.log.info("The archive %s is the one that was registered", uri)
 
     def _wait_for_change(self, now: Mapping[str, Any], wanted: str) -> None:
         """Wait for a change that runs: this task's own, of an earlier try, or somebody else's."""
@@ -197,16 +219,6 @@ class DeployEndpointOperator(StackOperator):
             config=config_name,
             instance_type=deployment_config(context).instance_type,
         ).to_json()
-
-    def _config_name(self, context: Context) -> str:
-        """The name of this run's endpoint configuration and of its model."""
-        return run_of(context).name(self.environment.project, self.named.step)
-
-    def _create_once(self, what: str, request: Mapping[str, Any]) -> None:
-        name_field = {"model": "ModelName", "endpoint_config": "EndpointConfigName"}[what]
-        describe = getattr(self.hook.conn, f"describe_{what}")
-        if found(lambda: describe(**{name_field: request[name_field]})) is None:
-            getattr(self.hook.conn, f"create_{what}")(**request)
 
     def _stop_scaling(self, endpoint: str) -> None:
         """AWS refuses a change of the instance type while a scalable target is registered; capacity is measured on one

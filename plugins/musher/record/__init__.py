@@ -36,6 +36,7 @@ from musher.record.model import (
 )
 from musher.record.parity import Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
+from musher.record.release import JudgeCheck, Release, ReleasePoint, ScalingBefore
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
 from musher.record.store import prefix, put, read, read_at, read_run, runs_with, write
@@ -65,6 +66,7 @@ __all__ = [
     "Evaluation",
     "Function",
     "FunctionCost",
+    "JudgeCheck",
     "JudgedPicture",
     "LoadPhase",
     "LoadTest",
@@ -79,7 +81,10 @@ __all__ = [
     "Projection",
     "ProjectionOutcome",
     "RecordError",
+    "Release",
+    "ReleasePoint",
     "RunRecord",
+    "ScalingBefore",
     "StorageCost",
     "TimelinePoint",
     "Training",

@@ -1,0 +1,218 @@
+"""A model released to an endpoint that serves already: a canary, a judge, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from musher import names, record
+from musher.hooks import release_guard, scaling
+from musher.hooks.release_guard import ReleaseGuard
+from musher.hooks.serving import CHANGING, wait_until
+from musher.load.pictures import labelled_pictures
+from musher.load.targets import EndpointTarget
+from musher.operators.base import deployment_config, plainly, run_of
+from musher.operators.endpoint import LIMIT_SECONDS, EndpointOperator
+from musher.release.plan import ReleasePlan, plan
+from musher.release.sampling import Sampling
+from musher.release.watch import Watch
+from musher.request_parameters import release
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# What the old fleet is asked before the release, to know how often it fails by itself.
+REQUESTS_BEFORE = 40
+# Between two looks at the endpoint and at what the judge has so far.
+MOST_LOOK_SECONDS = 5.0
+PREVIOUS_CONFIG = "previous_config"  # the endpoint's tag: what roll_back_deployment goes back to
+
+
+class ReleaseEndpointOperator(EndpointOperator):
+    """Move an endpoint's calls to a new model by AWS's blue/green deployment, and judge it while it bakes.
+
+    Parameters: `model` what ChooseModelOperator returned; `stack` where the model was tried out before: on production
+    itself there is nothing left to release, and the task is skipped; `verdict` the load test's, which has to have
+    passed, None where it was left out.
+
+    The task sends labelled pictures of its own, and compares the new fleet's answers with the old one's of the same
+    minutes (musher.release.judge). Only a pass lets the release go on: a failure, too few answers, or this task's end
+    in whatever way make AWS go back (musher.hooks.release_guard). The number of instances is kept, the configuration
+    before stays, and auto-scaling is as it was. Writes the part `release`; returns what DeployEndpointOperator does.
+
+    A retry finds the update of the try before, waits until AWS has taken it back, and begins anew.
+    Source: SageMaker developer guide, "Deployment guardrails".
+    """
+
+    template_fields = aws_template_fields("model", "stack", "verdict")
+
+    def __init__(self, *, model: Any, verdict: Any = None, **kwargs: Any) -> None:
+        super().__init__(model=model, **kwargs)
+        self.verdict = verdict
+
+    @plainly
+    def execute(self, context: Context) -> dict[str, Any]:
+        if self.named.name == names.PRODUCTION:
+            raise AirflowSkipException("The model was tried out where it serves: there is nothing left to release.")
+        if self.verdict and not record.Verdict.from_json(self.verdict).passed:
+            raise AirflowFailException("The rehearsal's load test did not pass: the model is not released.")
+        self.production = names.Stack(self.environment.project)
+        self.stack, self.__dict__["named"] = names.PRODUCTION, self.production
+        self.config, self.cloudwatch = deployment_config(context), self.hook.client("cloudwatch")
+        self.autoscaling = self.hook.client("application-autoscaling")
+        now, wanted = self._settled(context), self._config_name(context)
+        if now["EndpointConfigName"] == wanted:
+            self.log.info("The endpoint %s serves %s already", self.production.endpoint, wanted)
+            return self._endpoint(wanted)
+        self._create_configuration(context)
+        self._check_archive(wanted)
+        before = self._scaling_before(context)
+        try:
+            part = self._release(context, now, wanted, before)
+        finally:
+            self._as_before(before)
+        self.write_part(self.model["run_key"], part)
+        if part.outcome != "released":
+            self.hook.delete_endpoint_config(wanted)
+            raise AirflowFailException(
+                f"The release of {part.package_arn} was taken back, {part.previous_config} serves as before: {part.why}"
+            )
+        self._keep(part)
+        return self._endpoint(wanted)
+
+    def on_kill(self) -> None:
+        """A person has ended the task: AWS goes back at once, instead of when the heartbeat is missed."""
+        if hasattr(self, "production"):
+            self.cloudwatch.set_alarm_state(**release.trip(self.production, "The task was ended by a person."))
+
+    def _settled(self, context: Context) -> Mapping[str, Any]:
+        """The endpoint, once nobody changes it; a release that a try before left behind is taken back."""
+        endpoint = self.production.endpoint
+        now = self.hook.describe_endpoint(endpoint)
+        if now is None:
+            raise AirflowException(f"There is no endpoint {endpoint} any more: clear this run from plan_release on.")
+        pending = (now.get("PendingDeploymentSummary") or {}).get("EndpointConfigName")
+        if pending == self._config_name(context) and now["EndpointStatus"] == "Updating":
+            self.log.info("A try before has left this release unwatched: it is taken back, and begins anew")
+            self.cloudwatch.set_alarm_state(**release.trip(self.production, "The try before has ended."))
+        now = self._wait("the end of the change of the endpoint")
+        if now["EndpointStatus"] != "InService":
+            raise AirflowException(
+                f"The endpoint {endpoint} is {now['EndpointStatus']}: {now.get('FailureReason') or 'no reason given'}"
+            )
+        return now
+
+    def _wait(self, what: str) -> Mapping[str, Any]:
+        return wait_until(
+            lambda: self.hook.describe_endpoint(self.production.endpoint),
+            lambda state: state is not None and state["EndpointStatus"] not in CHANGING,
+            what=f"{what} {self.production.endpoint}",
+            poll_seconds=self.environment.poll_seconds,
+            limit_seconds=release.MOST_TIMEOUT + LIMIT_SECONDS,
+        )
+
+    # --- instances and auto-scaling
+
+    def _scaling_before(self, context: Context) -> dict[str, Any]:
+        """Auto-scaling as it was before the first try of this task, which may have changed it."""
+        s3, bucket, key = self.client("s3"), self.environment.bucket, run_of(context).key
+        if kept := record.read(s3, bucket, key, record.ScalingBefore):
+            return kept.requests
+        found = scaling.describe(self.autoscaling, self.production.endpoint)
+        record.write(s3, bucket, key, record.ScalingBefore(requests=found))
+        return found
+
+    def _as_before(self, before: Mapping[str, Any]) -> None:
+        scaling.restore(self.autoscaling, before)
+        raised = getattr(self, "raised_from", None)
+        if raised and not before:  # nothing else would take the added instance away again
+            self.hook.conn.update_endpoint_weights_and_capacities(
+                **release.instances(stack=self.production, variant=names.VARIANT, count=raised)
+            )
+            self._wait("the return to the instances that there were at")
+
+    def _prepare_fleet(self, now: Mapping[str, Any], wanted: str, before: Mapping[str, Any]) -> ReleasePlan:
+        """Have as many instances as the release needs, and no auto-scaling that would be in its way."""
+        instances = sum(each["DesiredInstanceCount"] for each in now["ProductionVariants"])
+        planned = plan(self.config, instances)
+        if before and self._instance_type(now["EndpointConfigName"]) != self._instance_type(wanted):
+            # AWS fails an update to another instance type while a scalable target is registered.
+            scaling.deregister(self.autoscaling, self.production.endpoint)
+        elif before and before["target"]["MinCapacity"] < planned.instances:
+            target = before["target"] | {"MinCapacity": planned.instances}
+            target["MaxCapacity"] = max(target["MaxCapacity"], planned.instances)
+            self.autoscaling.register_scalable_target(**target)
+        if planned.raised_from:
+            self.raised_from = planned.raised_from
+            self.hook.conn.update_endpoint_weights_and_capacities(
+                **release.instances(stack=self.production, variant=names.VARIANT, count=planned.instances)
+            )
+            self._wait("the start of a second instance at")
+        self.log.info("The release is %s", planned)
+        return planned
+
+    def _instance_type(self, config_name: str) -> str:
+        config = self.hook.conn.describe_endpoint_config(EndpointConfigName=config_name)
+        return config["ProductionVariants"][0]["InstanceType"]
+
+    # --- the release itself
+
+    def _release(
+        self, context: Context, now: Mapping[str, Any], wanted: str, before: Mapping[str, Any]
+    ) -> record.Release:
+        planned = self._prepare_fleet(now, wanted, before)
+        s3, env = self.client("s3"), self.environment
+        asked = Sampling(
+            EndpointTarget(self.production.endpoint, self.client_factory, keep_answer=True),
+            labelled_pictures(s3, env, self.model["dataset_uri"], most=max(100, self.config.judge_answers // 2)),
+            new_model=wanted,
+        )
+        tags = [{"Key": name, "Value": value} for name, value in run_of(context).tags(env.project).items()]
+        with ReleaseGuard(self.cloudwatch, self.production, poll_seconds=env.poll_seconds, tags=tags) as guard:
+            rps = self.config.judge_requests_per_second
+            first = REQUESTS_BEFORE if planned.kind == "CANARY" else self.config.judge_answers
+            asked.send(rps, first / rps, 0.0, released=False)
+            self.hook.conn.update_endpoint(
+                **release.release(self.config, planned, stack=self.production, config_name=wanted)
+            )
+            watch = Watch(
+                self.config,
+                planned,
+                asked,
+                guard,
+                describe=lambda: self.hook.describe_endpoint(self.production.endpoint) or {},
+                is_changing=lambda state: state.get("EndpointStatus") in CHANGING,
+                look_seconds=min(MOST_LOOK_SECONDS, max(1.0, env.poll_seconds)),
+            )
+            watch.until_settled()
+        release_guard.remove(self.cloudwatch, self.production)
+        previous = now["EndpointConfigName"]
+        if watch.state.get("EndpointConfigName") == wanted and not (watch.decide() and watch.passed):
+            # AWS was done before the judge was: the way back is an update of its own.
+            self.log.warning("The release is taken back by an update: %s", watch.decide().why)
+            self.hook.conn.update_endpoint(**release.back(stack=self.production, config_name=previous))
+            watch.state = self._wait("the return to what served before of")
+        return watch.part(
+            package_arn=self.model["package_arn"],
+            config=wanted,
+            previous=previous,
+            why=watch.state.get("FailureReason") or "",
+        )
+
+    def _keep(self, part: record.Release) -> None:
+        """Write down what served before, and delete what served before that."""
+        conn, arn = self.hook.conn, self.hook.describe_endpoint(self.production.endpoint)["EndpointArn"]
+        tags = {tag["Key"]: tag["Value"] for tag in conn.list_tags(ResourceArn=arn)["Tags"]}
+        older = tags.get(PREVIOUS_CONFIG)
+        if older and older not in {part.previous_config, part.config}:
+            for gone in self.hook.delete_endpoint_config(older):
+                self.log.info("Deleted the %s, which served before the one before", gone)
+        conn.add_tags(ResourceArn=arn, Tags=[{"Key": PREVIOUS_CONFIG, "Value": part.previous_config}])
+
+    def _endpoint(self, wanted: str) -> dict[str, Any]:
+        return record.Endpoint(
+            name=self.production.endpoint, config=wanted, instance_type=self.config.instance_type
+        ).to_json()
