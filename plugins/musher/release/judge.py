@@ -22,6 +22,8 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 ERRORS, LATENCY, ACCURACY, AGREEMENT = "errors", "latency", "accuracy", "agreement"
 # Of two long samples each of these many values says as much as all: the estimate of the shift takes all pairs.
 MOST_PAIRED = 300
+# More failures than the old fleet's that chance makes less often than this are no pass, though no certainty either.
+SUSPICION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,11 @@ def _errors(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, do
     more = (shares[1] or 0) - (shares[0] or 0)
     found |= {"difference": more, "p_value": p_value}
     said = f"{failed[1]} of {counts[1]} requests to the new fleet failed, {failed[0]} of {counts[0]} to the old one"
-    bad = p_value < doubt and more > limits.more_errors
-    return Check(ERRORS, "fail" if bad else "pass", said, **found)
+    if more <= limits.more_errors or p_value >= SUSPICION:
+        return Check(ERRORS, "pass", said, **found)
+    if p_value < doubt:
+        return Check(ERRORS, "fail", said, **found)
+    return Check(ERRORS, "inconclusive", f"{said}, which may be chance or not", **found)
 
 
 def _latency(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> Check:

@@ -76,10 +76,10 @@ class Watch:
         while True:
             self.asked.send(self.config.judge_requests_per_second, self.look_seconds, self.seconds, released=True)
             self.state = self.describe()
-            if not self.is_changing(self.state):
-                return
             if self.taken_back is None and (reason := self.guard.tripped):
                 self.taken_back = reason, self.seconds
+            if not self.is_changing(self.state):
+                return
             if self.taken_back is None:
                 self._look()
 
@@ -127,7 +127,11 @@ class Watch:
         """
         judgement, released = self.decide(), self.state.get("EndpointConfigName") == config
         during = self.asked.during
-        said = self.taken_back[0] if self.taken_back else judgement.why if released else why or judgement.why
+        said = judgement.why
+        if self.taken_back:
+            said = self.taken_back[0]
+        elif not released:
+            said = why or f"AWS took it back and gives no reason; until then, {judgement.why}"
         return record.Release(
             outcome="released" if released else "rolled back",
             why=said,

@@ -64,6 +64,18 @@ def test_one_failure_in_twenty_is_found():
     assert check(judge(given), ERRORS).outcome == "fail"
 
 
+def test_a_few_failures_that_may_be_chance_are_no_pass():
+    given = [
+        Answer(each.fleet, each.fleet == "old" or number % 40 != 0, each.latency_ms, each.picture, each.label, "right")
+        for number, each in enumerate(answers(requests=200))
+    ]
+    errors = check(judge(given), ERRORS)
+    assert errors.outcome == "inconclusive"
+    assert errors.why.endswith(
+        "5 of 200 requests to the new fleet failed, 0 of 200 to the old one, which may be chance or not"
+    )
+
+
 def test_twice_as_slow_fails_and_says_by_how_much():
     latency = check(judge(answers(slower=1.0)), LATENCY)
     assert latency.outcome == "fail"
