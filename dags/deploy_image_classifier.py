@@ -1,9 +1,18 @@
 """# Deploy the image classifier
 
-Puts a registered model behind an endpoint (created, or updated without a gap in service), measures what one instance
-can take, registers auto-scaling with the target that follows from it, publishes the function with reserved and
-provisioned concurrency, and drives a load test through it. The last task is the verdict: cold starts, throttles,
-concurrency, scaling, latency and errors, each as measured and as required. **A failed verdict fails the run.**
+Brings a registered model into service without endangering the one that serves.
+
+1. **Rehearsal**, on an endpoint and a function of its own (`...-rehearsal`): predictions of test pictures, held against
+   what the model said when it was judged; what one instance can take; auto-scaling with the target that follows from
+   it; and a load test through the function, with a verdict on cold starts, throttles, concurrency, scaling, latency and
+   errors. A first deployment, which endangers nobody, is rehearsed where it will serve.
+2. **Approval** by a person, where `approval` asks for it.
+3. **Release**: a share of the calls goes to the new model, while a judge compares its answers with those of the old
+   one: errors, latency, accuracy and agreement on labelled pictures. Only a pass lets AWS go on; anything else, a worker
+   that dies included, brings the old one back.
+
+**A failed verdict or a release that was taken back fails the run**; what served before serves on. What the rehearsal
+made is removed in every outcome.
 
 **Runs** when `train_image_classifier` releases a model, and by hand with a model package. **Costs** are projected by
 the first task, which ends the run when they are above `max_cost_usd`, and go on as long as the endpoint stands:
@@ -13,7 +22,7 @@ training run that made the model (`runs/<run>/report.html`).
 
 from __future__ import annotations
 
-from airflow.sdk import Asset, chain, dag
+from airflow.sdk import Asset, TriggerRule, chain, dag
 from musher.config import DeploymentConfig
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.deployment import (
@@ -24,6 +33,10 @@ from musher.operators.deployment import (
 )
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.load_test import AssertVerdictOperator, LoadTestOperator, MeasureCapacityOperator
+from musher.operators.parity import CheckParityOperator
+from musher.operators.release import ReleaseEndpointOperator
+from musher.operators.release_plan import ApproveReleaseOperator, PlanReleaseOperator
+from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
 
 
@@ -39,11 +52,18 @@ from musher.operators.report import WriteReportOperator
 def deploy_image_classifier():
     check = CheckProjectedCostOperator(task_id="check_projected_cost", what="deployment")
     model = ChooseModelOperator(task_id="choose_model")
-    endpoint = DeployEndpointOperator(task_id="deploy_endpoint", model=model.output)
+    plan = PlanReleaseOperator(task_id="plan_release")
+    stack = plan.output["stack"]
+
+    # The rehearsal. Tasks after one that is left out are left out as well.
+    endpoint = DeployEndpointOperator(
+        task_id="deploy_endpoint", model=model.output, stack=stack, needed=plan.output["rehearse"]
+    )
     smoke = SmokeTestOperator(task_id="smoke_test", endpoint=endpoint.output, model=model.output)
+    function = DeployFunctionOperator(task_id="deploy_function", endpoint=endpoint.output, stack=stack)
+    parity = CheckParityOperator(task_id="check_parity", model=model.output, function=function.output, stack=stack)
     capacity = MeasureCapacityOperator(task_id="measure_capacity", endpoint=endpoint.output, model=model.output)
     scaling = RegisterScalingOperator(task_id="register_scaling", endpoint=endpoint.output, capacity=capacity.output)
-    function = DeployFunctionOperator(task_id="deploy_function", endpoint=endpoint.output)
     load = LoadTestOperator(
         task_id="load_test",
         model=model.output,
@@ -54,10 +74,32 @@ def deploy_image_classifier():
         # Its answer is the verdict, pass or fail: a second test would not make the first one untrue.
         retries=0,
     )
-    report = WriteReportOperator(task_id="report", run_key=model.output["run_key"])
-    verdict = AssertVerdictOperator(task_id="verdict", verdict=load.output, model=model.output)
+    remove = RemoveDeploymentOperator(task_id="remove_rehearsal", stack="rehearsal", retries=2).as_teardown()
 
-    chain(check, endpoint, smoke, capacity, scaling, function, load, report, verdict)
+    # The release of what was rehearsed; it is skipped where the rehearsal already serves.
+    approve = ApproveReleaseOperator(
+        task_id="approve_release",
+        stack=stack,
+        subject="Release {{ ti.xcom_pull('choose_model', key='package_arn') }}?",
+        body="The rehearsal's verdict: {{ ti.xcom_pull('load_test') or 'none, it was left out' }}",
+        trigger_rule=TriggerRule.NONE_FAILED,
+    )
+    release = ReleaseEndpointOperator(
+        task_id="release_endpoint", model=model.output, stack=stack, verdict=load.output, approval=approve.output
+    )
+    scale = RegisterScalingOperator(task_id="release_scaling", endpoint=release.output, capacity=capacity.output)
+    publish = DeployFunctionOperator(task_id="release_function", endpoint=release.output)
+
+    report = WriteReportOperator(task_id="report", run_key=model.output["run_key"], trigger_rule=TriggerRule.ALL_DONE)
+    verdict = AssertVerdictOperator(
+        task_id="verdict", verdict=load.output, model=model.output, trigger_rule=TriggerRule.NONE_FAILED
+    )
+
+    chain(check, model, plan, endpoint, smoke, function, parity, capacity, scaling, load, approve, release)
+    chain(check, endpoint)
+    chain(load, remove)
+    chain(release, [scale, publish], report, verdict)
+    chain(release, verdict)
 
 
 deploy_image_classifier()

@@ -157,12 +157,12 @@ class DeploymentConfig(Configuration):
         ge=1,
         le=86_400,
     )
-    rehearsal: Literal["when_needed", "always", "never"] = option(
-        "when_needed",
+    rehearsal: Literal["always", "never"] = option(
+        "always",
         "Release",
         "Rehearsal",
-        "A new model is tried out beside the one that serves before it takes any call. `when_needed` leaves out the "
-        "load test where a rehearsal of the same set-up passed before, `never` leaves out all of it.",
+        "Whether a new model is tried out and put under load beside the one that serves before it takes any call. A "
+        "first deployment, which endangers nobody, is tried out where it will serve.",
     )
     approval: Literal["none", "before_release"] = option(
         "none",

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from musher import names, record
 from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
@@ -76,12 +76,18 @@ class MusherOperator(AwsBaseOperator):
 class StackOperator(MusherOperator):
     """Base of the operators that work on one of the project's stacks.
 
-    Parameters: `stack` "production" or "rehearsal" (names.Stack).
+    Parameters: `stack` "production" or "rehearsal" (names.Stack); `needed` False for a task that this run leaves out.
     """
 
-    def __init__(self, *, stack: Any = names.PRODUCTION, **kwargs: Any) -> None:
+    def __init__(self, *, stack: Any = names.PRODUCTION, needed: Any = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stack = stack
+        self.needed = needed
+
+    def pre_execute(self, context: Any) -> None:
+        if not self.needed:
+            raise AirflowSkipException("This run leaves the task out.")
+        super().pre_execute(context)
 
     @functools.cached_property
     def named(self) -> names.Stack:

@@ -32,7 +32,7 @@ class EndpointOperator(StackOperator):
     """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("model", "stack")
+    template_fields = aws_template_fields("model", "stack", "needed")
 
     def __init__(self, *, model: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -215,6 +215,8 @@ class AssertVerdictOperator(MusherOperator):
         self.model = model
 
     def execute(self, context: Context) -> str:
+        if self.verdict is None:
+            return "There was no load test"
         verdict = record.Verdict.from_json(self.verdict)
         failed = [check for check in verdict.checks if not check.passed]
         if failed:

@@ -36,7 +36,7 @@ class ReleaseEndpointOperator(EndpointOperator):
 
     Parameters: `model` what ChooseModelOperator returned; `stack` where the model was tried out before: on production
     itself there is nothing left to release, and the task is skipped; `verdict` the load test's, which has to have
-    passed, None where it was left out.
+    passed, None where it was left out; `approval` what ApproveReleaseOperator returned.
 
     The task sends labelled pictures of its own, and compares the new fleet's answers with the old one's of the same
     minutes (musher.release.judge). Only a pass lets the release go on: a failure, too few answers, or this task's end
@@ -47,11 +47,12 @@ class ReleaseEndpointOperator(EndpointOperator):
     Source: SageMaker developer guide, "Deployment guardrails".
     """
 
-    template_fields = aws_template_fields("model", "stack", "verdict")
+    template_fields = aws_template_fields("model", "stack", "verdict", "approval")
 
-    def __init__(self, *, model: Any, verdict: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, model: Any, verdict: Any = None, approval: Any = None, **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
         self.verdict = verdict
+        self.approval = approval
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
@@ -59,6 +60,12 @@ class ReleaseEndpointOperator(EndpointOperator):
             raise AirflowSkipException("The model was tried out where it serves: there is nothing left to release.")
         if self.verdict and not record.Verdict.from_json(self.verdict).passed:
             raise AirflowFailException("The rehearsal's load test did not pass: the model is not released.")
+        if self.approval and not self.approval["approved"]:
+            raise AirflowSkipException(
+                f"Not released: {self.approval['by']} rejected it."
+                if self.approval["by"]
+                else "Not released: nobody approved it in time."
+            )
         self.production = names.Stack(self.environment.project)
         self.stack, self.__dict__["named"] = names.PRODUCTION, self.production
         self.config, self.cloudwatch = deployment_config(context), self.hook.client("cloudwatch")
