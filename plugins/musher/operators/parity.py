@@ -35,7 +35,8 @@ class CheckParityOperator(StackOperator):
     """Send labelled test pictures through the function, and hold its answers against the model's evaluation.
 
     Parameters: `model` what ChooseModelOperator returned; `function` what DeployFunctionOperator returned; `stack` the
-    one that it belongs to.
+    one that it belongs to; `judges_latency` False where a load test follows, which judges it on a load that it answers for:
+    it is measured then, and fails nothing.
 
     A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at a
     quarter of that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
@@ -45,10 +46,11 @@ class CheckParityOperator(StackOperator):
 
     template_fields = aws_template_fields("model", "function", "stack")
 
-    def __init__(self, *, model: Any, function: Any, **kwargs: Any) -> None:
+    def __init__(self, *, model: Any, function: Any, judges_latency: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = model
         self.function = function
+        self.judges_latency = judges_latency
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
@@ -64,7 +66,9 @@ class CheckParityOperator(StackOperator):
             if outcome.status == "succeeded"
         ]
         comparison = parity.compare(answers, judged)
-        reasons = parity.why_not(comparison, answers, outcomes, load, limit_ms)
+        limits = limit_ms if self.judges_latency else None
+        reasons = parity.why_not(comparison, answers, outcomes, load, limits)
+        unmeasured = load.invalid_because if self.judges_latency else None
         part = record.Parity(
             stack=self.named.name,
             function=self.function["function"],
@@ -76,15 +80,15 @@ class CheckParityOperator(StackOperator):
             comparison=comparison,
             load=load,
             latency_limit_ms=limit_ms,
-            passed=not reasons and load.invalid_because is None,
-            reasons=reasons or [each for each in [load.invalid_because] if each],
+            passed=not reasons and unmeasured is None,
+            reasons=reasons or [each for each in [unmeasured] if each],
         )
         self.write_part(self.model["run_key"], part)
         self.log.info("%s", part)
         if reasons:
             raise AirflowFailException(f"The function {part.function} is not fit to serve: {'; '.join(reasons)}.")
-        if load.invalid_because:  # a fault of this machine, which may be less busy another time
-            raise AirflowException(f"The latency of {part.function} was not measured: {load.invalid_because}.")
+        if unmeasured:  # a fault of this machine, which may be less busy another time
+            raise AirflowException(f"The latency of {part.function} was not measured: {unmeasured}.")
         return part.to_json()
 
     def _ask(

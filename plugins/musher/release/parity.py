@@ -129,11 +129,12 @@ def why_not(
     answers: Sequence[Answer],
     outcomes: Sequence[Outcome],
     load: record.LoadPhase,
-    latency_limit_ms: float,
+    latency_limit_ms: float | None,
 ) -> list[str]:
     """What does not hold, a clause each; none where the function may go on.
 
-    Parameters: `answers` of the calls that succeeded, `outcomes` of all calls, `load` what the timed ones measured.
+    Parameters: `answers` of the calls that succeeded, `outcomes` of all calls, `load` what the timed ones measured;
+    `latency_limit_ms` None where somebody else looks at that.
     """
     reasons = [*_other_weights(comparison, outcomes)]
     off = comparison.compared - comparison.agreed - comparison.near_ties
@@ -150,7 +151,7 @@ def why_not(
         calls = [each for each in outcomes if each.status == status]
         if calls:
             reasons.append(f"{len(calls)} of {len(outcomes)} calls {became} ({calls[0].kind}: {calls[0].message})")
-    if load.p99_ms is not None and load.p99_ms > latency_limit_ms:
+    if None not in (load.p99_ms, latency_limit_ms) and load.p99_ms > latency_limit_ms:
         reasons.append(
             f"99 of 100 calls took up to {load.p99_ms:.0f} ms, and latency_limit_ms allows {latency_limit_ms:g}"
         )

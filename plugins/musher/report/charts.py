@@ -24,6 +24,7 @@ from musher.record import (
     Function,
     FunctionCost,
     LoadPhase,
+    Release,
     Training,
     Tuning,
 )
@@ -219,6 +220,35 @@ def scaling(part: Autoscaling) -> str | None:
         for axes in (load, instances):
             axes.grid(axis="x", visible=False)
         _legend(instances)
+    return drawn[0]
+
+
+def release(part: Release) -> str | None:
+    """The new fleet's share of the answers above, both fleets' latency and the failures below, over the release."""
+    points = part.timeline
+    if len(points) < 2:
+        return None
+    seconds = [point.seconds for point in points]
+
+    def values(field: str) -> list[float]:
+        return [float("nan") if (value := getattr(point, field)) is None else value for point in points]
+
+    with _figure("The release over time", height=3.9) as (figure, drawn):
+        share, times = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1])
+        percent = [100 * value for value in values("new_share")]
+        share.fill_between(seconds, percent, step="post", color=FIRST, alpha=0.25, linewidth=0)
+        share.step(seconds, percent, where="post", color=FIRST)
+        share.set(ylabel="% answered by the new", ylim=(0, 104))
+        for field, colour, label in (("old_ms", SECOND, "old"), ("new_ms", FIRST, "new")):
+            times.plot(seconds, values(field), color=colour, marker="o", markersize=3, label=label)
+        failed = [point for point in points if point.failed]
+        times.scatter(
+            [point.seconds for point in failed], [0] * len(failed), color=BAD, marker="x", zorder=3, label="failures"
+        )
+        times.set(ylabel="median latency (ms)", xlabel="seconds", ylim=(0, None), xlim=(seconds[0], seconds[-1]))
+        for axes in (share, times):
+            axes.grid(axis="x", visible=False)
+        _legend(times)
     return drawn[0]
 
 

@@ -88,6 +88,8 @@ def _charts(run: RunRecord) -> dict[str, str | None]:
         limit_ms = load_test.latency_limit_ms or (ramp.latency_limit_ms if ramp else None)
         drawn["latency"] = charts.latency(load_test.phases, limit_ms)
         drawn["concurrency"] = charts.concurrency(load_test.phases, run.function)
+    if run.release:
+        drawn["release"] = charts.release(run.release)
     if run.costs:
         drawn["costs"] = charts.costs(run.costs)
         drawn["break_even"] = run.costs.function and charts.break_even(run.costs.function)

@@ -111,9 +111,10 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def new_project(start_daemon, tmp_path_factory) -> Iterator[Callable[[], Project]]:
-    """Makes projects, in one local AWS for all tests of a file: `new_project()`."""
-    daemon = start_daemon(tmp_path_factory.mktemp("operators"))
+def new_project(request, start_daemon, tmp_path_factory) -> Iterator[Callable[[], Project]]:
+    """Makes projects, in one local AWS for all tests of a file: `new_project()`. The file's MINUTE is how many seconds
+    an AWS minute lasts there, one without it."""
+    daemon = start_daemon(tmp_path_factory.mktemp("operators"), minute=getattr(request.module, "MINUTE", 1.0))
     values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2, "model_package_group": ""}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", daemon.url)

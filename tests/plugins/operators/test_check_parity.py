@@ -88,13 +88,13 @@ def deployed(new_project):
     return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"])
 
 
-def check(deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", **params) -> dict:
-    project = deployed.project
+def check(deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", more=None, **params) -> dict:
+    project, more = deployed.project, more or {}
     key = project.run_as("deploy_image_classifier", run, **{"latency_limit_ms": LIMIT_MS, **params}).key
     if predictions is not None:
         record.write(project.s3, project.environment.bucket, key, predictions)
     model = {"run_key": key, "dataset_uri": uri or deployed.uri}
-    return project.perform(CheckParityOperator, model=model, function=deployed.function)
+    return project.perform(CheckParityOperator, model=model, function=deployed.function, **more)
 
 
 def test_a_function_that_says_what_was_judged_passes(deployed):
@@ -155,3 +155,9 @@ def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):
 
     comparison = project.read_part("parity")["comparison"]
     assert comparison["agreed"] == comparison["compared"] > 0
+
+
+def test_where_a_load_test_follows_latency_fails_nothing(deployed):
+    found = check(deployed, "load-test-follows", judged(), more={"judges_latency": False}, latency_limit_ms=1)
+    assert (found["passed"], found["reasons"]) == (True, [])
+    assert found["load"]["p99_ms"] > 1

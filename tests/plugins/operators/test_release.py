@@ -17,6 +17,7 @@ from musher.hooks.serving import CHANGING
 from musher.operators.deployment import RegisterScalingOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.release import PREVIOUS_CONFIG, ReleaseEndpointOperator
+from musher.operators.roll_back import RollBackDeploymentOperator
 from PIL import Image
 
 from tests.local_aws.daemon import wait_for
@@ -54,10 +55,11 @@ def predict_fn(body, model):
 def output_fn(prediction, accept):
     return json.dumps(prediction), "application/json; weights=0123456789abcdef; model=" + os.environ["MODEL_NAME"]
 """
-# An AWS minute is a second here: fifteen seconds of canary.
+# Three silent minutes are the end of a release: longer than a busy machine may keep its heartbeat waiting.
+MINUTE = 4.0
 PARAMS = {
-    "bake_seconds": 900,
-    "final_bake_seconds": 120,
+    "bake_seconds": 250,  # sixteen seconds and a half here
+    "final_bake_seconds": 30,
     "judge_answers": 100,
     "judge_requests_per_second": 40,
     "slower_allowed": 0.5,
@@ -212,21 +214,41 @@ def test_a_model_that_cannot_load_takes_no_call(serving):
 
 def test_a_person_can_stop_it(serving):
     project = serving.project
-    cloudwatch = project.daemon.client("cloudwatch")
-    before = project.endpoint["EndpointConfigName"]
+    before, stopped = project.endpoint["EndpointConfigName"], []
 
     def stop() -> None:
         while not (project.endpoint.get("PendingDeploymentSummary") and alarms(project)):
             time.sleep(0.1)
-        name = f"{project.endpoint['EndpointName']}-release-stop"
-        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="Stopped by hand.")
+        operator = project.task(RollBackDeploymentOperator)
+        stopped.append(operator.execute(project.context))
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(AirflowFailException, match=r"Stopped by hand\."):
+    with pytest.raises(AirflowFailException, match=r"Rolled back by a person\."):
         release(serving, "stopped", "good")
     thread.join()
-    assert project.endpoint["EndpointConfigName"] == before
+    assert stopped == [before]
+    assert settled(project)["EndpointConfigName"] == before
+
+
+def test_one_click_brings_back_what_served_before_and_another_one_undoes_that(serving):
+    # GIVEN a release, which keeps what served before
+    project = serving.project
+    before = project.endpoint["EndpointConfigName"]
+    now = release(serving, "to-be-rolled-back", "good")["config"]
+    with callers(project) as (wrong, answered):
+        assert project.perform(RollBackDeploymentOperator) == before
+        assert project.endpoint["EndpointConfigName"] == before
+        assert project.perform(RollBackDeploymentOperator) == now
+    assert wrong == []
+    assert all(answered)
+    assert settled(project)["EndpointConfigName"] == now
+    assert scalable_target(project) == {"MinCapacity": 1, "MaxCapacity": 2}
+
+
+def test_nothing_to_go_back_to_is_one_sentence(serving, new_project):
+    with pytest.raises(AirflowFailException, match=r"^There is no endpoint p\d+-image-classifier: nothing is deployed"):
+        new_project().perform(RollBackDeploymentOperator)
 
 
 def test_a_model_that_was_tried_out_where_it_serves_needs_no_release(serving):

@@ -1,0 +1,28 @@
+"""# Roll back the deployment
+
+Brings back the model that served before the one that serves now, with the instances that there are, in one blue/green
+update. While a release is under way, that is stopped instead: AWS gives all calls back to the model before. Run once
+more, it brings back what it rolled back.
+
+**Runs** by hand only. **Costs** a second set of instances for the minutes of the update.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+from musher.operators.roll_back import RollBackDeploymentOperator
+
+
+@dag(
+    schedule=None,
+    max_active_runs=1,
+    catchup=False,
+    default_args={"owner": "musher", "retries": 1, "retry_delay": 10},
+    doc_md=__doc__,
+    tags=["musher", "deployment"],
+)
+def roll_back_deployment():
+    RollBackDeploymentOperator(task_id="roll_back_deployment")
+
+
+roll_back_deployment()
