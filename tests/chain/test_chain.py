@@ -97,7 +97,7 @@ def test_the_deployment_is_measured_and_judged(airflow_stack, record, deployed):
     phases = {phase["name"]: phase for phase in record["load_test"]["phases"]}
     for name in COUNTED_CHECKS:
         if name == "no throttle within reserved" and not checks[name]["passed"]:
-            # Refused are only calls beyond the reserved number: a machine too busy for one burst to end before the next.
+            # Refused were calls beyond the reserved number: this machine was too busy to end one burst before the next.
             assert phases["within_reserved"]["max_in_flight"] > record["lambda"]["reserved"], checks[name]
             continue
         assert checks[name]["passed"], checks[name]

@@ -210,7 +210,7 @@ class DeploymentConfig(Configuration):
         le=3600,
     )
     judge_answers: int = option(
-        200,
+        150,
         "Release",
         "Answers to judge by",
         "How many answers the judge wants of the old and of the new model each; with fewer the release goes back.",
@@ -218,7 +218,7 @@ class DeploymentConfig(Configuration):
         le=100_000,
     )
     judge_requests_per_second: float = option(
-        2,
+        15,
         "Release",
         "Judge's requests per second",
         "Labelled pictures sent to the endpoint during the bake.",

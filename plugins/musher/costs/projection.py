@@ -14,6 +14,7 @@ from musher.config import DeploymentConfig, TrainingConfig
 from musher.costs import prices
 from musher.errors import CostError
 from musher.record import Projection, RunRecord, TrainingJob
+from musher.release.plan import LEAST_FOR_A_CANARY
 
 # What decides how long a training run takes; an earlier run with the same values is one to go by.
 TRAINING_FACTS = (
@@ -73,7 +74,8 @@ def _instance_seconds(job: TrainingJob) -> float:
 
 
 def deployment(config: DeploymentConfig, earlier: RunRecord | None = None) -> Projection:
-    """The endpoint and the provisioned environments while they are measured and tested, and what stands afterwards.
+    """The endpoint and the provisioned environments while they are measured and tested, the second fleet of a release,
+    and what stands afterwards.
 
     Parameters: `earlier` an earlier run's record (see `earlier_run`).
     Raises ConfigError naming prices.json for an instance type without a price.
@@ -91,8 +93,8 @@ def deployment(config: DeploymentConfig, earlier: RunRecord | None = None) -> Pr
         instances = max(point.in_service or 1 for point in points)
         basis = f"the load test of the run {earlier.run}"
     return Projection(
-        projected_usd=_served(config, seconds, instances),
-        worst_case_usd=_served(config, longest, config.max_instances),
+        projected_usd=_served(config, seconds, instances) + _released(config, config.min_instances),
+        worst_case_usd=_served(config, longest, config.max_instances) + _released(config, config.max_instances),
         basis=basis,
         seconds=round(seconds, 1),
         afterwards_per_month_usd=_served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances),
@@ -106,6 +108,12 @@ def _served(config: DeploymentConfig, seconds: float, instances: float) -> float
     return prices.endpoint_cost(config.instance_type, hours, instances) + prices.provisioned_cost(
         config.function_memory_mb, config.provisioned_concurrency, hours
     )
+
+
+def _released(config: DeploymentConfig, instances: int) -> float:
+    """A release's second fleet for as long as both bake; a canary takes two instances at least, of the old as well."""
+    extra = max(instances, LEAST_FOR_A_CANARY) + max(0, LEAST_FOR_A_CANARY - instances)
+    return prices.endpoint_cost(config.instance_type, (config.bake_seconds + config.final_bake_seconds) / 3600, extra)
 
 
 def ec2_training(

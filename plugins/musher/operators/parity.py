@@ -35,8 +35,8 @@ class CheckParityOperator(StackOperator):
     """Send labelled test pictures through the function, and hold its answers against the model's evaluation.
 
     Parameters: `model` what ChooseModelOperator returned; `function` what DeployFunctionOperator returned; `stack` the
-    one that it belongs to; `judges_latency` False where a load test follows, which judges it on a load that it answers for:
-    it is measured then, and fails nothing.
+    one that it belongs to; `judges_latency` False where a load test follows, which judges it on the load that was
+    planned: it is measured here, and fails nothing.
 
     A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at a
     quarter of that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as

@@ -19,6 +19,8 @@ from musher.release.sampling import Sampling
 # So many answers in a row of the new fleet alone: the old one takes no calls any more.
 ALL_NEW = 10
 
+MOST_RPS_AFTERWARDS = 4.0
+
 log = logging.getLogger(__name__)
 
 
@@ -74,7 +76,7 @@ class Watch:
     def until_settled(self) -> None:
         """Ask and judge until the endpoint has stopped changing."""
         while True:
-            self.asked.send(self.config.judge_requests_per_second, self.look_seconds, self.seconds, released=True)
+            self.asked.send(self._rps, self.look_seconds, self.seconds, released=True)
             self.state = self.describe()
             if self.taken_back is None and (reason := self.guard.tripped):
                 self.taken_back = reason, self.seconds
@@ -82,6 +84,12 @@ class Watch:
                 return
             if self.taken_back is None:
                 self._look()
+
+    @property
+    def _rps(self) -> float:
+        """As many requests as the judge asks for; once it has judged, enough to notice a failure."""
+        wanted = self.config.judge_requests_per_second
+        return wanted if self.judgement is None else min(wanted, MOST_RPS_AFTERWARDS)
 
     def decide(self) -> Judgement:
         """What the judge says in the end, with what there is."""
