@@ -163,12 +163,12 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     before = {each["Sid"] for each in policies(aws, "inline-airflow")}
-    assert len(iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"]) == 6
+    assert len(iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"]) == 7
 
     deploy("inline")
 
     assert iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"] == []
-    assert len(iam.list_attached_role_policies(RoleName="inline-airflow")["AttachedPolicies"]) == 6
+    assert len(iam.list_attached_role_policies(RoleName="inline-airflow")["AttachedPolicies"]) == 7
     assert {each["Sid"] for each in policies(aws, "inline-airflow")} == before
     infrastructure.delete(aws.client, "inline")
     # Of an updated stack the local AWS loses the log's group (below).
@@ -178,7 +178,7 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
 
 def test_deleting_leaves_nothing(aws, deploy):
     deploy("ended")
-    assert len(left(aws, "ended")) == 16  # bucket, six roles, six policies, profile, group, log
+    assert len(left(aws, "ended")) == 17  # bucket, six roles, seven policies, profile, group, log
     assert infrastructure.delete(aws.client, "ended")
     assert left(aws, "ended") == []
     assert not infrastructure.delete(aws.client, "ended")
