@@ -78,7 +78,7 @@ def deploy_image_classifier():
     )
     remove = RemoveDeploymentOperator(task_id="remove_rehearsal", stack="rehearsal", retries=2).as_teardown()
 
-    # The release of what was rehearsed; it is skipped where the rehearsal already serves.
+    # The release, also where the rehearsal was left out; it is skipped where what was rehearsed already serves.
     approve = ApproveReleaseOperator(
         task_id="approve_release",
         stack=stack,
@@ -87,7 +87,12 @@ def deploy_image_classifier():
         trigger_rule=TriggerRule.NONE_FAILED,
     )
     release = ReleaseEndpointOperator(
-        task_id="release_endpoint", model=model.output, stack=stack, verdict=load.output, approval=approve.output
+        task_id="release_endpoint",
+        model=model.output,
+        stack=stack,
+        verdict=load.output,
+        approval=approve.output,
+        trigger_rule=TriggerRule.NONE_FAILED,
     )
     scale = RegisterScalingOperator(task_id="release_scaling", endpoint=release.output, capacity=capacity.output)
     publish = DeployFunctionOperator(task_id="release_function", endpoint=release.output)

@@ -108,6 +108,18 @@ def test_what_comes_after_a_path_that_is_skipped_runs(parsed):
     assert dag["params"]["paths"]["enum"] == ["one", "several", "both"]
 
 
+def test_a_release_comes_after_a_rehearsal_that_was_left_out_as_well(parsed):
+    dag = parsed["dags"]["deploy_image_classifier"]
+    assert {name: dag["rules"][name] for name in ("approve_release", "release_endpoint", "verdict", "report")} == {
+        "approve_release": "none_failed",
+        "release_endpoint": "none_failed",
+        "verdict": "none_failed",
+        "report": "all_done",
+    }
+    assert "release_endpoint" in dag["tasks"]["load_test"][1]
+    assert {"report", "verdict"} <= set(dag["tasks"]["release_endpoint"][1]) | set(dag["tasks"]["release_scaling"][1])
+
+
 def test_the_verdict_is_the_last_task_so_that_a_failed_run_has_its_report(parsed):
     tasks = parsed["dags"]["deploy_image_classifier"]["tasks"]
     assert tasks["verdict"][1] == []

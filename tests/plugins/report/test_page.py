@@ -22,7 +22,8 @@ def render(content):
 
 
 CHARTS = (
-    "tuning", "training", "confusion", "capacity", "scaling", "latency", "concurrency", "costs", "break_even",
+    "tuning", "training", "confusion", "capacity", "scaling", "latency", "concurrency", "release", "costs",
+    "break_even",
 )  # fmt: skip
 DRAWN: dict[str, str | None] = {}
 
@@ -85,7 +86,7 @@ def test_a_full_record_has_every_section_and_every_chart():
 
     outline = Outline(page)
     assert outline.open == []
-    assert outline.tags.count("svg") == 9
+    assert outline.tags.count("svg") == 10
     assert outline.tags.count("img") == len(RECORD["evaluation"]["worst"])
     assert "was not run" not in page
     assert "What is real here, and what is simulated" in page
@@ -136,7 +137,7 @@ def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others_standing():
     assert Outline(page).open == []
     assert '<p class="unreadable">tuning is damaged: job is missing.</p>' in page
     assert "Tuning could not be read." in page
-    assert Outline(page).tags.count("svg") == 8
+    assert Outline(page).tags.count("svg") == 9
 
 
 def test_a_figure_that_was_not_measured_is_a_dash():
@@ -179,6 +180,7 @@ def test_a_rejected_model_says_why_at_the_top():
 
 def test_a_failed_check_is_marked():
     record = copy.deepcopy(RECORD)
+    record["release"] = None
     record["verdict"]["passed"] = False
     record["verdict"]["checks"][1] |= {"passed": False, "measured": "2 cold starts in 10 calls"}
 
@@ -318,7 +320,7 @@ def test_no_name_of_a_class_breaks_the_report(name):
     page.encode()
     outline = Outline(page)
     assert outline.open == []
-    assert outline.tags.count("svg") == 9
+    assert outline.tags.count("svg") == 10
     assert "script" not in outline.tags
     assert not set(page) & {chr(code) for code in range(32)} - {"\n"}
     svg = charts.confusion(RunRecord.from_json(record).evaluation)
