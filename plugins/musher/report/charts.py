@@ -238,7 +238,7 @@ def release(part: Release) -> str | None:
         percent = [100 * value for value in values("new_share")]
         share.fill_between(seconds, percent, step="post", color=FIRST, alpha=0.25, linewidth=0)
         share.step(seconds, percent, where="post", color=FIRST)
-        share.set(ylabel="% answered by the new", ylim=(0, 104))
+        share.set(ylabel="% to the new", ylim=(0, 104))
         for field, colour, label in (("old_ms", SECOND, "old"), ("new_ms", FIRST, "new")):
             times.plot(seconds, values(field), color=colour, marker="o", markersize=3, label=label)
         failed = [point for point in points if point.failed]
