@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from musher import instances
@@ -204,6 +205,36 @@ def test_the_environment_is_read_from_the_airflow_variable(monkeypatch):
     monkeypatch.setenv("AIRFLOW_VAR_MUSHER", "[]")
     text = sentence(Environment.load)
     assert "Airflow Variable musher is missing; it has to be a JSON object with bucket, region" in text
+
+
+@pytest.mark.parametrize(
+    ("run_type", "approval"),
+    [("asset_triggered", "before_release"), ("scheduled", "before_release"), ("manual", "none"), ("backfill", "none")],
+)
+def test_a_run_that_starts_by_itself_is_told_by_the_variable(monkeypatch, run_type, approval):
+    from musher.operators.base import deployment_config
+
+    told = {"deployment": {"approval": "before_release"}}
+    monkeypatch.setenv("AIRFLOW_VAR_MUSHER", json.dumps(GOOD_ENVIRONMENT | told))
+    context = {"dag_run": SimpleNamespace(run_type=run_type), "params": DeploymentConfig().model_dump()}
+
+    config = deployment_config(context)
+
+    assert config.approval == approval
+    assert config.bake_seconds == DeploymentConfig().bake_seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"deployment": {"approval": "perhaps"}}, "deployment: approval is 'perhaps'; it has to be one of none, "),
+        ({"training": {"path": "one"}}, "training: there is no field 'path'; did you mean paths?"),
+        ({"deployment": ["approval"]}, "deployment is ['approval']; it has to be an object"),
+    ],
+)
+def test_what_the_variable_tells_such_runs_is_checked(change, words):
+    text = sentence(lambda: Environment.from_params(GOOD_ENVIRONMENT | change))
+    assert text.startswith(f"Airflow Variable musher: {words}")
 
 
 def test_a_dag_takes_the_form():

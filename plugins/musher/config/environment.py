@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from musher import images, names
+from musher.config.deployment import DeploymentConfig
 from musher.config.fields import Configuration
+from musher.config.training import TrainingConfig
 from musher.errors import ConfigError
 
 _ROLE = r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$"
@@ -87,12 +89,27 @@ class Environment(Configuration):
         "private", description="Which address of an EC2 instance Airflow's workers can reach."
     )
     ssh_port: int = Field(22, ge=1, le=65_535, description="Where EC2 instances listen for SSH.")
+    training: Mapping[str, Any] = Field(
+        {},
+        examples=[{"paths": "several"}],
+        description="Fields of train_image_classifier's form for the runs that start by themselves.",
+    )
+    deployment: Mapping[str, Any] = Field(
+        {},
+        examples=[{"approval": "before_release"}],
+        description="Fields of deploy_image_classifier's form for the runs that a registered model starts.",
+    )
     ml_scripts: str = Field("", description="The folder ml_scripts; empty: it is looked for beside the DAGs.")
     lambda_folder: str = Field("", description="The folder lambda; empty: it is looked for beside the DAGs.")
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         names.check_project(self.project)
+        for field, kind in (("training", TrainingConfig), ("deployment", DeploymentConfig)):
+            try:
+                kind.from_params(getattr(self, field))
+            except ConfigError as error:
+                raise ValueError(f"{field}: {error}") from None
         if not (self.training_image and self.inference_image):
             images.account(self.region)
         if not self.model_package_group:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
-_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a text"}
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "object": "an object",
+}
 
 
 def option(default: Any, section: str, title: str, sentence: str, **limits: Any) -> Any:

@@ -103,14 +103,26 @@ class StackOperator(MusherOperator):
         return (dt.datetime.now(dt.UTC) + limit).isoformat(timespec="seconds")
 
 
+# A run of these kinds has nobody who filled in its form.
+STARTED_BY_ITSELF = {"scheduled", "asset_triggered"}
+
+
 def training_config(context: Mapping[str, Any]) -> TrainingConfig:
     """What this run was told, checked. Raises ConfigError."""
-    return TrainingConfig.from_params(dict(context["params"]))
+    return TrainingConfig.from_params(_told(context, "training"))
 
 
 def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
     """What this run was told, checked. Raises ConfigError."""
-    return DeploymentConfig.from_params(dict(context["params"]))
+    return DeploymentConfig.from_params(_told(context, "deployment"))
+
+
+def _told(context: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The run's params; where it started by itself, with what the Variable says of such runs."""
+    kind = getattr(context["dag_run"], "run_type", "")
+    if getattr(kind, "value", kind) not in STARTED_BY_ITSELF:
+        return dict(context["params"])
+    return {**context["params"], **getattr(Environment.load(), field)}
 
 
 def run_of(context: Mapping[str, Any]) -> Run:
