@@ -35,7 +35,7 @@ from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.load_test import AssertVerdictOperator, LoadTestOperator, MeasureCapacityOperator
 from musher.operators.parity import CheckParityOperator
 from musher.operators.release import ReleaseEndpointOperator
-from musher.operators.release_plan import ApproveReleaseOperator, PlanReleaseOperator
+from musher.operators.release_plan import ApproveReleaseOperator, EndDeploymentOperator, PlanReleaseOperator
 from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
 
@@ -106,7 +106,7 @@ def deploy_image_classifier():
     chain(check, endpoint)
     chain(load, remove)
     chain(release, [scale, publish], report, verdict)
-    chain(release, verdict)
+    chain(release, verdict, EndDeploymentOperator(task_id="end_deployment", retries=2).as_teardown())
 
 
 deploy_image_classifier()

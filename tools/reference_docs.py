@@ -224,7 +224,8 @@ def kind(schema: Mapping[str, Any]) -> str:
         return "one of"
     if schema["type"] == "array":
         return f"list of {kind(schema['items'])}s"
-    return {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}[schema["type"]]
+    return {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text",
+            "object": "object"}[schema["type"]]  # fmt: skip
 
 
 def limits(schema: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 
 from musher import names
+from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.serving import ServingHook
-from musher.operators.base import MusherOperator, deployment_config, plainly
+from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +21,8 @@ APPROVE, REJECT = "Approve", "Reject"
 class PlanReleaseOperator(MusherOperator):
     """Where the model is tried out: where it will serve if nothing serves yet, else on a stack of its own.
 
-    Returns `{stack, rehearse}`: the stack that the rehearsal's tasks work on, and whether they are wanted.
+    Returns `{stack, rehearse}`: the stack that the rehearsal's tasks work on, and whether they are wanted. Takes the
+    lock of the deployment, which EndDeploymentOperator gives back.
     """
 
     aws_hook_class = ServingHook
@@ -30,6 +32,7 @@ class PlanReleaseOperator(MusherOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
+        DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).take()
         endpoint = names.Stack(self.environment.project).endpoint
         now = self.hook.describe_endpoint(endpoint)
         # One that is changing, or was left half changed, may answer somebody.
@@ -49,6 +52,14 @@ class PlanReleaseOperator(MusherOperator):
     def _is_first(now: dict[str, Any]) -> bool:
         """An endpoint that is being created has never answered: a try before has begun it."""
         return now["EndpointStatus"] == "Creating"
+
+
+class EndDeploymentOperator(MusherOperator):
+    """Give the lock of the deployment back, in every outcome of a run."""
+
+    @plainly
+    def execute(self, context: Context) -> None:
+        DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).give_back()
 
 
 class ApproveReleaseOperator(HITLOperator):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from musher import names
+from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
 from musher.hooks.serving import ServingHook, found, pairs, removed, wait_until
-from musher.operators.base import MusherOperator, StackOperator, plainly
+from musher.operators.base import MusherOperator, StackOperator, plainly, run_of
 from musher.request_parameters.scaling import variant
 
 if TYPE_CHECKING:
@@ -94,16 +95,20 @@ class RemoveDeploymentOperator(StackOperator, RemovalOperator):
     """Remove scalable target, endpoint, its configurations and models, and the function; registered models stay.
 
     Parameters: `stack` "rehearsal" for a rehearsal's only; with what serves goes a rehearsal of it as well. Can be
-    repeated. Returns the list of what was removed.
+    repeated. Returns the list of what was removed. What serves is removed under the lock of the deployment.
     """
 
     template_fields = aws_template_fields("stack")
 
     @plainly
     def execute(self, context: Context) -> list[str]:
-        stacks = [names.Stack(self.environment.project, rehearsal=True)]
-        if not self.named.rehearsal:
-            stacks.append(self.named)
+        rehearsal = names.Stack(self.environment.project, rehearsal=True)
+        if self.named.rehearsal:  # a deployment's own task, whose run has the lock
+            return self._remove(rehearsal)
+        with DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).held():
+            return self._remove(rehearsal, self.named)
+
+    def _remove(self, *stacks: names.Stack) -> list[str]:
         gone = []
         for each in (each for stack in stacks for each in self.remove_stack(stack)):
             self.log.info("Removed the %s", each)

@@ -9,8 +9,9 @@ from airflow.sdk.exceptions import AirflowException
 from musher import names
 from musher.errors import UserError
 from musher.hooks import release_guard, scaling
+from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.serving import CHANGING, ServingHook, found, pairs, wait_until
-from musher.operators.base import MusherOperator, plainly
+from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.release import PREVIOUS_CONFIG
 from musher.request_parameters import release
 
@@ -42,7 +43,10 @@ class RollBackDeploymentOperator(MusherOperator):
             self.log.info("A release is under way: it is stopped, and %s goes on serving", now["EndpointConfigName"])
             cloudwatch.set_alarm_state(**release.trip(self.production, "Rolled back by a person."))
             return self._settled()["EndpointConfigName"]
-        now = self._settled()
+        with DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).held():
+            return self._roll_back(self._settled())
+
+    def _roll_back(self, now: dict[str, Any]) -> str:
         serving, before = now["EndpointConfigName"], self._before(now)
         autoscaling = self.hook.client("application-autoscaling")
         scaled = scaling.describe(autoscaling, self.production.endpoint)
