@@ -79,7 +79,7 @@ def deployed(new_project):
     project = new_project()
     table = {hashlib.sha256(data).hexdigest(): said(file) for file, data in PICTURES.items()}
     arn = project.package(project.model_archive("m", archive(code=MODEL, name=json.dumps(table))))
-    project.run_as("deploy_image_classifier", "deployed", provisioned_concurrency=1, reserved_concurrency=20)
+    project.run_as("deploy_image_classifier", "deployed", provisioned_concurrency=1, reserved_concurrency=200)
     endpoint = project.perform(DeployEndpointOperator, model={"package_arn": arn, "specification": ""})
     function = project.perform(DeployFunctionOperator, endpoint=endpoint)
     for file, data in PICTURES.items():

@@ -108,8 +108,12 @@ class Deployed:
         return {**content, "version": answer["ExecutedVersion"]}
 
     @contextmanager
-    def traffic(self) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-        """Ten calls a second for as long as the block takes and a second on either side; gives what came of them."""
+    def traffic(self, at_once: int = 32) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+        """Ten calls a second for as long as the block takes and a second on either side; gives what came of them.
+
+        Of at most `at_once` callers, who wait for each other on a busy machine: more of them than are reserved would be
+        refused, whatever was released.
+        """
         client = boto3.client(
             "lambda", endpoint_url=self.project.daemon.url, region_name="us-east-1", aws_access_key_id="test",
             aws_secret_access_key="test", config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
@@ -129,7 +133,7 @@ class Deployed:
                 due += 1 / CALLS_A_SECOND
                 time.sleep(max(0.0, due - time.monotonic()))
 
-        with ThreadPoolExecutor(32) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             sender = threading.Thread(target=send)
             sender.start()
             try:
@@ -234,7 +238,7 @@ def test_a_release_under_traffic_loses_no_call(function, capsys, changed, settin
         function.write("b")
 
     capsys.readouterr()
-    with function.traffic() as results:
+    with function.traffic(settings.get("reserved_concurrency", 33) - 1) as results:
         record = function.deploy(**settings)
 
     answers = results()
@@ -288,7 +292,10 @@ def test_a_version_that_does_not_start_changes_nothing_for_callers(function, res
     function.deploy(reserved_concurrency=reserved)
     function.write("b", "raise ImportError('no such module')")
 
-    with function.traffic() as results, pytest.raises(AirflowException, match=r"is FAILED: .*no such module"):
+    with (
+        function.traffic(reserved - 1) as results,
+        pytest.raises(AirflowException, match=r"is FAILED: .*no such module"),
+    ):
         function.deploy(reserved_concurrency=reserved)
 
     assert [each for each in results() if "failed" in each] == []
