@@ -119,7 +119,7 @@ def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
 
 def _told(context: Mapping[str, Any], field: str) -> dict[str, Any]:
     """The run's params; where it started by itself, with what the Variable says of such runs."""
-    kind = getattr(context["dag_run"], "run_type", "")
+    kind = getattr(context.get("dag_run"), "run_type", "")
     if getattr(kind, "value", kind) not in STARTED_BY_ITSELF:
         return dict(context["params"])
     return {**context["params"], **getattr(Environment.load(), field)}
