@@ -32,6 +32,11 @@ class ServingHook(AwsBaseHook):
     def describe_endpoint(self, name: str) -> dict[str, Any] | None:
         return found(lambda: self.conn.describe_endpoint(EndpointName=name))
 
+    def instance_type(self, config_name: str) -> str:
+        """What the instances of an endpoint configuration's first variant are."""
+        config = self.conn.describe_endpoint_config(EndpointConfigName=config_name)
+        return config["ProductionVariants"][0]["InstanceType"]
+
     def delete_endpoint(self, name: str) -> bool:
         """Delete an endpoint; whether there was one."""
         return removed(lambda: self.conn.delete_endpoint(EndpointName=name))

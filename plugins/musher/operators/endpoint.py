@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 
 from musher import record, request_parameters
 from musher.errors import UserError
+from musher.hooks import scaling
 from musher.hooks.in_service import model_data
-from musher.hooks.serving import CHANGING, ServingHook, found, removed
+from musher.hooks.serving import CHANGING, ServingHook, found
 from musher.job_output import sha256
 from musher.operators.base import StackOperator, deployment_config, plainly, run_of
-from musher.request_parameters.scaling import variant
 from musher.triggers.endpoint import EndpointTrigger
 
 if TYPE_CHECKING:
@@ -224,5 +224,5 @@ class DeployEndpointOperator(EndpointOperator):
         """AWS refuses a change of the instance type while a scalable target is registered; capacity is measured on one
         instance, so the target would be replaced in any case."""
         client = self.hook.client("application-autoscaling")
-        if removed(lambda: client.deregister_scalable_target(**variant(endpoint))):
+        if scaling.deregister(client, endpoint):
             self.log.info("Deregistered the scalable target of %s until its capacity is known again", endpoint)

@@ -145,7 +145,7 @@ class ReleaseEndpointOperator(EndpointOperator):
         """Have as many instances as the release needs, and no auto-scaling that would be in its way."""
         instances = sum(each["DesiredInstanceCount"] for each in now["ProductionVariants"])
         planned = plan(self.config, instances)
-        if before and self._instance_type(now["EndpointConfigName"]) != self._instance_type(wanted):
+        if before and self.hook.instance_type(now["EndpointConfigName"]) != self.hook.instance_type(wanted):
             # AWS fails an update to another instance type while a scalable target is registered.
             scaling.deregister(self.autoscaling, self.production.endpoint)
         elif before and before["target"]["MinCapacity"] < planned.instances:
@@ -160,10 +160,6 @@ class ReleaseEndpointOperator(EndpointOperator):
             self._wait("the start of a second instance at")
         self.log.info("The release is %s", planned)
         return planned
-
-    def _instance_type(self, config_name: str) -> str:
-        config = self.hook.conn.describe_endpoint_config(EndpointConfigName=config_name)
-        return config["ProductionVariants"][0]["InstanceType"]
 
     # --- the release itself
 

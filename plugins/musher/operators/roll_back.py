@@ -50,7 +50,7 @@ class RollBackDeploymentOperator(MusherOperator):
         serving, before = now["EndpointConfigName"], self._before(now)
         autoscaling = self.hook.client("application-autoscaling")
         scaled = scaling.describe(autoscaling, self.production.endpoint)
-        if scaled and self._instance_type(serving) != self._instance_type(before):
+        if scaled and self.hook.instance_type(serving) != self.hook.instance_type(before):
             scaling.deregister(autoscaling, self.production.endpoint)
         try:
             self.hook.conn.update_endpoint(**release.back(stack=self.production, config_name=before))
@@ -77,10 +77,6 @@ class RollBackDeploymentOperator(MusherOperator):
                 f"{before}, which served before, was deleted: deploy its model with deploy_image_classifier instead."
             )
         return before
-
-    def _instance_type(self, config_name: str) -> str:
-        config = self.hook.conn.describe_endpoint_config(EndpointConfigName=config_name)
-        return config["ProductionVariants"][0]["InstanceType"]
 
     def _settled(self) -> dict[str, Any]:
         return wait_until(

@@ -57,10 +57,9 @@ def create_endpoint(env: Environment, *, name: str, config_name: str, run: Run, 
     return {"EndpointName": name, "EndpointConfigName": config_name, "Tags": common.tags(env, run, expires)}
 
 
-def update_endpoint(*, name: str, config_name: str, keep_instances: bool = False) -> dict[str, Any]:
+def update_endpoint(*, name: str, config_name: str) -> dict[str, Any]:
     """UpdateEndpoint request. AWS takes no tags here: those of the endpoint stay.
 
-    `keep_instances` keeps the number of instances that auto-scaling has reached, for a change under load; without it
-    the endpoint begins anew with the configuration's number.
+    The endpoint begins anew with the configuration's number of instances; a release keeps them (release.release).
     """
-    return {"EndpointName": name, "EndpointConfigName": config_name, "RetainAllVariantProperties": keep_instances}
+    return {"EndpointName": name, "EndpointConfigName": config_name, "RetainAllVariantProperties": False}
