@@ -23,6 +23,7 @@ SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IM
 # Where a verb ends when it went well; a stack that is gone has no status.
 WELL = {"create": {"CREATE_COMPLETE"}, "update": {"UPDATE_COMPLETE"}, "delete": {None, "DELETE_COMPLETE"}}
 SAY_SECONDS = 60
+BODY_BYTES = 51_200
 
 Client = Callable[[str], Any]
 
@@ -81,7 +82,7 @@ class Stack:
         """What CloudFormation is told when the stack is to be changed."""
         return {
             "StackName": self.name,
-            "TemplateBody": body,
+            "TemplateBody": without_comments(body),
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
             "Tags": [{"Key": "project", "Value": project}],
@@ -149,7 +150,8 @@ class Stack:
             if there.get(name) != given.get(name)
         ]
         template = self.client.get_template(StackName=now["StackId"], TemplateStage="Original")["TemplateBody"]
-        return found if template == body else ["another template", *found]
+        same = isinstance(template, str) and without_comments(template) == without_comments(body)
+        return found if same else ["another template", *found]
 
     def _change(self, verb: str, body: str, given: Mapping[str, str], project: str) -> None:
         """Create or update the stack, and wait for the end of it."""
@@ -218,6 +220,21 @@ class Stack:
                 if reason == "User Initiated":
                     return failed
         return failed
+
+
+def without_comments(body: str) -> str:
+    """A template as it is sent: without the lines that are for its readers only.
+
+    A body has at most 51,200 bytes (CloudFormation API reference, CreateStack, TemplateBody). What is larger would have
+    to lie in a bucket, and it is a stack that makes ours. Raises InfrastructureError when it is too large even so.
+    """
+    lines = body.splitlines(keepends=True)
+    sent = "".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if len(sent.encode()) > BODY_BYTES:
+        raise InfrastructureError(
+            f"A template has {len(sent.encode()):,} bytes without its comments; CloudFormation takes {BODY_BYTES:,}."
+        )
+    return sent
 
 
 def load(body: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from musher.names import Run
 
 from tests.infra import calls, policy_rules
 from tools import infrastructure
-from tools.cloudformation import FOLDER
+from tools.cloudformation import FOLDER, InfrastructureError, without_comments
 
 BODY = infrastructure.TEMPLATE.read_text()
 TEMPLATE = infrastructure.load(BODY)
@@ -23,7 +23,18 @@ TEMPLATE = infrastructure.load(BODY)
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_template_fits_into_a_request(path):
-    assert len(path.read_bytes()) <= 51_200  # CloudFormation API reference, CreateStack, TemplateBody
+    """Without the comments, which are not sent: what is sent means the same."""
+    sent = without_comments(path.read_text())
+    assert len(sent.encode()) <= 51_200  # CloudFormation API reference, CreateStack, TemplateBody
+    assert infrastructure.load(sent) == infrastructure.load(path.read_text())
+
+
+def test_a_template_that_is_too_large_is_not_sent():
+    large = BODY + "".join(f"  Another{number}: {{Value: {'x' * 50}}}\n" for number in range(200))
+    with pytest.raises(
+        InfrastructureError, match=r"^A template has 5\d,\d{3} bytes without its comments; .* 51,200\.$"
+    ):
+        without_comments(large)
 
 
 def test_every_rule_is_kept():
