@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "run it, until Ctrl-C or SIGTERM; what it does when no command is named",
     "support": "print which operations it supports",
     "interrupt": "take the Spot capacity of an instance or of a managed Spot training job back",
+    "published": "print what was published to SNS topics",
     "capacity": "say how many more Spot instances of a type can be had",
 }
 
@@ -25,9 +26,14 @@ def main() -> int:
     if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help"}):
         words = ["serve", *words]
     arguments = _parser().parse_args(words)
-    return {"serve": _serve, "support": _support, "interrupt": _interrupt, "capacity": _capacity}[arguments.command](
-        arguments
-    )
+    run = {
+        "serve": _serve,
+        "support": _support,
+        "interrupt": _interrupt,
+        "published": _published,
+        "capacity": _capacity,
+    }
+    return run[arguments.command](arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--verbose", action="store_true", help="log every call")
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
     command["interrupt"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
+    command["published"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
     command["capacity"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
@@ -101,6 +108,10 @@ def _support(arguments: argparse.Namespace) -> int:
 
 def _interrupt(arguments: argparse.Namespace) -> int:
     return _tell(arguments.port, "interrupt", {"name": arguments.name})
+
+
+def _published(arguments: argparse.Namespace) -> int:
+    return _tell(arguments.port, "published", {})
 
 
 def _capacity(arguments: argparse.Namespace) -> int:

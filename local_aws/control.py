@@ -1,4 +1,5 @@
-"""What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it.
+"""What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it; and what it
+shows that AWS mails: what was published to topics.
 
 Server side: the paths below /_local_aws/ of the gateway. Client side: `tell`, behind the commands of `__main__.py`.
 """
@@ -26,7 +27,11 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
-    orders = {"/_local_aws/interrupt": interrupt, "/_local_aws/capacity": capacity}
+    orders = {
+        "/_local_aws/interrupt": interrupt,
+        "/_local_aws/capacity": capacity,
+        "/_local_aws/published": published,
+    }
     if path not in orders or method != "POST":
         return 404, {"message": f"There is no {method} {path}."}
     try:
@@ -64,6 +69,28 @@ def capacity(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]
     aws.service(Ec2).capacity.limit(instance_type, spot)
     many = "any number of" if spot is None else "no" if spot == 0 else str(spot)
     return 200, {"message": f"From now on there is capacity for {many} more Spot instances of {instance_type}."}
+
+
+def published(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {}: what was published to SNS topics, oldest first, as text for a person."""
+    from moto.backends import get_backend
+
+    shown = []
+    for topic in get_backend("sns")[aws.account][aws.region].topics.values():
+        for _, message, subject, *_ in topic.sent_notifications:
+            shown.append(f"[{topic.name}] {subject or '(no subject)'}\n{_default(message)}")
+    return 200, {"message": "\n\n".join(shown) or "Nothing was published to an SNS topic."}
+
+
+def _default(message: str) -> str:
+    """What a subscriber by mail gets: the member `default` of a message with MessageStructure json."""
+    try:
+        content = json.loads(message)
+    except ValueError:
+        return message
+    if isinstance(content, dict) and isinstance(content.get("default"), str):
+        return content["default"]
+    return json.dumps(content, indent=1)
 
 
 def tell(port: int, path: str, order: dict[str, Any]) -> str:

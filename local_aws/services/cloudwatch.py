@@ -1,7 +1,7 @@
 """CloudWatch: metrics, their statistics, and alarms that change state.
 
-Periods and alarms' evaluation run in AWS minutes (`--minute`); time stamps are real. Metric maths (Expression) and
-actions on alarms (SNS, Lambda) are not supported; an expression is refused.
+Periods and alarms' evaluation run in AWS minutes (`--minute`); time stamps are real. Metric maths (Expression) is
+refused, and so is an alarm's action that is no SNS topic.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from local_aws import alarm_actions
 from local_aws.alarms import Alarm
 from local_aws.errors import AwsError, validation
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
@@ -92,7 +93,9 @@ class CloudWatch(Service):
 
     def every_minute(self, now: float) -> None:
         for alarm in list(self._alarms.values()):
+            before = alarm.state
             alarm.evaluate(self.data, now)
+            alarm_actions.carry_out(self.aws, alarm, before)
 
     # --- metrics
 
@@ -217,6 +220,7 @@ class CloudWatch(Service):
             raise validation("DatapointsToAlarm must not be greater than EvaluationPeriods.")
         if "Than" not in params["ComparisonOperator"] or "Range" in params["ComparisonOperator"]:
             raise validation(f"The local AWS supports no anomaly detection: {params['ComparisonOperator']}.")
+        alarm_actions.check(params)
         settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
         self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)
 
@@ -243,7 +247,9 @@ class CloudWatch(Service):
         alarm = self._alarms.get(call.params["AlarmName"])
         if alarm is None:
             raise AwsError("ResourceNotFound", f"Alarm {call.params['AlarmName']} does not exist.")
+        before = alarm.state
         alarm.become(call.params["StateValue"], call.params["StateReason"])
+        alarm_actions.carry_out(self.aws, alarm, before)
 
     def describe_alarm_history(self, call: Call) -> dict[str, Any]:
         params = call.params

@@ -40,10 +40,11 @@ ACTIONS = {
     ("s3", "DeleteObjects"): {"s3:DeleteObject"},
     ("lambda", "Invoke"): {"lambda:InvokeFunction"},
 }
-# boto3's own, which are no operations.
+# boto3's own and the provider's, which are no operations.
 TRANSFERS = {
     "download_file": {"s3:GetObject"},
     "upload_file": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "publish_to_target": {"sns:Publish"},  # the provider's SnsHook's
 }
 
 

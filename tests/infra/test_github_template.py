@@ -69,6 +69,11 @@ CALLED = {
         "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
     },
     "AWS::S3::BucketPolicy": {"s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"},
+    "AWS::SNS::Topic": {
+        "sns:CreateTopic", "sns:DeleteTopic", "sns:GetDataProtectionPolicy", "sns:GetTopicAttributes",
+        "sns:ListSubscriptionsByTopic", "sns:ListTagsForResource", "sns:SetTopicAttributes", "sns:Subscribe",
+        "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource",
+    },
     "AWS::SecretsManager::Secret": {
         "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret",
         "secretsmanager:GetSecretValue", "secretsmanager:TagResource", "secretsmanager:UntagResource",
@@ -186,6 +191,8 @@ def test_names_are_those_of_the_templates():
         assert f":log-group:{name}" in text
     for name in names(main, "AWS::IAM::InstanceProfile", "InstanceProfileName"):
         assert f":instance-profile/{name}" in text
+    for name in names(main, "AWS::SNS::Topic", "TopicName"):
+        assert f":{name}" in text
     for name in names(mwaa, "AWS::SecretsManager::Secret", "Name"):
         assert f":secret:{name}-??????" in text
     assert f":budget/{main['Budget']['Properties']['Budget']['BudgetName']['Fn::Sub']}" in text

@@ -40,12 +40,13 @@ def test_the_variable_is_what_the_dags_read(deploy):
     assert env.training_role_arn == f"arn:aws:iam::{ACCOUNT}:role/first-training"
     assert env.lambda_rehearsal_role_arn == f"arn:aws:iam::{ACCOUNT}:role/first-lambda-rehearsal"
     assert (env.training_image, env.inference_image) == ("", "")
+    assert env.notifications_topic_arn == f"arn:aws:sns:us-east-1:{ACCOUNT}:first-notifications"
     assert (env.ssh_port, env.ec2_subnet, env.ec2_user) == (2222, "subnet-0a1b2c", "ubuntu")
     assert "airflow_role_arn" not in values
 
 
 def test_what_the_stack_makes(aws, deploy):
-    values = deploy("made", SshPort=2222)
+    values = deploy("made", SshPort=2222, NotificationsMail="me@example.com")
     s3, iam = aws.client("s3"), aws.client("iam")
     rule = s3.get_bucket_encryption(Bucket=values["bucket"])["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
@@ -55,6 +56,8 @@ def test_what_the_stack_makes(aws, deploy):
     (ingress,) = group["IpPermissions"]
     assert (ingress["FromPort"], ingress["ToPort"], ingress["IpProtocol"]) == (2222, 2222, "tcp")
     assert [each["CidrIp"] for each in ingress["IpRanges"]] == ["127.0.0.1/32"]
+    told = aws.client("sns").list_subscriptions_by_topic(TopicArn=values["notifications_topic_arn"])["Subscriptions"]
+    assert [(each["Protocol"], each["Endpoint"]) for each in told] == [("email", "me@example.com")]
     (log,) = aws.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/made-")["logGroups"]
     assert (log["logGroupName"], log["retentionInDays"]) == ("/aws/lambda/made-classifier", 30)
 
@@ -178,7 +181,7 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
 
 def test_deleting_leaves_nothing(aws, deploy):
     deploy("ended")
-    assert len(left(aws, "ended")) == 17  # bucket, six roles, seven policies, profile, group, log
+    assert len(left(aws, "ended")) == 18  # bucket, six roles, seven policies, profile, group, log, topic
     assert infrastructure.delete(aws.client, "ended")
     assert left(aws, "ended") == []
     assert not infrastructure.delete(aws.client, "ended")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_aws.clock import Clock
+from local_aws.control import tell
 from local_aws.metrics import MOST_DISTINCT, Metrics, key_of
 
 
@@ -178,3 +180,41 @@ def test_alarms_that_make_no_sense_are_refused(cloudwatch, namespace):
         alarm(cloudwatch, namespace, Statistic="Median")
     with pytest.raises(ClientError, match="does not exist"):
         cloudwatch.delete_alarms(AlarmNames=["no-such-alarm"])
+
+
+def test_an_alarm_tells_its_topic_of_each_new_state_once(cloudwatch, namespace, local_aws):
+    # GIVEN a topic that a queue has subscribed to
+    sns, sqs = local_aws.client("sns"), local_aws.client("sqs")
+    topic = sns.create_topic(Name=f"told-{namespace[-8:]}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"told-{namespace[-8:]}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    missing = topic.replace("told-", "untold-")
+    # AND an alarm on data that never come, with an action that cannot be carried out, too
+    name = alarm(cloudwatch, namespace, AlarmActions=[missing, topic], TreatMissingData="ignore")
+    # WHEN it is set, twice the same
+    for reason in ("one", "two"):
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason=reason)
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="over")
+    # THEN there is one message, as AWS words it, and the history has both actions
+    (message,) = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    received = json.loads(message["Body"])
+    assert received["Subject"] == f'ALARM: "{name}" in US East (N. Virginia)'
+    content = json.loads(received["Message"])
+    assert (content["AlarmName"], content["NewStateValue"], content["NewStateReason"]) == (name, "ALARM", "one")
+    assert content["Trigger"]["MetricName"] == "M"
+    history = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")["AlarmHistoryItems"]
+    assert {each["HistorySummary"] for each in history} == {
+        f"Successfully executed action {topic}",
+        f"Failed to execute action {missing}",
+    }
+    # AND a person sees it
+    shown = tell(local_aws.port, "published", {})
+    assert f"[told-{namespace[-8:]}] {received['Subject']}" in shown
+    assert '"NewStateReason": "one"' in shown
+    cloudwatch.delete_alarms(AlarmNames=[name])
+
+
+def test_an_action_that_nobody_carries_out_is_refused(cloudwatch, namespace):
+    with pytest.raises(ClientError, match=r"SNS topics only: AlarmActions has arn:aws:lambda:"):
+        alarm(cloudwatch, namespace, AlarmActions=["arn:aws:lambda:us-east-1:123456789012:function:f"])

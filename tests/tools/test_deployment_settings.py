@@ -38,7 +38,7 @@ def test_the_example_makes_a_network_and_lets_its_workers_in():
     assert settings.network.is_new
     assert settings.musher_parameters("vpc-1", ("subnet-1", "subnet-2")) == {
         "ProjectName": "musher", "VpcId": "vpc-1", "SubnetId": "subnet-1", "SshCidr": "10.0.0.0/16",
-        "BudgetMail": "me@example.com", "MonthlyBudgetUsd": 600,
+        "BudgetMail": "me@example.com", "NotificationsMail": "me@example.com", "MonthlyBudgetUsd": 600,
     }  # fmt: skip
 
 

@@ -89,6 +89,13 @@ class Environment(Configuration):
         "private", description="Which address of an EC2 instance Airflow's workers can reach."
     )
     ssh_port: int = Field(22, ge=1, le=65_535, description="Where EC2 instances listen for SSH.")
+    notifications_topic_arn: str = Field(
+        "",
+        pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256})?$",
+        examples=["arn:aws:sns:us-east-1:111122223333:musher-notifications"],
+        description="The SNS topic that is told when an approval waits, when something was rolled back or removed, and "
+        "when an alarm of what serves goes off; empty: none.",
+    )
     training: Mapping[str, Any] = Field(
         {},
         examples=[{"paths": "several"}],

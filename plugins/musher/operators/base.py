@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from musher import names, record
 from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
+from musher.hooks.notifications import notify
 from musher.names import Run
 
 
@@ -66,6 +67,10 @@ class MusherOperator(AwsBaseOperator):
         return AwsBaseHook(
             aws_conn_id=self.aws_conn_id, client_type=service, region_name=self.environment.region, config=config
         ).get_conn()
+
+    def notify(self, subject: str, message: str) -> str:
+        """Publish a message to the topic of the Variable; empty, or a sentence on why it was not published."""
+        return notify(self.environment, subject, message, aws_conn_id=self.aws_conn_id, log=self.log)
 
     def write_part(self, run_key: str, part: record.Part) -> None:
         """Write one part of the run record."""
