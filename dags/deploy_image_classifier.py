@@ -31,11 +31,12 @@ from musher.operators.deployment import (
     RegisterScalingOperator,
     SmokeTestOperator,
 )
+from musher.operators.end_deployment import EndDeploymentOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.load_test import AssertVerdictOperator, LoadTestOperator, MeasureCapacityOperator
 from musher.operators.parity import CheckParityOperator
 from musher.operators.release import ReleaseEndpointOperator
-from musher.operators.release_plan import ApproveReleaseOperator, EndDeploymentOperator, PlanReleaseOperator
+from musher.operators.release_plan import ApproveReleaseOperator, PlanReleaseOperator
 from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
 

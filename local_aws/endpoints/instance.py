@@ -58,7 +58,7 @@ class EndpointInstance:
         self.variant, self.container = variant, container
         self.last_lines: deque[str] = deque(maxlen=12)
         self.connections: Connections | None = None
-        group, named = f"/aws/sagemaker/Endpoints/{endpoint}", threading.Event()
+        group, named, self._has_ended = f"/aws/sagemaker/Endpoints/{endpoint}", threading.Event(), threading.Event()
 
         def on_line(line: str) -> None:
             named.wait(5)
@@ -67,6 +67,7 @@ class EndpointInstance:
 
         def ended(_: Instance) -> None:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._has_ended.set()
             on_exit(self)
 
         # Named here, before the instance has its own name.
@@ -98,6 +99,7 @@ class EndpointInstance:
         deadline = time.monotonic() + self.container.startup_seconds
         while time.monotonic() < deadline and not cancelled():
             if not self.instance.running:
+                self._has_ended.wait(5)  # only then has its last line been read
                 raise StartFailed(self._failure(f"its container ended with {describe_exit(self.instance.returncode)}"))
             with contextlib.suppress(OSError, ValueError, Unreachable, Broken):
                 self.connections = Connections("127.0.0.1", int(self.port_file.read_text()))

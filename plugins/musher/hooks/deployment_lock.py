@@ -54,6 +54,11 @@ class DeploymentLock:
         if content.get("run") == self.run.run_id and content.get("dag") == self.run.dag_id:
             self._write({}, tag)
 
+    def is_ours(self) -> bool:
+        """Whether the run has the lock."""
+        content, _ = self._read()
+        return (content.get("run"), content.get("dag")) == (self.run.run_id, self.run.dag_id)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Take the lock and give it back."""

@@ -208,6 +208,13 @@ class LiveFunction:
             )
             self.log.info("%s: %s names version %s from now on", self.name, ALIAS, version)
 
+    def give_up_unused(self) -> None:
+        """No environments are kept ready that the alias's callers do not reach, as those of a version whose preparation
+        nobody finished."""
+        if alias := self.alias():
+            for qualifier in self.provisioned().keys() - {alias["FunctionVersion"], ALIAS}:
+                self._give_up(qualifier)
+
     def delete_older(self) -> list[str]:
         """Delete the versions that neither serve nor are the one before; returns their numbers."""
         alias = self.alias()

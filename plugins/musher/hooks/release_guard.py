@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -92,6 +93,12 @@ class ReleaseGuard:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
+
+
+def trip(cloudwatch: Any, stack: Stack, reason: str) -> None:
+    """Have AWS take back the release that is under way, if there is one."""
+    with contextlib.suppress(cloudwatch.exceptions.ResourceNotFound):
+        cloudwatch.set_alarm_state(**release.trip(stack, reason))
 
 
 def remove(cloudwatch: Any, stack: Stack) -> None:

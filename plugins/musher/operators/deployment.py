@@ -104,9 +104,17 @@ class SmokeTestOperator(MusherOperator):
         return predictions[0]
 
     def _predicted(self, client: Any, picture: bytes) -> dict[str, Any]:
-        answer = client.invoke_endpoint(
-            EndpointName=self.endpoint["name"], ContentType="application/x-image", Body=picture
-        )
+        try:
+            answer = client.invoke_endpoint(
+                EndpointName=self.endpoint["name"], ContentType="application/x-image", Body=picture
+            )
+        except client.exceptions.ModelError as error:
+            # The container's message may be a whole traceback; what went wrong is at one of its ends.
+            lines = (error.response.get("OriginalMessage") or str(error)).strip().splitlines()
+            raise AirflowException(
+                f"The endpoint {self.endpoint['name']} failed at a test picture: {lines[-1].strip()} "
+                f"(its log: {error.response.get('LogStreamArn')})"
+            ) from None
         predictions = json.loads(answer["Body"].read()).get("predictions")
         if not predictions or not 0 <= predictions[0]["probability"] <= 1:
             raise AirflowException(

@@ -76,11 +76,11 @@ class ReleaseEndpointOperator(EndpointOperator):
             return self._endpoint(wanted)
         self._create_configuration(context)
         self._check_archive(wanted)
-        before = self._scaling_before(context)
+        before = self._before(context, now)
         try:
             part = self._release(context, now, wanted, before)
         finally:
-            self._as_before(before)
+            self._as_before(context, before)
         self.write_part(self.model["run_key"], part)
         if part.outcome != "released":
             self.hook.delete_endpoint_config(wanted)
@@ -123,28 +123,26 @@ class ReleaseEndpointOperator(EndpointOperator):
 
     # --- instances and auto-scaling
 
-    def _scaling_before(self, context: Context) -> dict[str, Any]:
-        """Auto-scaling as it was before the first try of this task, which may have changed it."""
+    def _before(self, context: Context, now: Mapping[str, Any]) -> record.ScalingBefore:
+        """Auto-scaling and instances as they were before the first try of this task, which may have changed them."""
         s3, bucket, key = self.client("s3"), self.environment.bucket, run_of(context).key
-        if kept := record.read(s3, bucket, key, record.ScalingBefore):
-            return kept.requests
-        found = scaling.describe(self.autoscaling, self.production.endpoint)
-        record.write(s3, bucket, key, record.ScalingBefore(requests=found))
+        kept = record.read(s3, bucket, key, record.ScalingBefore)
+        if kept and not kept.restored:
+            return kept
+        found = record.ScalingBefore(
+            requests=scaling.describe(self.autoscaling, self.production.endpoint), instances=scaling.desired(now)
+        )
+        record.write(s3, bucket, key, found)
         return found
 
-    def _as_before(self, before: Mapping[str, Any]) -> None:
-        scaling.restore(self.autoscaling, before)
-        raised = getattr(self, "raised_from", None)
-        if raised and not before:  # nothing else would take the added instance away again
-            self.hook.conn.update_endpoint_weights_and_capacities(
-                **release.instances(stack=self.production, variant=names.VARIANT, count=raised)
-            )
+    def _as_before(self, context: Context, before: record.ScalingBefore) -> None:
+        if scaling.as_before(self.hook, self.production, before):
             self._wait("the return to the instances that there were at")
+        record.write(self.client("s3"), self.environment.bucket, run_of(context).key, before.replace(restored=True))
 
     def _prepare_fleet(self, now: Mapping[str, Any], wanted: str, before: Mapping[str, Any]) -> ReleasePlan:
         """Have as many instances as the release needs, and no auto-scaling that would be in its way."""
-        instances = sum(each["DesiredInstanceCount"] for each in now["ProductionVariants"])
-        planned = plan(self.config, instances)
+        planned = plan(self.config, scaling.desired(now))
         if before and self.hook.instance_type(now["EndpointConfigName"]) != self.hook.instance_type(wanted):
             # AWS fails an update to another instance type while a scalable target is registered.
             scaling.deregister(self.autoscaling, self.production.endpoint)
@@ -153,7 +151,6 @@ class ReleaseEndpointOperator(EndpointOperator):
             target["MaxCapacity"] = max(target["MaxCapacity"], planned.instances)
             self.autoscaling.register_scalable_target(**target)
         if planned.raised_from:
-            self.raised_from = planned.raised_from
             self.hook.conn.update_endpoint_weights_and_capacities(
                 **release.instances(stack=self.production, variant=names.VARIANT, count=planned.instances)
             )
@@ -164,9 +161,9 @@ class ReleaseEndpointOperator(EndpointOperator):
     # --- the release itself
 
     def _release(
-        self, context: Context, now: Mapping[str, Any], wanted: str, before: Mapping[str, Any]
+        self, context: Context, now: Mapping[str, Any], wanted: str, before: record.ScalingBefore
     ) -> record.Release:
-        planned = self._prepare_fleet(now, wanted, before)
+        planned = self._prepare_fleet(now, wanted, before.requests)
         s3, env = self.client("s3"), self.environment
         asked = Sampling(
             EndpointTarget(self.production.endpoint, self.client_factory, keep_answer=True),

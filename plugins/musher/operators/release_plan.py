@@ -22,7 +22,7 @@ class PlanReleaseOperator(MusherOperator):
     """Where the model is tried out: where it will serve if nothing serves yet, else on a stack of its own.
 
     Returns `{stack, rehearse}`: the stack that the rehearsal's tasks work on, and whether they are wanted. Takes the
-    lock of the deployment, which EndDeploymentOperator gives back.
+    lock of the deployment, which operators.end_deployment gives back.
     """
 
     aws_hook_class = ServingHook
@@ -52,14 +52,6 @@ class PlanReleaseOperator(MusherOperator):
     def _is_first(now: dict[str, Any]) -> bool:
         """An endpoint that is being created has never answered: a try before has begun it."""
         return now["EndpointStatus"] == "Creating"
-
-
-class EndDeploymentOperator(MusherOperator):
-    """Give the lock of the deployment back, in every outcome of a run."""
-
-    @plainly
-    def execute(self, context: Context) -> None:
-        DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).give_back()
 
 
 class ApproveReleaseOperator(HITLOperator):

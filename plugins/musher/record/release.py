@@ -62,11 +62,14 @@ class Release(Part):
 
 
 class ScalingBefore(Part):
-    """Auto-scaling as it was before a release: the requests that make it so again, empty where there was none.
+    """What a release changes beside the model, as it was: auto-scaling, as the requests that make it so again (empty
+    where there was none), and the number of instances. `restored` once it is so again.
 
-    Not part of the report: a retry of the release needs it.
+    Not part of the report: a retry of the release needs it, and the end of a run whose release was lost.
     """
 
     NAME: ClassVar[str] = "scaling_before_release"
 
     requests: dict[str, Any]
+    instances: int | None = None
+    restored: bool = False

@@ -7,7 +7,6 @@ import json
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from botocore.exceptions import ClientError
 from musher.operators.deployment import SmokeTestOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from PIL import Image
@@ -85,7 +84,8 @@ def test_an_answer_without_a_prediction_fails(served, answer):
 def test_a_model_that_fails_and_a_data_set_that_is_gone_are_said(served):
     project, given = served('"nothing at all"')
 
-    with pytest.raises(ClientError, match="no such dog"):
+    name = given["endpoint"]["name"]
+    with pytest.raises(AirflowException, match=rf"^The endpoint {name} failed at a test picture: .*no such dog .*log:"):
         project.perform(SmokeTestOperator, **given)
     given["model"]["dataset_uri"] = f"s3://{project.environment.bucket}/{project.name}/gone/"
     with pytest.raises(AirflowFailException, match=r"There are no pictures to send at s3://.*/gone/test/"):

@@ -1,0 +1,82 @@
+"""The last task of a deployment: nothing of a release that nobody finished is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from musher import names, record
+from musher.hooks import release_guard, scaling
+from musher.hooks.deployment_lock import DeploymentLock
+from musher.hooks.function import LiveFunction
+from musher.hooks.serving import CHANGING, ServingHook, pairs, wait_until
+from musher.operators.base import MusherOperator, run_of
+from musher.operators.release import PREVIOUS_CONFIG
+from musher.request_parameters import release
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+LIMIT_SECONDS = release.MOST_TIMEOUT + 3600
+
+
+class EndDeploymentOperator(MusherOperator):
+    """Take back what a release that was not finished has left, and give the lock of the deployment back.
+
+    A release whose worker was lost, or whose run was marked failed, may still be under way: AWS takes it back at once.
+    Auto-scaling and the number of instances become what they were, the alarms and the configuration that nobody serves
+    go, and environments of the function that nobody calls are given up. After a release that was finished, and where
+    another run has the lock, nothing of that happens.
+    """
+
+    aws_hook_class = ServingHook
+
+    def execute(self, context: Context) -> None:
+        run, s3 = run_of(context), self.client("s3")
+        lock = DeploymentLock(s3, self.environment.bucket, run)
+        if lock.is_ours():
+            self.production = names.Stack(self.environment.project)
+            before = record.read(s3, self.environment.bucket, run.key, record.ScalingBefore)
+            under_way = release_guard.is_under_way(self.hook.client("cloudwatch"), self.production)
+            if before and (under_way or not before.restored):
+                self._take_back(run.name(self.environment.project, names.DEPLOY_ENDPOINT), before)
+            self._give_up_environments()
+        lock.give_back()
+
+    def _take_back(self, config: str, before: record.ScalingBefore) -> None:
+        cloudwatch, endpoint = self.hook.client("cloudwatch"), self.production.endpoint
+        now = self.hook.describe_endpoint(endpoint)
+        if now is None:
+            return
+        pending = (now.get("PendingDeploymentSummary") or {}).get("EndpointConfigName")
+        if pending == config:
+            self.log.warning("The release of %s was left behind: it is taken back", config)
+            release_guard.trip(cloudwatch, self.production, "The run has ended.")
+        now = self._settled()
+        scaling.as_before(self.hook, self.production, before)
+        self._settled()
+        release_guard.remove(cloudwatch, self.production)
+        if config not in {now["EndpointConfigName"], self._previous(now)}:
+            for gone in self.hook.delete_endpoint_config(config):
+                self.log.info("Deleted the %s, which was not released", gone)
+
+    def _previous(self, now: dict[str, Any]) -> str | None:
+        return pairs(self.hook.conn.list_tags(ResourceArn=now["EndpointArn"])["Tags"]).get(PREVIOUS_CONFIG)
+
+    def _settled(self) -> Any:
+        endpoint = self.production.endpoint
+        return wait_until(
+            lambda: self.hook.describe_endpoint(endpoint),
+            lambda state: state is not None and state["EndpointStatus"] not in CHANGING,
+            what=f"the end of the change of the endpoint {endpoint}",
+            poll_seconds=self.environment.poll_seconds,
+            limit_seconds=LIMIT_SECONDS,
+        )
+
+    def _give_up_environments(self) -> None:
+        function = LiveFunction(
+            self.hook.client("lambda"),
+            self.production.function,
+            poll_seconds=self.environment.poll_seconds,
+            log=self.log,
+        )
+        function.give_up_unused()
