@@ -6,7 +6,7 @@ Brings a registered model into service without endangering the one that serves.
    what the model said when it was judged; what one instance can take; auto-scaling with the target that follows from
    it; and a load test through the function, with a verdict on cold starts, throttles, concurrency, scaling, latency and
    errors. A first deployment, which endangers nobody, is rehearsed where it will serve.
-2. **Approval** by a person, where `approval` asks for it.
+2. **Approval** by a person, where `approval` asks for it: with the figures of both models, under "Required Actions".
 3. **Release**: a share of the calls goes to the new model, while a judge compares its answers with those of the old
    one: errors, latency, accuracy and agreement on labelled pictures. Only a pass lets AWS go on; anything else, a
    worker that dies included, brings the old one back.
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, TriggerRule, chain, dag
 from musher.config import DeploymentConfig
+from musher.operators.approval import ApproveReleaseOperator
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.deployment import (
     ChooseModelOperator,
@@ -36,7 +37,7 @@ from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.load_test import AssertVerdictOperator, LoadTestOperator, MeasureCapacityOperator
 from musher.operators.parity import CheckParityOperator
 from musher.operators.release import ReleaseEndpointOperator
-from musher.operators.release_plan import ApproveReleaseOperator, PlanReleaseOperator
+from musher.operators.release_plan import PlanReleaseOperator
 from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
 
@@ -82,9 +83,10 @@ def deploy_image_classifier():
     # The release, also where the rehearsal was left out; it is skipped where what was rehearsed already serves.
     approve = ApproveReleaseOperator(
         task_id="approve_release",
+        model=model.output,
         stack=stack,
-        subject="Release {{ ti.xcom_pull('choose_model', key='package_arn') }}?",
-        body="The rehearsal's verdict: {{ ti.xcom_pull('load_test') or 'none, it was left out' }}",
+        verdict=load.output,
+        projected=check.output,
         trigger_rule=TriggerRule.NONE_FAILED,
     )
     release = ReleaseEndpointOperator(

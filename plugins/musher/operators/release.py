@@ -61,11 +61,7 @@ class ReleaseEndpointOperator(EndpointOperator):
         if self.verdict and not record.Verdict.from_json(self.verdict).passed:
             raise AirflowFailException("The rehearsal's load test did not pass: the model is not released.")
         if self.approval and not self.approval["approved"]:
-            raise AirflowSkipException(
-                f"Not released: {self.approval['by']} rejected it."
-                if self.approval["by"]
-                else "Not released: nobody approved it in time."
-            )
+            raise AirflowSkipException(f"Not released: {self.approval['why']}")
         self.production = names.Stack(self.environment.project)
         self.stack, self.__dict__["named"] = names.PRODUCTION, self.production
         self.config, self.cloudwatch = deployment_config(context), self.hook.client("cloudwatch")

@@ -1,11 +1,8 @@
-"""Before a release: what has to be done, and whether somebody wants it."""
+"""Before a release: what has to be done."""
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
-
-from airflow.providers.standard.operators.hitl import HITLOperator
 
 from musher import names
 from musher.hooks.deployment_lock import DeploymentLock
@@ -14,8 +11,6 @@ from musher.operators.base import MusherOperator, deployment_config, plainly, ru
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-APPROVE, REJECT = "Approve", "Reject"
 
 
 class PlanReleaseOperator(MusherOperator):
@@ -52,37 +47,3 @@ class PlanReleaseOperator(MusherOperator):
     def _is_first(now: dict[str, Any]) -> bool:
         """An endpoint that is being created has never answered: a try before has begun it."""
         return now["EndpointStatus"] == "Creating"
-
-
-class ApproveReleaseOperator(HITLOperator):
-    """Ask a person in the Airflow UI ("Required actions") whether the model may take calls, where the run asks for it.
-
-    Parameters: `body` what is decided on; `stack` where the model was tried out: what serves already needs no approval.
-    Returns `{approved, by, at}`. A rejection, and the end of the time for an
-    answer, are answers as well: the release is skipped, the report is written and the rehearsal is taken down.
-    """
-
-    template_fields = ("subject", "body", "stack")
-
-    def __init__(self, *, stack: Any, **kwargs: Any) -> None:
-        super().__init__(options=[APPROVE, REJECT], defaults=[REJECT], **kwargs)
-        self.stack = stack
-
-    def execute(self, context: Context) -> Any:
-        config = deployment_config(context)
-        if config.approval == "none" or self.stack == names.PRODUCTION:
-            return {"approved": True, "by": None, "at": None}
-        self.response_timeout = dt.timedelta(hours=config.approval_limit_hours)
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        if event.get("error_type") == "timeout":
-            return {"approved": False, "by": None, "at": None}
-        answer = super().execute_complete(context, event)
-        by = answer.get("responded_by_user") or {}
-        at = answer.get("responded_at")
-        return {
-            "approved": APPROVE in answer["chosen_options"],
-            "by": by.get("name") if isinstance(by, dict) else getattr(by, "name", None),
-            "at": at.isoformat() if hasattr(at, "isoformat") else at,
-        }

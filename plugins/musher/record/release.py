@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from musher.record.part import Entry, Part
@@ -40,7 +41,8 @@ class Release(Part):
 
     `plan` in words; `config` and `previous_config` name endpoint configurations; `seconds` from UpdateEndpoint until
     the endpoint was in service again; `seconds_to_roll_back` from the decision to that, None where it was released.
-    `requests` and `failed` are the judge's own.
+    `requests` and `failed` are the judge's own. `problems` are sentences on what went wrong beside it, such as a topic
+    that was not told.
     """
 
     NAME: ClassVar[str] = "release"
@@ -58,7 +60,48 @@ class Release(Part):
     failed: int = 0
     judged: Literal["pass", "fail", "inconclusive"] = "inconclusive"
     checks: list[JudgeCheck] = []
+    problems: list[str] = []
     timeline: list[ReleasePoint] = []
+
+
+class Approval(Part):
+    """What became of the request to approve a release; `not asked` of a later deployment in the same record.
+
+    `asked_at`, `until` and `at` are ISO 8601, UTC; `by` who answered and `reason` why, in that person's words.
+    `problems` are sentences on what went wrong beside it: a topic that was not told, a registry not written to.
+    """
+
+    NAME: ClassVar[str] = "approval"
+
+    outcome: Literal["waiting", "approved", "rejected", "timed out", "not asked"]
+    package_arn: str
+    asked_at: str
+    until: str
+    by: str | None = None
+    at: str | None = None
+    reason: str = ""
+    problems: list[str] = []
+
+    @property
+    def sentence(self) -> str:
+        """How it went, for a person."""
+        if self.outcome == "not asked":
+            return "Nobody had to approve it."
+        if self.outcome == "waiting":
+            return f"Nobody has answered yet; the time is up on {_moment(self.until)}."
+        if self.outcome == "timed out":
+            hours = (datetime.fromisoformat(self.until) - datetime.fromisoformat(self.asked_at)).total_seconds() / 3600
+            return (
+                f"Nobody answered within {hours:.3g} hour{'' if hours == 1 else 's'}, until {_moment(self.until)}. The "
+                f"model stays approved in the registry: start deploy_image_classifier with model_package_arn "
+                f"{self.package_arn} and answer in time, or give more of it with approval_limit_hours."
+            )
+        words = f": {self.reason}" if self.reason else ", without a reason"
+        return f"{self.by} {self.outcome} it on {_moment(self.at)}{words}".rstrip(".") + "."
+
+
+def _moment(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d at %H:%M} UTC" if text else "an unknown date"
 
 
 class ScalingBefore(Part):

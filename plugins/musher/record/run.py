@@ -15,7 +15,7 @@ from musher.record.load_test import LoadTest, Verdict
 from musher.record.model import Evaluation, Model
 from musher.record.parity import Parity
 from musher.record.part import Entry, Part, RecordError
-from musher.record.release import Release
+from musher.record.release import Approval, Release
 from musher.record.serving import Autoscaling, Endpoint, Function
 from musher.record.training import Training, Tuning
 
@@ -34,6 +34,7 @@ PARTS: dict[str, type[Part]] = {
         Parity,
         LoadTest,
         Verdict,
+        Approval,
         Release,
         ProjectedCosts,
         Costs,
@@ -70,6 +71,7 @@ class RunRecord(Entry):
     parity: Parity | None = None
     load_test: LoadTest | None = None
     verdict: Verdict | None = None
+    approval: Approval | None = None
     release: Release | None = None
     projected_costs: ProjectedCosts | None = None
     costs: Costs | None = None

@@ -28,9 +28,11 @@ class Figure:
 
 def outcome(run: RunRecord) -> RunOutcome:
     """How the run ended, also where it ended before there was a verdict."""
-    verdict, model = run.verdict, run.model
+    verdict, model, approval = run.verdict, run.model, run.approval
     if verdict and verdict.refused_because:
         return RunOutcome("refused", "No verdict", verdict.refused_because)
+    if approval and approval.outcome in ("rejected", "timed out"):
+        return RunOutcome("rejected", "Not released", approval.sentence)
     if verdict and verdict.passed:
         return RunOutcome("passed", "Passed", f"all {len(verdict.checks)} checks hold")
     if verdict:

@@ -23,6 +23,7 @@ from musher.request_parameters.registry import (
     model_approval,
     model_package,
     model_package_group,
+    release_decision,
 )
 from musher.request_parameters.scaling import scalable_target, scaling_policy
 from musher.request_parameters.serving import create_endpoint, endpoint_config, model, update_endpoint
@@ -46,6 +47,7 @@ __all__ = [
     "model_package_group",
     "provisioned_concurrency",
     "publish_version",
+    "release_decision",
     "reserved_concurrency",
     "run_instance",
     "same_settings",

@@ -93,6 +93,31 @@ def model_approval(package_arn: str, *, accepted: bool, reason: str) -> dict[str
     }
 
 
+def release_decision(
+    package: Mapping[str, Any], *, approved: bool, by: str, at: str, sentence: str, keeps_status: bool
+) -> dict[str, Any]:
+    """UpdateModelPackage request that writes down what a person decided on a model's release.
+
+    Parameters: `package` as DescribeModelPackage describes it; `sentence` says who decided when and why;
+    `keeps_status` for a package that serves, which a rejected release of it does not make a bad model. What the console
+    shows begins with the decision, and ends with the quality gate's reason. Source: SageMaker API reference,
+    UpdateModelPackage: ApprovalDescription has at most 1,024 characters, a property 256.
+    """
+    gate = (package.get("CustomerMetadataProperties") or {}).get("reason", "")
+    decision = "approved" if approved else "rejected"
+    request = {
+        "ModelPackageArn": package["ModelPackageArn"],
+        "ApprovalDescription": f"Release {decision}. {sentence} {gate}".strip()[:_LONGEST_DESCRIPTION],
+        "CustomerMetadataProperties": {
+            "release": decision,
+            "release_decided_by": label(by),
+            "release_decided_at": label(at),
+            "release_reason": label(sentence),
+        },
+    }
+    return request if keeps_status else {**request, "ModelApprovalStatus": _status(approved)}
+
+
 def inference_specification(package: Mapping[str, Any], device: str) -> tuple[str, str]:
     """Which of a package's inference specifications instances with this device take, and the image that it names.
 

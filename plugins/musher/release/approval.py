@@ -1,0 +1,97 @@
+"""What a person decides on who approves a release, in words: the figures of both models, and how the trial went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from musher.record import RunRecord, Verdict
+
+# A model's accuracy on so many pictures would be within this interval in so many of 100 test sets.
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A model's share of right answers, and on how many pictures; None where nobody counted them."""
+
+    share: float
+    images: int | None = None
+
+    def __str__(self) -> str:
+        if not self.images:
+            return f"{self.share:.1%}"
+        from scipy.stats import binomtest
+
+        found = binomtest(round(self.share * self.images), self.images).proportion_ci(CONFIDENCE, method="wilson")
+        return f"{self.share:.1%} ({found.low:.1%} to {found.high:.1%}, {self.images:,} pictures)"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves now: the model package's ARN and its accuracy; `note` where either is not known or not comparable."""
+
+    package_arn: str | None
+    accuracy: Accuracy | None
+    note: str = ""
+
+
+def body(
+    run: RunRecord, package_arn: str, serving: Serving, *, verdict: Verdict | None, month_usd: float | None
+) -> str:
+    """The text of the request, in Markdown.
+
+    Parameters: `run` the record that the deployment adds to; `verdict` the load test's, which passed, None where it was
+    left out; `month_usd` what stands afterwards costs a month.
+    """
+    accuracy = [str(each or "not known") for each in (serving.accuracy, _of_candidate(run))]
+    lines = [
+        "| | serves now | to be released |",
+        "|---|---|---|",
+        f"| Model package | `{short(serving.package_arn)}` | `{short(package_arn)}` |",
+        f"| Test accuracy, with its {CONFIDENCE:.0%} interval | {accuracy[0]} | {accuracy[1]} |",
+        "",
+    ]
+    if serving.note:
+        lines += [serving.note, ""]
+    lines.append(f"**Load test**: {_verdict(verdict)}{_figures(run, verdict)}")
+    if run.parity and verdict:  # without a rehearsal it is an earlier deployment's
+        compared, parity = run.parity.comparison, run.parity
+        lines.append(
+            f"\n**Parity**: {'the function answers as the evaluation did' if parity.passed else 'not reached'} "
+            f"({compared.agreed + compared.near_ties:,} of {compared.compared:,} answers)"
+        )
+    if month_usd is not None:
+        lines.append(f"\n**Costs** {month_usd:,.2f} USD a month from then on, at the fewest instances.")
+    return "\n".join(lines)
+
+
+def _of_candidate(run: RunRecord) -> Accuracy | None:
+    if run.evaluation:
+        return Accuracy(run.evaluation.accuracy, run.evaluation.images)
+    return Accuracy(run.model.test_accuracy) if run.model and run.model.test_accuracy is not None else None
+
+
+def _verdict(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "none in this run, the rehearsal was left out."
+    return f"passed, all {len(verdict.checks)} checks hold."
+
+
+def _figures(run: RunRecord, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    said = ""
+    if run.load_test:
+        test = run.load_test
+        measured = [each.p99_ms for each in test.phases if each.p99_ms is not None and not each.invalid_because]
+        if measured:
+            limit = f"; the limit is {test.latency_limit_ms:g} ms" if test.latency_limit_ms else ""
+            said += f" In its slowest phase 99 of 100 calls took at most {max(measured):.0f} ms{limit}."
+    if run.endpoint and run.endpoint.capacity:
+        said += f" One instance takes {run.endpoint.capacity.max_rps_per_instance:.1f} requests a second."
+    return said
+
+
+def short(arn: str | None) -> str:
+    """`musher-image-classifier/3` of a model package's ARN."""
+    return arn.partition(":model-package/")[2] or arn if arn else "no model package"
