@@ -13,6 +13,7 @@ from one process that has imported it, which saves half of the CPU seconds of a 
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import logging
@@ -22,7 +23,7 @@ import sys
 
 import setproctitle
 
-from tools import sqlite_api_server
+from tools import one_version_api, sqlite_api_server, sqlite_scheduler
 
 FLAGS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 # Imported before the scheduler forks its workers, so that not every task has to: a task then starts a second earlier.
@@ -34,6 +35,8 @@ PRELOADED = (
     "boto3",
     "pydantic",
 )
+# Whose models tasks read first.
+SERVICES = ("s3", "sagemaker", "lambda", "cloudwatch", "application-autoscaling")
 # What the components import besides, each of them more than one.
 SHARED = (
     "airflow.__main__",
@@ -50,6 +53,8 @@ def standalone() -> None:
     setproctitle.getproctitle()  # finds the place for titles, which it no longer does when the environment has changed
     for module in (*SHARED, *PRELOADED):
         importlib.import_module(module)
+    one_version_api.serve_the_newest_version_alone()
+    read_models()
     from airflow.cli.commands import standalone_command
 
     level = logging.getLogger().level
@@ -102,16 +107,31 @@ def standalone() -> None:
     standalone_command.StandaloneCommand().run()
 
 
+def read_models() -> None:
+    """Read AWS's models of its services here, for all who are forked: each client of each task reads them else."""
+    import boto3
+    import botocore.session
+
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+    session = boto3.session.Session("none", "none", region_name="us-east-1")
+    for service in SERVICES:
+        session.client(service)
+
+
 def component() -> None:
     """Run one component as `airflow <component>` does."""
     from airflow.__main__ import main
     from airflow.configuration import conf
+    from sqlalchemy import make_url
 
     if sys.argv[1] == "scheduler":
         for module in PRELOADED:
             importlib.import_module(module)
-    if sys.argv[1] == "api-server" and conf.get("database", "sql_alchemy_conn").startswith("sqlite"):
+    database = make_url(conf.get("database", "sql_alchemy_conn"))
+    if database.get_backend_name() == "sqlite" and sys.argv[1] == "api-server":
         sqlite_api_server.write_audit_log_in_a_thread()
+    if database.get_backend_name() == "sqlite" and sys.argv[1] == "scheduler":
+        sqlite_scheduler.wake_when_something_is_written(database.database)
     sys.argv[0] = "airflow"
     main()
 

@@ -219,7 +219,8 @@ class Stack:
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
             # A changed file is read at once; reading unchanged ones over and over takes CPU from the jobs.
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
+            # At most: it wakes when something is written (see sqlite_scheduler.py).
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1,
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 120,
             "SCHEDULER__ENABLE_HEALTH_CHECK": False,
             "LOGGING__LOGGING_LEVEL": "INFO",

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from airflow.sdk.api.datamodels._generated import API_VERSION
 
 from tests.ports import free_port
 from tools.airflow_rest import Airflow
@@ -55,6 +56,11 @@ def test_up_and_down_leave_no_process(tmp_path):
         assert listening(family) == {"127.0.0.1"}
         airflow = Airflow(stack.airflow_url)
         assert "musher-" in airflow.rest("GET", "variables/musher")["value"]
+        # AND the tasks' API has the version that they speak, and has made no other
+        ping = f"{stack.airflow_url}/execution/health/ping"
+        assert requests.get(ping, headers={"Airflow-API-Version": API_VERSION}, timeout=45).ok
+        older = requests.get(ping, headers={"Airflow-API-Version": "2025-04-11"}, timeout=45)
+        assert older.status_code == 404
         # AND who writes waits while another one does, longer than the 5 s after which SQLite gives up
         change = {"key": "musher", "value": "{}"}
         with ThreadPoolExecutor() as pool, writing(stack.home / "airflow.db"):
