@@ -12,7 +12,8 @@ Brings a registered model into service without endangering the one that serves.
    worker that dies included, brings the old one back.
 
 **A failed verdict or a release that was taken back fails the run**; what served before serves on. What the rehearsal
-made is removed in every outcome.
+made is removed in every outcome. Alarms watch what serves from then on (errors, latency, no instance), and tell the
+topic of the Variable, as a waiting approval and a release that was taken back do.
 
 **Runs** when `train_image_classifier` releases a model, and by hand with a model package. **Costs** are projected by
 the first task, which ends the run when they are above `max_cost_usd`, and go on as long as the endpoint stands:
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, TriggerRule, chain, dag
 from musher.config import DeploymentConfig
+from musher.operators.alarms import SetAlarmsOperator
 from musher.operators.approval import ApproveReleaseOperator
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.deployment import (
@@ -99,6 +101,9 @@ def deploy_image_classifier():
     )
     scale = RegisterScalingOperator(task_id="release_scaling", endpoint=release.output, capacity=capacity.output)
     publish = DeployFunctionOperator(task_id="release_function", endpoint=release.output)
+    alarms = SetAlarmsOperator(
+        task_id="set_alarms", stack=stack, endpoint=release.output, trigger_rule=TriggerRule.NONE_FAILED
+    )
 
     report = WriteReportOperator(task_id="report", run_key=model.output["run_key"], trigger_rule=TriggerRule.ALL_DONE)
     verdict = AssertVerdictOperator(
@@ -108,7 +113,7 @@ def deploy_image_classifier():
     chain(check, model, plan, endpoint, smoke, function, parity, capacity, scaling, load, approve, release)
     chain(check, endpoint)
     chain(load, remove)
-    chain(release, [scale, publish], report, verdict)
+    chain(release, [scale, publish], alarms, report, verdict)
     chain(release, verdict, EndDeploymentOperator(task_id="end_deployment", retries=2).as_teardown())
 
 

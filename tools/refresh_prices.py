@@ -80,6 +80,8 @@ def questions(table: Mapping[str, Any]) -> list[Question]:
     asked.append(Question("ebs_gp3", "per_gb_month", "AmazonEC2", {"productFamily": "Storage", "volumeApiName": "gp3"}))
     for name, (group, units) in LAMBDA.items():
         asked.append(Question("lambda_x86", name, "AWSLambda", {"group": group}, units))
+    alarm = {"productFamily": "Alarm", "alarmType": "Standard"}
+    asked.append(Question("cloudwatch", "per_alarm_month", "AmazonCloudWatch", alarm))
     standard = {"productFamily": "Storage", "storageClass": "General Purpose", "volumeType": "Standard"}
     asked.append(Question("s3_standard", "per_gb_month", "AmazonS3", standard))
     return asked

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.backends import get_backend
 
-from local_aws.endpoints import deployment, router
+from local_aws.endpoints import deployment, router, usage
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
@@ -65,10 +65,10 @@ class SageMakerEndpoints(Service):
             endpoint.abandon()
 
     def every_minute(self, now: float) -> None:
-        """A zero for every variant that served nothing in the minute that has just ended.
+        """The CPU of each instance in the minute that has just ended, and a zero for every variant that served nothing.
 
-        AWS emits no datapoint then; its scale-in of an idle endpoint rests on how its own alarm treats missing data.
-        Here the zeros make "15 low datapoints" hold for an idle endpoint without a second rule. They are left out
+        AWS emits no datapoint of these then; its scale-in of an idle endpoint rests on how its own alarm treats missing
+        data. Here the zeros make "15 low datapoints" hold for an idle endpoint without a second rule. They are left out
         where there is data, so no sum, count or average of real calls is changed.
         """
         middle = now - self.aws.clock.minute / 2
@@ -78,6 +78,9 @@ class SageMakerEndpoints(Service):
                 continue
             for variant in fleet.variants:
                 dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
+                for instance in list(variant.instances):
+                    used = usage.cpu_percent(instance)
+                    self.aws.metrics.put(usage.NAMESPACE, "CPUUtilization", dimensions, used, "Percent", middle)
                 for metric in ("Invocations", "InvocationsPerInstance"):
                     found = self.aws.metrics.statistic(
                         router.NAMESPACE, metric, dimensions, "SampleCount", 60, now - self.aws.clock.minute, now

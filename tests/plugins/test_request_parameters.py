@@ -289,6 +289,18 @@ def test_scaling_is_what_application_auto_scaling_accepts(aws_problems):
     assert (tracking["ScaleOutCooldown"], tracking["ScaleInCooldown"]) == (300, 300)
 
 
+def test_alarms_are_what_cloudwatch_accepts_and_no_traffic_is_none(aws_problems):
+    topic = "arn:aws:sns:us-east-1:111122223333:t"
+    alarms = request_parameters.serving_alarms(DEPLOYMENT, names.Stack("p"), topic=topic)
+    for each in alarms:
+        assert aws_problems("cloudwatch", "PutMetricAlarm", each) == []
+        assert each["AlarmActions"] == each["OKActions"] == [topic]
+    assert tuple(each["AlarmName"] for each in alarms) == request_parameters.serving_alarm_names(names.Stack("p"))
+    # Only instances report without being called.
+    assert [each["MetricName"] for each in alarms if each["TreatMissingData"] == "breaching"] == ["CPUUtilization"]
+    assert not any("AlarmActions" in each for each in request_parameters.serving_alarms(DEPLOYMENT, names.Stack("p")))
+
+
 def test_the_function_is_what_lambda_accepts(env, run, aws_problems):
     stack = names.Stack("musher")
     create = request_parameters.create_function(

@@ -33,6 +33,7 @@ TABLE = {
         "provisioned_per_gb_second": {"usd": 0.1, **OLD},
         "provisioned_duration_per_gb_second": {"usd": 0.0000097222, **OLD},
     },
+    "cloudwatch": {"per_alarm_month": {"usd": 0.2, **OLD}},
     "s3_standard": {"per_gb_month": {"usd": 0.023, **OLD}},
 }
 
@@ -74,6 +75,7 @@ CONVERSATION = [
     (of_lambda("AWS-Lambda-Duration"), "lambda_duration"),
     (of_lambda("AWS-Lambda-Provisioned-Concurrency"), "lambda_provisioned"),
     (of_lambda("AWS-Lambda-Duration-Provisioned"), None),
+    (asked("AmazonCloudWatch", productFamily="Alarm", alarmType="Standard"), "alarm"),
     (asked("AmazonS3", productFamily="Storage", storageClass="General Purpose", volumeType="Standard"), "s3"),
 ]
 HISTORY = {
@@ -124,6 +126,7 @@ def test_what_aws_answers_is_taken_with_its_date_and_source(conversation):
     assert table["lambda_x86"]["per_million_requests"]["usd"] == 0.2
     assert table["lambda_x86"]["per_gb_second"]["usd"] == 0.0000166667
     assert table["lambda_x86"]["provisioned_per_gb_second"]["usd"] == 0.0000041667
+    assert table["cloudwatch"]["per_alarm_month"]["usd"] == 0.1
     assert table["s3_standard"]["per_gb_month"]["usd"] == 0.023
     assert table["ebs_gp3"]["per_gb_month"]["source"] == "AWS Price List API, FIXTUREEBS000001"
     # EC2's price for the size of a SageMaker type joins the table; the Spot price is the mean of two zones.

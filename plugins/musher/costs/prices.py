@@ -212,6 +212,11 @@ def spot_share(instance_type: str) -> float:
     return table().usd("ec2_spot_per_hour", instance_type) / table().usd("ec2_per_hour", instance_type)
 
 
+def alarms_month(number: int) -> float:
+    """CloudWatch alarms on one metric each, at standard resolution, for a month."""
+    return number * table().usd("cloudwatch", "per_alarm_month")
+
+
 def storage_month(size_bytes: float) -> float:
     """What lies on S3 (standard) for a month. AWS's GB has 2^30 bytes."""
     return table().usd("s3_standard", "per_gb_month") * size_bytes / 2**30

@@ -15,6 +15,7 @@ from musher.costs import prices
 from musher.errors import CostError
 from musher.record import Projection, RunRecord, TrainingJob
 from musher.release.plan import LEAST_FOR_A_CANARY
+from musher.request_parameters.alarms import SCALING_ALARMS
 
 # What decides how long a training run takes; an earlier run with the same values is one to go by.
 TRAINING_FACTS = (
@@ -37,6 +38,7 @@ DEPLOYMENT_FACTS = (
 )
 MOST_EARLIER_RUNS = 20
 
+SERVING_ALARMS = 3  # request_parameters.serving_alarms
 # Waiting for the endpoint and for the function, beyond the load test: the limits of those tasks.
 DEPLOYMENT_WAITS_SECONDS = 3600 + 900
 
@@ -97,7 +99,8 @@ def deployment(config: DeploymentConfig, earlier: RunRecord | None = None) -> Pr
         worst_case_usd=_served(config, longest, config.max_instances) + _released(config, config.max_instances),
         basis=basis,
         seconds=round(seconds, 1),
-        afterwards_per_month_usd=_served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances),
+        afterwards_per_month_usd=_served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances)
+        + prices.alarms_month(SERVING_ALARMS + (SCALING_ALARMS if config.scales else 0)),
         facts=_facts(config, DEPLOYMENT_FACTS),
     )
 

@@ -16,11 +16,12 @@ from musher import names
 from musher.costs import prices, storage
 from musher.errors import ConfigError
 from musher.hooks import sagemaker_jobs
+from musher.hooks.alarms import alarms_on
 from musher.hooks.serving import found, metric_sum, pairs
 
 ENDPOINT, FUNCTION, PROVISIONED = "endpoint", "function", "provisioned concurrency"
 TRAINING_JOB, TUNING_JOB = sagemaker_jobs.TRAINING.noun, sagemaker_jobs.TUNING.noun
-INSTANCE, STORAGE = "EC2 instance", "S3 storage"
+INSTANCE, STORAGE, ALARMS = "EC2 instance", "S3 storage", "CloudWatch alarms"
 
 # CloudWatch keeps hours for 455 days, minutes only for 15. Source: CloudWatch user guide, "Metrics retention".
 METRIC_PERIOD_SECONDS = 3600
@@ -113,13 +114,19 @@ class RunningCosts:
         )
 
     def _endpoints(self) -> Iterator[Running]:
-        sagemaker = self.client("sagemaker")
+        """Endpoints, each with its alarms; and alarms on an endpoint of ours that there is not."""
+        sagemaker, seen = self.client("sagemaker"), set()
         for page in sagemaker.get_paginator("list_endpoints").paginate():
             for each in page["Endpoints"]:
                 tags, name = sagemaker_jobs.tags_of(sagemaker, each["EndpointArn"]), each["EndpointName"]
                 endpoint = found(lambda name=name: sagemaker.describe_endpoint(EndpointName=name))
                 if endpoint and tags.get("project") == self.project:
+                    seen.add(name)
                     yield self._endpoint(sagemaker, endpoint, tags)
+                    yield from self._alarms(name, tags)
+        for stack in (names.Stack(self.project), names.Stack(self.project, rehearsal=True)):
+            if stack.endpoint not in seen:
+                yield from self._alarms(stack.endpoint, unused="the endpoint that they watch does not exist")
 
     def _endpoint(self, sagemaker: Any, endpoint: Mapping[str, Any], tags: Mapping[str, str]) -> Running:
         name, since = endpoint["EndpointName"], endpoint["CreationTime"]
@@ -131,24 +138,29 @@ class RunningCosts:
             (types.get(each["VariantName"]), each.get("CurrentInstanceCount") or 0)
             for each in endpoint.get("ProductionVariants") or []
         ]
-        alarms = self._alarms(name) if names.EXPIRES in tags else 0
         variants = [{"EndpointName": name, "VariantName": variant} for variant in types]
         return self._entry(
             ENDPOINT,
             name,
-            (", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"])
-            + (f", {alarms} alarms" if alarms else ""),
+            ", ".join(f"{count} x {kind or 'serverless'}" for kind, count in counts) or endpoint["EndpointStatus"],
             since=since,
             tags=tags,
             per_hour=lambda: sum(prices.endpoint_cost(kind, instances=count) for kind, count in counts if kind),
             unused=self._uncalled("AWS/SageMaker", variants, since),
         )
 
-    def _alarms(self, endpoint: str) -> int:
-        """How many alarms Application Auto Scaling keeps for an endpoint: they go with its scalable target."""
-        pages = self.client("cloudwatch").get_paginator("describe_alarms")
-        prefix = f"TargetTracking-endpoint/{endpoint}/"
-        return sum(len(page["MetricAlarms"]) for page in pages.paginate(AlarmNamePrefix=prefix))
+    def _alarms(self, endpoint: str, tags: Mapping[str, str] | None = None, unused: str = "") -> Iterator[Running]:
+        """An endpoint's alarms, those of its auto-scaling among them."""
+        number = len(alarms_on(self.client("cloudwatch"), endpoint, with_scaling=True))
+        if number:
+            yield self._entry(
+                ALARMS,
+                endpoint,
+                f"{number} alarms",
+                tags=tags,
+                per_hour=lambda: prices.alarms_month(number) / prices.HOURS_PER_MONTH,
+                unused=unused,
+            )
 
     def _functions(self) -> Iterator[Running]:
         """Provisioned concurrency: a function without it costs nothing while nobody calls it. A rehearsal's function is

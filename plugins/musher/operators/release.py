@@ -77,6 +77,8 @@ class ReleaseEndpointOperator(EndpointOperator):
             part = self._release(context, now, wanted, before)
         finally:
             self._as_before(context, before)
+        if part.outcome != "released":
+            part = self._told(part)
         self.write_part(self.model["run_key"], part)
         if part.outcome != "released":
             self.hook.delete_endpoint_config(wanted)
@@ -85,6 +87,15 @@ class ReleaseEndpointOperator(EndpointOperator):
             )
         self._keep(part)
         return self._endpoint(wanted)
+
+    def _told(self, part: record.Release) -> record.Release:
+        """Tell the topic of the Variable of a release that was taken back, and add what was wrong with that."""
+        message = (
+            f"The release of {part.package_arn} to {self.production.endpoint} was taken back after {part.seconds:.0f} "
+            f"seconds. {part.previous_config} serves as before.\n\n{part.why}"
+        )
+        problem = self.notify("a release was rolled back", message)
+        return part.replace(problems=[*part.problems, problem]) if problem else part
 
     def on_kill(self) -> None:
         """A person has ended the task: AWS goes back at once, instead of when the heartbeat is missed."""

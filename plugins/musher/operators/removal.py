@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from musher import names
+from musher.hooks.alarms import alarms_on
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
 from musher.hooks.serving import ServingHook, found, pairs, removed, wait_until
@@ -63,10 +64,18 @@ class RemovalOperator(MusherOperator):
         if removed(lambda: self.hook.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")):
             yield f"log group /aws/lambda/{name}"
 
+    def remove_alarms(self, endpoint: str) -> Iterator[str]:
+        """Remove the alarms on an endpoint that are ours: those on what serves, and what a broken release left."""
+        client: Any = self.hook.client("cloudwatch")
+        for alarm in alarms_on(client, endpoint):
+            if removed(lambda alarm=alarm: client.delete_alarms(AlarmNames=[alarm])):
+                yield f"alarm {alarm}"
+
     def remove_stack(self, stack: names.Stack) -> Iterator[str]:
         """Remove everything of a stack, in whatever state a deployment left it."""
         yield from self.remove_endpoint(stack.endpoint)
         yield from self.remove_function(stack.function)
+        yield from self.remove_alarms(stack.endpoint)
         yield from self._leftovers(stack)
 
     def _leftovers(self, stack: names.Stack) -> Iterator[str]:

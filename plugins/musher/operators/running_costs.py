@@ -43,6 +43,7 @@ class ReportRunningCostsOperator(RemovalOperator):
         expired = [each for each in listed if running.Running(**each).expired(now)]
         unused = [each for each in listed if each["unused"] and each not in expired] if config.remove_unused else []
         gone = [f"{name}, a rehearsal's that has expired" for each in expired for name in self._remove(each)]
+        not_notified = self._told(gone)
         gone += [name for each in unused for name in self._remove(each)]
         for name in gone:
             self.log.info("Removed the %s", name)
@@ -54,6 +55,7 @@ class ReportRunningCostsOperator(RemovalOperator):
             "unused_days": config.unused_days,
             "running": listed,
             "removed": gone,
+            "not_notified": not_notified,
             "per_month_usd": running.total(listed, "per_month_usd"),
             "so_far_usd": running.total(listed, "so_far_usd"),
             "price_table_date": prices.table().date,
@@ -61,14 +63,24 @@ class ReportRunningCostsOperator(RemovalOperator):
         self.log.info("The report is at %s", running_costs.write(self.client("s3"), env.bucket, record)["html"])
         return listed
 
+    def _told(self, gone: list[str]) -> str:
+        """Tell the topic of the Variable what a lost rehearsal had left; why that was not possible, if it was not."""
+        if not gone:
+            return ""
+        lines = "\n".join(f"- {name}" for name in gone)
+        return self.notify("the rest of a rehearsal was removed", f"report_running_costs removed:\n{lines}")
+
     def _remove(self, each: Mapping[str, Any]) -> Iterator[str]:
         if each["what"] == running.ENDPOINT:
             yield from self.remove_endpoint(each["name"])
+            yield from self.remove_alarms(each["name"])
         elif each["what"] == running.FUNCTION:
             yield from self.remove_function(each["name"])
         elif each["what"] == running.PROVISIONED:
             function, qualifier = each["name"].rsplit(":", 1)
             yield from self.remove_provisioned_concurrency(function, qualifier)
+        elif each["what"] == running.ALARMS:
+            yield from self.remove_alarms(each["name"])
         elif each["what"] == running.INSTANCE:
             self.client("ec2").terminate_instances(InstanceIds=[each["name"]])
             yield f"EC2 instance {each['name']}"

@@ -97,8 +97,8 @@ def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
     assert found.projected_usd == pytest.approx(0.37500024 + 0.115, abs=1e-8)
     # And 2,370 s of settling, 3,600 + 900 for endpoint and function: 10,470 s.
     assert found.worst_case_usd == pytest.approx(0.37500024 * 10_470 / 3600 + 0.115, abs=1e-7)
-    # A month: 730 x (0.115 + 0.03000024).
-    assert found.afterwards_per_month_usd == pytest.approx(105.850175, abs=1e-5)
+    # A month: 730 x (0.115 + 0.03000024), and five alarms, of which two are auto-scaling's.
+    assert found.afterwards_per_month_usd == pytest.approx(105.850175 + 5 * 0.1, abs=1e-5)
 
     again = projection.deployment(config, TESTED)
     # 1,800 s with 2 instances: 0.115 + 0.01500012.

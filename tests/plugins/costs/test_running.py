@@ -320,12 +320,14 @@ def test_what_a_rehearsal_left_is_listed_as_that_and_removed_once_it_has_expired
     found, record, page = report()
 
     each = {(each["what"], each["name"]): each for each in found}
-    assert each["endpoint", "rehearsed"]["detail"] == "1 x ml.m5.large, 2 alarms"
-    for one in (("endpoint", "rehearsed"), ("function", "left"), ("provisioned concurrency", "left:1")):
+    alarms = ("CloudWatch alarms", "rehearsed")
+    assert each[alarms]["detail"] == "2 alarms"
+    assert each[alarms]["per_month_usd"] == pytest.approx(0.2)
+    for one in (("endpoint", "rehearsed"), alarms, ("function", "left"), ("provisioned concurrency", "left:1")):
         assert each[one]["expires"] == later
     assert record["removed"] == []
     assert f"REHEARSAL until {later}" in capsys.readouterr().out
-    assert page.count("rehearsal until") == 4
+    assert page.count("rehearsal until") == 5
 
     # WHEN it has, without anybody's asking
     _, record, page = report(days=1)
