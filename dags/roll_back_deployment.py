@@ -1,10 +1,11 @@
 """# Roll back the deployment
 
-Brings back the model that served before the one that serves now, with the instances that there are, in one blue/green
-update. While a release is under way, that is stopped instead: AWS gives all calls back to the model before. Run once
-more, it brings back what it rolled back.
+Brings back what served before the last release: the model, with the instances that there are, in one blue/green update,
+its auto-scaling, and the version of the function that stood in front of it. While a release is under way, that is
+stopped instead: AWS gives all calls back to the model before. Run once more, it brings back what it rolled back.
 
-**Runs** by hand only. **Costs** a second set of instances for the minutes of the update.
+**Runs** by hand only. **Costs** a second set of instances for the minutes of the update: the log says what an hour of
+them costs before it begins, and the run's record (`runs/<run>/roll_back.json`) what it came to.
 """
 
 from __future__ import annotations

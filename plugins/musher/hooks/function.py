@@ -243,17 +243,20 @@ def previous_version(alias: Mapping[str, Any]) -> str | None:
     return named[1] if named else None
 
 
-def move_alias_back(client: Any, name: str, *, poll_seconds: float, log: Any = None) -> dict[str, str]:
+def move_alias_back(
+    client: Any, name: str, *, poll_seconds: float, version: str | None = None, log: Any = None
+) -> dict[str, str]:
     """Have the version before serve again, with as many environments ready as serve now, within the reserve.
 
-    Moving back twice is moving forth again. Returns `{version, previous_version}`: what serves now, and what did.
+    Moving back twice is moving forth again. Parameters: `version` another one than the one before.
+    Returns `{version, previous_version}`: what serves now, and what did.
     Raises UserError when there is no version before, AirflowException when its environments cannot be prepared.
     """
     function = LiveFunction(client, name, poll_seconds=poll_seconds, log=log)
     alias = function.alias()
     if alias is None:
         raise UserError(f"The function {name} has no alias {ALIAS}: it has not been deployed.")
-    serving, before = alias["FunctionVersion"], previous_version(alias)
+    serving, before = alias["FunctionVersion"], version or previous_version(alias)
     if before is None:
         raise UserError(f"The alias {ALIAS} of {name} names no version before {serving}: there is none to go back to.")
     if function.configuration(before) is None:

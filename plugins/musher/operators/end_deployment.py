@@ -8,9 +8,9 @@ from musher import names, record
 from musher.hooks import release_guard, scaling
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
-from musher.hooks.serving import CHANGING, ServingHook, pairs, wait_until
+from musher.hooks.served_before import ServedBefore
+from musher.hooks.serving import CHANGING, ServingHook, wait_until
 from musher.operators.base import MusherOperator, run_of
-from musher.operators.release import PREVIOUS_CONFIG
 from musher.request_parameters import release
 
 if TYPE_CHECKING:
@@ -60,12 +60,9 @@ class EndDeploymentOperator(MusherOperator):
         scaling.as_before(self.hook, self.production, before)
         self._settled()
         release_guard.remove(cloudwatch, self.production)
-        if config not in {now["EndpointConfigName"], self._previous(now)}:
+        if config not in {now["EndpointConfigName"], ServedBefore.of(self.hook.conn, now["EndpointArn"]).config}:
             for gone in self.hook.delete_endpoint_config(config):
                 self.log.info("Deleted the %s, which was not released", gone)
-
-    def _previous(self, now: dict[str, Any]) -> str | None:
-        return pairs(self.hook.conn.list_tags(ResourceArn=now["EndpointArn"])["Tags"]).get(PREVIOUS_CONFIG)
 
     def _settled(self) -> Any:
         endpoint = self.production.endpoint

@@ -10,7 +10,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from musher import names, record
 from musher.hooks import release_guard, scaling
+from musher.hooks.function import LiveFunction
 from musher.hooks.release_guard import ReleaseGuard
+from musher.hooks.served_before import ServedBefore
 from musher.hooks.serving import CHANGING, wait_until
 from musher.load.pictures import labelled_pictures
 from musher.load.targets import EndpointTarget
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 REQUESTS_BEFORE = 40
 # Between two looks at the endpoint and at what the judge has so far.
 MOST_LOOK_SECONDS = 5.0
-PREVIOUS_CONFIG = "previous_config"  # the endpoint's tag: what roll_back_deployment goes back to
 
 
 class ReleaseEndpointOperator(EndpointOperator):
@@ -85,7 +86,7 @@ class ReleaseEndpointOperator(EndpointOperator):
             raise AirflowFailException(
                 f"The release of {part.package_arn} was taken back, {part.previous_config} serves as before: {part.why}"
             )
-        self._keep(part)
+        self._keep(context, part)
         return self._endpoint(wanted)
 
     def _told(self, part: record.Release) -> record.Release:
@@ -209,15 +210,18 @@ class ReleaseEndpointOperator(EndpointOperator):
             why=watch.state.get("FailureReason") or "",
         )
 
-    def _keep(self, part: record.Release) -> None:
-        """Write down what served before, and delete what served before that."""
+    def _keep(self, context: Context, part: record.Release) -> None:
+        """Write down what served before, and delete what served before that. The function is still the one of before:
+        it is released after the model."""
         conn, arn = self.hook.conn, self.hook.describe_endpoint(self.production.endpoint)["EndpointArn"]
-        tags = {tag["Key"]: tag["Value"] for tag in conn.list_tags(ResourceArn=arn)["Tags"]}
-        older = tags.get(PREVIOUS_CONFIG)
+        older = ServedBefore.of(conn, arn).config
         if older and older not in {part.previous_config, part.config}:
             for gone in self.hook.delete_endpoint_config(older):
                 self.log.info("Deleted the %s, which served before the one before", gone)
-        conn.add_tags(ResourceArn=arn, Tags=[{"Key": PREVIOUS_CONFIG, "Value": part.previous_config}])
+        function = LiveFunction(self.hook.client("lambda"), self.production.function, poll_seconds=1.0, log=self.log)
+        alias = function.alias() if function.configuration() else None
+        version = alias["FunctionVersion"] if alias else None
+        ServedBefore(part.previous_config, version, run_of(context).key).keep(conn, arn)
 
     def _endpoint(self, wanted: str) -> dict[str, Any]:
         return record.Endpoint(

@@ -36,7 +36,7 @@ from musher.record.model import (
 )
 from musher.record.parity import Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
-from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, ScalingBefore
+from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
 from musher.record.store import prefix, put, read, read_at, read_run, runs_with, write
@@ -84,6 +84,7 @@ __all__ = [
     "RecordError",
     "Release",
     "ReleasePoint",
+    "RollBack",
     "RunRecord",
     "ScalingBefore",
     "StorageCost",

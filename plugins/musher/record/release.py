@@ -116,3 +116,40 @@ class ScalingBefore(Part):
     requests: dict[str, Any]
     instances: int | None = None
     restored: bool = False
+
+
+class RollBack(Part):
+    """A roll-back of the deployment, from what served until then (`previous_...`) to what served before.
+
+    `config` are endpoint configurations, `version` versions of the function, None where there is none; `scaling_run`
+    the run whose record has the auto-scaling that is restored. `seconds` the update of the endpoint took, `cost_usd`
+    what the second set of `instances` cost in them, None for a type without a price. `problems` are sentences.
+
+    In the record of its own run, which has no report.
+    """
+
+    NAME: ClassVar[str] = "roll_back"
+
+    outcome: Literal["begun", "rolled back"] = "begun"
+    config: str
+    previous_config: str
+    version: str | None = None
+    previous_version: str | None = None
+    scaling_run: str | None = None
+    instances: int
+    instance_type: str
+    seconds: float | None = None
+    cost_usd: float | None = None
+    problems: list[str] = []
+
+    @property
+    def sentence(self) -> str:
+        """What was done, for a person."""
+        said = [f"{self.config} serves again, instead of {self.previous_config}"]
+        if self.version not in (None, self.previous_version):
+            said.append(f", behind version {self.version} of the function")
+        if self.seconds is not None:
+            said.append(f". The update took {self.seconds:.0f} s")
+            if self.cost_usd is not None:
+                said.append(f" and cost {self.cost_usd:.3g} USD, for a second set of instances")
+        return "".join([*said, ".", *(f" {each}" for each in self.problems)])

@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from musher import record
+from musher.hooks.served_before import ServedBefore
 from musher.hooks.serving import CHANGING
 from musher.operators.deployment import RegisterScalingOperator
 from musher.operators.endpoint import DeployEndpointOperator
@@ -159,10 +160,19 @@ class Released:
         return self.project.endpoint
 
     @property
+    def variant(self) -> str:
+        """How Application Auto Scaling names what scales."""
+        return f"endpoint/{self.project.endpoint['EndpointName']}/variant/AllTraffic"
+
+    @property
+    def configuration_before(self) -> str | None:
+        """What a roll-back would bring back."""
+        return ServedBefore.of(self.project.sagemaker, self.project.endpoint["EndpointArn"]).config
+
+    @property
     def scalable_target(self) -> dict[str, int]:
         client = self.project.daemon.client("application-autoscaling")
-        resource = f"endpoint/{self.project.endpoint['EndpointName']}/variant/AllTraffic"
-        (found,) = client.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])[
+        (found,) = client.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[self.variant])[
             "ScalableTargets"
         ]
         return {"MinCapacity": found["MinCapacity"], "MaxCapacity": found["MaxCapacity"]}

@@ -7,7 +7,10 @@ import time
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from musher.operators.release import PREVIOUS_CONFIG, ReleaseEndpointOperator
+from musher.costs import prices
+from musher.hooks.served_before import PREVIOUS_CONFIG
+from musher.operators.deployment import DeployFunctionOperator, RegisterScalingOperator
+from musher.operators.release import ReleaseEndpointOperator
 from musher.operators.roll_back import RollBackDeploymentOperator
 
 from tests.plugins.operators import releasing
@@ -107,19 +110,84 @@ def test_a_person_can_stop_it(serving):
     assert serving.settled["EndpointConfigName"] == before
 
 
-def test_one_click_brings_back_what_served_before_and_another_one_undoes_that(serving):
-    # GIVEN a release, which keeps what served before
+def function_of(serving, folder, code: str) -> None:
+    """Have a function with this code in front of the endpoint."""
+    (folder / "handler.py").write_text(f"def handler(event, context):\n    return {{'code': '{code}'}}\n")
+    serving.project.perform(DeployFunctionOperator, endpoint={"name": serving.project.endpoint["EndpointName"]})
+
+
+def test_one_click_brings_back_what_served_before_and_another_one_undoes_that(serving, tmp_path):
+    # GIVEN a release of a model, and with it of another version of the function and another target of the scaling
     project = serving.project
-    before = project.endpoint["EndpointConfigName"]
-    now = serving.release("to-be-rolled-back", "good")["config"]
+    project.environment = project.environment.model_copy(update={"lambda_folder": str(tmp_path)})
+    client, name = project.daemon.client("lambda"), f"{project.name}-classifier"
+
+    def state() -> tuple[str, str, float, dict[str, int]]:
+        """What serves: configuration, version, the scaling's target and how many environments are ready for whom."""
+        policies = project.daemon.client("application-autoscaling").describe_scaling_policies(
+            ServiceNamespace="sagemaker", ResourceId=serving.variant
+        )
+        (target,) = [
+            each["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] for each in policies["ScalingPolicies"]
+        ]
+        kept = client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
+        ready = {
+            each["FunctionArn"].rsplit(":", 1)[1]: each["RequestedProvisionedConcurrentExecutions"] for each in kept
+        }
+        version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        return project.endpoint["EndpointConfigName"], version, target, ready
+
+    def scaled_for(rate: float) -> None:
+        endpoint = {"name": project.endpoint["EndpointName"]}
+        project.perform(RegisterScalingOperator, endpoint=endpoint, capacity={"max_rps_per_instance": rate})
+
+    project.run_as("deploy_image_classifier", "of-before", **{**releasing.PARAMS, "provisioned_concurrency": 1})
+    function_of(serving, tmp_path, "a")
+    scaled_for(1000.0)
+    before = state()
+    serving.release("to-be-rolled-back", "good", provisioned_concurrency=1)
+    function_of(serving, tmp_path, "b")
+    scaled_for(500.0)
+    now = state()
+    assert [one == other for one, other in zip(now, before, strict=True)] == [False] * 4
+
     with serving.callers() as (wrong, answered):
-        assert project.perform(RollBackDeploymentOperator) == before
-        assert project.endpoint["EndpointConfigName"] == before
-        assert project.perform(RollBackDeploymentOperator) == now
+        project.run_as("roll_back_deployment", "back")
+        assert project.perform(RollBackDeploymentOperator) == before[0]
+        assert state() == before
+        # AND a task that is cleared has nothing left to do
+        assert project.perform(RollBackDeploymentOperator) == before[0]
+        assert state() == before
+        told = project.read_part("roll_back")
+        project.run_as("roll_back_deployment", "forth")
+        assert project.perform(RollBackDeploymentOperator) == now[0]
     assert wrong == []
     assert all(answered)
-    assert serving.settled["EndpointConfigName"] == now
+    assert state() == now
+    assert serving.settled["EndpointConfigName"] == now[0]
     assert serving.scalable_target == {"MinCapacity": 1, "MaxCapacity": 2}
+    # AND it is known what it cost: as many instances more as there were, for as long as the update took
+    price = prices.endpoint_cost(told["instance_type"], told["seconds"] / 3600, told["instances"])
+    assert told["cost_usd"] == pytest.approx(price)
+    assert told["seconds"] > 0
+    assert told["problems"] == []
+
+
+def test_a_roll_back_that_was_broken_off_goes_on_where_it_was(serving, monkeypatch):
+    # GIVEN a roll-back whose worker dies once the endpoint has been updated
+    project = serving.project
+    now = project.endpoint["EndpointConfigName"]
+    project.run_as("roll_back_deployment", "broken-off")
+    with monkeypatch.context() as patch:
+        patch.setattr(RollBackDeploymentOperator, "_function_back", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            project.perform(RollBackDeploymentOperator)
+    before = project.endpoint["EndpointConfigName"]
+    assert before != now
+    # WHEN the task is tried again, THEN it does not go back from where it already is
+    assert project.perform(RollBackDeploymentOperator) == before
+    assert project.endpoint["EndpointConfigName"] == before
+    assert serving.configuration_before == now
 
 
 def test_nothing_to_go_back_to_is_one_sentence(serving, new_project):
