@@ -37,8 +37,11 @@ class EndDeploymentOperator(MusherOperator):
             self.production = names.Stack(self.environment.project)
             before = record.read(s3, self.environment.bucket, run.key, record.ScalingBefore)
             under_way = release_guard.is_under_way(self.hook.client("cloudwatch"), self.production)
+            config = run.name(self.environment.project, names.DEPLOY_ENDPOINT)
             if before and (under_way or not before.restored):
-                self._take_back(run.name(self.environment.project, names.DEPLOY_ENDPOINT), before)
+                self._take_back(config, before)
+            if before:
+                self._delete_unserved(config)
             self._give_up_environments()
         lock.give_back()
 
@@ -56,10 +59,16 @@ class EndDeploymentOperator(MusherOperator):
                 f"{now['EndpointConfigName']} serves as before.",
             )
             release_guard.trip(cloudwatch, self.production, "The run has ended.")
-        now = self._settled()
+        self._settled()
         scaling.as_before(self.hook, self.production, before)
         self._settled()
         release_guard.remove(cloudwatch, self.production)
+
+    def _delete_unserved(self, config: str) -> None:
+        """Delete the run's configuration and model where they neither serve nor did so before."""
+        now = self.hook.describe_endpoint(self.production.endpoint)
+        if now is None:
+            return
         if config not in {now["EndpointConfigName"], ServedBefore.of(self.hook.conn, now["EndpointArn"]).config}:
             for gone in self.hook.delete_endpoint_config(config):
                 self.log.info("Deleted the %s, which was not released", gone)

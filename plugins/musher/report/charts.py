@@ -25,6 +25,7 @@ from musher.record import (
     FunctionCost,
     LoadPhase,
     Release,
+    ReleasePoint,
     Training,
     Tuning,
 )
@@ -43,6 +44,8 @@ _COLOURS = {
 }
 _STAND_IN = re.compile("|".join(_COLOURS))
 WIDTH = 9.6
+# Of the release over time.
+MOST_STRETCHES = 30
 MOST_NAMED_CLASSES = 40
 MOST_COUNTED_CLASSES = 15
 LONGEST_TICK = 28
@@ -225,7 +228,7 @@ def scaling(part: Autoscaling) -> str | None:
 
 def release(part: Release) -> str | None:
     """The new fleet's share of the answers above, both fleets' latency and the failures below, over the release."""
-    points = part.timeline
+    points = _stretches(part.timeline)
     if len(points) < 2:
         return None
     seconds = [point.seconds for point in points]
@@ -238,18 +241,41 @@ def release(part: Release) -> str | None:
         percent = [100 * value for value in values("new_share")]
         share.fill_between(seconds, percent, step="post", color=FIRST, alpha=0.25, linewidth=0)
         share.step(seconds, percent, where="post", color=FIRST)
+        share.set_yticks(range(0, 101, 25))
         share.set(ylabel="% to the new", ylim=(0, 104))
         for field, colour, label in (("old_ms", SECOND, "old"), ("new_ms", FIRST, "new")):
             times.plot(seconds, values(field), color=colour, marker="o", markersize=3, label=label)
-        failed = [point for point in points if point.failed]
-        times.scatter(
-            [point.seconds for point in failed], [0] * len(failed), color=BAD, marker="x", zorder=3, label="failures"
-        )
+        if failed := [point.seconds for point in points if point.failed]:
+            times.scatter(failed, [0] * len(failed), color=BAD, marker="x", zorder=3, label="failures")
         times.set(ylabel="median latency (ms)", xlabel="seconds", ylim=(0, None), xlim=(seconds[0], seconds[-1]))
         for axes in (share, times):
             axes.grid(axis="x", visible=False)
         _legend(times)
     return drawn[0]
+
+
+def _stretches(points: Sequence[ReleasePoint]) -> list[ReleasePoint]:
+    """At most MOST_STRETCHES of a release's points: several in a row as one, where each alone has few answers."""
+    size = -(-len(points) // MOST_STRETCHES) or 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return [
+        ReleasePoint(
+            seconds=group[0].seconds,
+            new_share=_mean([(each.new_share, each.sent - each.failed) for each in group]),
+            old_ms=_mean([(each.old_ms, each.sent) for each in group]),
+            new_ms=_mean([(each.new_ms, each.sent) for each in group]),
+            sent=sum(each.sent for each in group),
+            failed=sum(each.failed for each in group),
+        )
+        for group in groups
+    ]
+
+
+def _mean(weighted: Sequence[tuple[float | None, int]]) -> float | None:
+    """The mean of values by their weights; None without any."""
+    known = [(value, weight) for value, weight in weighted if value is not None]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else None
 
 
 def latency(phases: Sequence[LoadPhase], limit_ms: float | None) -> str | None:

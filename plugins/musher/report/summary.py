@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from musher import names
 from musher.load.plan import SCALE_OUT
 from musher.record import RunRecord
 
@@ -28,11 +29,13 @@ class Figure:
 
 def outcome(run: RunRecord) -> RunOutcome:
     """How the run ended, also where it ended before there was a verdict."""
-    verdict, model, approval = run.verdict, run.model, run.approval
+    verdict, model, approval, release, parity = run.verdict, run.model, run.approval, run.release, run.parity
     if verdict and verdict.refused_because:
         return RunOutcome("refused", "No verdict", verdict.refused_because)
     if approval and approval.outcome in ("rejected", "timed out"):
         return RunOutcome("rejected", "Not released", approval.sentence)
+    if release and release.outcome != "released":
+        return RunOutcome("failed", "Rolled back", f"{release.previous_config} serves as before: {release.why}")
     if verdict and verdict.passed:
         return RunOutcome("passed", "Passed", f"all {len(verdict.checks)} checks hold")
     if verdict:
@@ -42,6 +45,11 @@ def outcome(run: RunRecord) -> RunOutcome:
         return RunOutcome("open", "No verdict", run.unreadable["verdict"])
     if model and (model.status or "").lower() == "rejected":
         return RunOutcome("rejected", "Model rejected, not deployed", model.reason or "no reason was given")
+    if release:
+        return RunOutcome("passed", "Released", f"without a rehearsal. {release.why}")
+    if parity and not parity.passed:
+        stopped = "Stopped in its rehearsal" if parity.stack == names.REHEARSAL else "Not fit to serve"
+        return RunOutcome("failed", stopped, "; ".join(parity.reasons))
     return RunOutcome("open", "Not load-tested", "the run has no verdict (yet)")
 
 

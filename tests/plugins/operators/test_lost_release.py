@@ -7,9 +7,10 @@ import multiprocessing
 import time
 
 import pytest
-from musher import names
+from musher import names, record
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.operators.end_deployment import EndDeploymentOperator
+from musher.operators.release import ReleaseEndpointOperator
 from musher.operators.release_plan import PlanReleaseOperator
 
 from tests.local_aws.daemon import wait_for
@@ -87,6 +88,20 @@ def test_a_run_that_is_given_up_at_once_is_taken_back_at_once(serving, lost_rele
     assert wrong == []
     assert all(answered)
     assert_nothing_is_left(serving, lost_release)
+
+
+def test_a_configuration_that_a_killed_task_had_no_time_to_delete_goes_too(serving):
+    project, before = serving.project, serving.configurations
+    project.run_as("deploy_image_classifier", "no-time", **releasing.PARAMS)
+    project.perform(PlanReleaseOperator)
+    project.task(ReleaseEndpointOperator, model=serving.model("good"))._create_configuration(project.context)
+    restored = record.ScalingBefore(requests={}, restored=True)
+    record.write(project.s3, project.environment.bucket, project.run.key, restored)
+    assert serving.configurations != before
+
+    project.perform(EndDeploymentOperator)
+
+    assert serving.configurations == before
 
 
 def test_the_next_try_begins_anew_and_leaves_one_instance(serving, lost_release):

@@ -169,7 +169,7 @@ def test_a_run_that_wrote_nothing_still_has_a_page():
 
 def test_a_rejected_model_says_why_at_the_top():
     model = RECORD["model"] | {"status": "Rejected", "reason": "accuracy 0.61 is below the floor of 0.80"}
-    nothing = dict.fromkeys(("verdict", "endpoint", "autoscaling", "lambda", "load_test"))
+    nothing = dict.fromkeys(("verdict", "endpoint", "autoscaling", "lambda", "load_test", "release"))
 
     page = render(RECORD | {"model": model} | nothing)
 

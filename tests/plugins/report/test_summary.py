@@ -6,7 +6,19 @@ import pytest
 from musher.record import PARTS, RunRecord
 from musher.report.summary import key_figures, outcome, text
 
-RECORD = json.loads((Path(__file__).parents[1] / "record/record.json").read_text())
+WHOLE = json.loads((Path(__file__).parents[1] / "record/record.json").read_text())
+RECORD = WHOLE | {"release": None}
+RELEASE = WHOLE["release"]
+PARITY = {
+    "function": "f",
+    "alias": "live",
+    "pictures": 40,
+    "accuracy": 0.9,
+    "latency_limit_ms": 500,
+    "comparison": {"tolerance": 0.1},
+    "load": WHOLE["load_test"]["phases"][0],
+}
+STOPPED = {"stack": "rehearsal", "passed": False, "reasons": ["5 of 105 calls failed", "1 was throttled"]}
 
 
 def test_a_passed_run_in_a_few_lines():
@@ -53,6 +65,13 @@ def test_a_failed_check_states_measured_and_required():
             "failed",
             "1 of 1 checks: a",
         ),
+        ({"release": RELEASE}, "failed", f"{RELEASE['previous_config']} serves as before: {RELEASE['why']}"),
+        (
+            {"verdict": None, "release": RELEASE | {"outcome": "released", "why": "errors: none"}},
+            "passed",
+            "without a rehearsal. errors: none",
+        ),
+        ({"verdict": None, "parity": PARITY | STOPPED}, "failed", "5 of 105 calls failed; 1 was throttled"),
     ],
 )
 def test_how_a_run_ended(changes, state, because):
