@@ -1,9 +1,9 @@
 """# Remove the deployment
 
 Takes down what `deploy_image_classifier` made: scalable target, endpoint, its configurations and models, the function
-with its versions and concurrency, and what a rehearsal of a release left of the same. Afterwards nothing of it costs
-money; the list of what was removed is the task's result. Registered models stay, so that the next deployment is one run
-away.
+with its versions and concurrency, and what a rehearsal of a release or a comparison of models left of the same.
+Afterwards nothing of it costs money; the list of what was removed is the task's result. Registered models stay, so that
+the next deployment is one run away.
 
 **Runs** by hand only. Can be repeated: what is gone already is no error.
 """

@@ -2,8 +2,8 @@
 
 Lists everything with the project's tag that costs money at this moment: endpoints, provisioned concurrency, training
 and tuning jobs, EC2 instances, and what lies in the bucket; each with its age, the run that made it, its cost so far
-and a month. What nobody used for `unused_days` is named, and removed when `remove_unused` says so; what the rehearsal
-of a release left behind is removed once it has expired. The list is the task's result, and a page in the bucket
+and a month. What nobody used for `unused_days` is named, and removed when `remove_unused` says so; what a rehearsal or
+a comparison left behind is removed once it has expired. The list is the task's result, and a page in the bucket
 (`runs/running-costs/<date>.html`).
 
 **Runs** every day at 06:00 UTC, and by hand. **Costs** nothing but its calls.

@@ -37,12 +37,22 @@ EVALUATE_IN_SERVICE = Step("evaluate-in-service", TRAINING_JOB, 63)
 TRAIN_ON_EC2 = Step("train-on-ec2", "EC2 instance", 63)  # named as a job would be: its folder is one of jobs/
 DEPLOY_ENDPOINT = Step("endpoint", "model and endpoint configuration", 63)
 REHEARSE_ENDPOINT = Step("rehearsal", "model and endpoint configuration", 63)
-STEPS = (TUNE, TRAIN_ONE, TRAIN_MANY, EVALUATE_IN_SERVICE, TRAIN_ON_EC2, DEPLOY_ENDPOINT, REHEARSE_ENDPOINT)
+COMPARE_MODELS = Step("comparison", "models and endpoint configuration", 63)
+STEPS = (
+    TUNE,
+    TRAIN_ONE,
+    TRAIN_MANY,
+    EVALUATE_IN_SERVICE,
+    TRAIN_ON_EC2,
+    DEPLOY_ENDPOINT,
+    REHEARSE_ENDPOINT,
+    COMPARE_MODELS,
+)
 
 ALIAS = "live"  # the alias that callers of the function name; provisioned concurrency sits on the version behind it
 VARIANT = "AllTraffic"  # the one production variant of the endpoint
 
-EXPIRES = "expires"  # the tag of what a rehearsal made
+EXPIRES = "expires"  # the tag of what a rehearsal or a comparison made
 
 _HASH = 8
 _ATTEMPT = len("-99")
@@ -203,6 +213,11 @@ class Stack:
 
     def _end(self, end: str) -> str:
         return f"{self.project}-{end}{'-rehearsal' if self.rehearsal else ''}"
+
+
+def comparison_endpoint(project: str) -> str:
+    """The endpoint on which two models are compared: one a project, and only while they are."""
+    return f"{project}-image-classifier-comparison"
 
 
 def model_package_group(project: str) -> str:

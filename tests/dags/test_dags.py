@@ -83,7 +83,9 @@ def test_a_dag_explains_itself(parsed, dag_id):
     assert dag["max_active_runs"] == 1
 
 
-@pytest.mark.parametrize("dag_id", ["train_image_classifier", "train_on_ec2", "deploy_image_classifier"])
+@pytest.mark.parametrize(
+    "dag_id", ["train_image_classifier", "train_on_ec2", "deploy_image_classifier", "compare_models"]
+)
 def test_every_param_has_a_type_a_title_and_a_sentence(parsed, dag_id):
     params = parsed["dags"][dag_id]["params"]
     assert len(params) >= 10
@@ -128,12 +130,23 @@ def test_the_verdict_is_the_last_task_so_that_a_failed_run_has_its_report(parsed
 
 @pytest.mark.parametrize(
     ("dag_id", "launches"),
-    [("train_image_classifier", "tune"), ("deploy_image_classifier", "deploy_endpoint")],
+    [
+        ("train_image_classifier", "tune"),
+        ("deploy_image_classifier", "deploy_endpoint"),
+        ("compare_models", "choose_models"),
+    ],
 )
 def test_the_projected_cost_is_checked_before_anything_is_launched(parsed, dag_id, launches):
     tasks = parsed["dags"][dag_id]["tasks"]
     assert launches in tasks["check_projected_cost"][1]
     assert "max_cost_usd" in parsed["dags"][dag_id]["params"]
+
+
+def test_what_was_made_for_a_comparison_goes_in_every_outcome_and_a_failed_one_fails_the_run(parsed):
+    dag = parsed["dags"]["compare_models"]
+    assert "remove_comparison" in dag["tasks"]["compare_under_load"][1]
+    assert dag["rules"]["remove_comparison"] == "all_done_setup_success"
+    assert dag["rules"]["report"] == "all_success"  # the last task: what failed before it fails the run
 
 
 def test_nothing_is_removed_by_the_report_of_running_costs_unless_a_person_says_so(parsed):

@@ -184,6 +184,16 @@ def test_what_airflow_may_do_to_what_serves_it_may_do_to_a_rehearsal(policy: str
         assert {each.format(names.Stack("${ProjectName}", rehearsal)) for each in wanted} <= found
 
 
+def test_airflow_may_compare_models_and_their_endpoint_may_log():
+    compared = names.comparison_endpoint("${ProjectName}")
+    for policy, sid, wanted in (
+        ("AirflowDeploymentManagedPolicy", "Endpoint", {f"endpoint/{compared}"}),
+        ("EndpointPolicy", "WriteLog", {f"log-group:/aws/sagemaker/Endpoints/{compared}{end}" for end in ("", ":*")}),
+    ):
+        found = policy_rules.arns(statement(TEMPLATE, policy, sid)["Resource"])
+        assert wanted <= {arn.partition("${AWS::AccountId}:")[2] for arn in found}
+
+
 def test_the_bucket_is_closed():
     bucket = TEMPLATE["Resources"]["Bucket"]["Properties"]
     assert list(bucket["PublicAccessBlockConfiguration"].values()) == [True] * 4

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from musher import instances
-from musher.config import ConfigError, DeploymentConfig, Environment, TrainingConfig
+from musher.config import ComparisonConfig, ConfigError, DeploymentConfig, Environment, TrainingConfig
 
 GOOD_ENVIRONMENT = {
     "bucket": "a-bucket",
@@ -25,7 +25,7 @@ def sentence(call) -> str:
     return text
 
 
-@pytest.mark.parametrize("config", [TrainingConfig, DeploymentConfig])
+@pytest.mark.parametrize("config", [TrainingConfig, DeploymentConfig, ComparisonConfig])
 def test_the_form_explains_every_field_and_takes_its_own_defaults(config):
     params = config.params()
 
@@ -244,3 +244,23 @@ def test_a_dag_takes_the_form():
 
     dag.validate()
     assert dag.params["max_jobs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"rounds": 3}, "rounds is 3; it has to be a whole number from 4 to 50."),
+        ({"model_package_arn_b": "newest"}, "model_package_arn_b is 'newest'; it has to be like arn:aws:sagemaker:"),
+        ({"instance_type": "ml.m5.huge"}, "instance_type is 'ml.m5.huge', which is no instance type of SageMaker end"),
+        ({"confidence": 1.0}, "confidence is 1.0; it has to be a number from 0.5 to 0.999."),
+    ],
+)
+def test_what_a_comparison_cannot_be_told_is_one_sentence(given, said):
+    assert sentence(lambda: ComparisonConfig.from_params(given)).startswith(said)
+
+
+def test_a_comparison_that_measures_more_takes_longer_and_stands_longer():
+    usual, more = ComparisonConfig(), ComparisonConfig(rounds=16, pictures=400)
+    assert 600 < usual.load_seconds < 1500
+    assert usual.load_seconds < more.load_seconds
+    assert usual.limit_seconds > 2 * (3600 + usual.load_limit_seconds)

@@ -44,6 +44,17 @@ def test_training_is_what_sagemaker_accepts(env, run, aws_problems, instances):
     assert request["CheckpointConfig"]["S3Uri"] == "s3://musher-bucket/checkpoints/a-name/"
 
 
+def test_two_variants_are_what_sagemaker_accepts(env, run, aws_problems):
+    request = request_parameters.variants(
+        env, name="a-name", run=run, models={"a": "one", "b": "two"}, instance_type="ml.m5.large", expires="2026-11-25"
+    )
+
+    assert aws_problems("sagemaker", "CreateEndpointConfig", request) == []
+    assert [each["VariantName"] for each in request["ProductionVariants"]] == ["a", "b"]
+    assert {each["InitialVariantWeight"] for each in request["ProductionVariants"]} == {1.0}
+    assert as_dict(request["Tags"]) == {**TAGS, "expires": "2026-11-25"}
+
+
 SPOT = TrainingConfig(managed_spot=True, max_runtime_seconds=600, max_wait_seconds=900)
 SPOT_LIMITS = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
 

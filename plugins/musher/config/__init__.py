@@ -1,8 +1,9 @@
-"""Everything a run is told: facts of the environment, and what a person may choose for training and deployment.
+"""Everything a run is told: facts of the environment, and what a person may choose for each DAG.
 
 Each value is typed, limited, explained and checked once, here; nothing below has to check it again.
 """
 
+from musher.config.comparison import ComparisonConfig
 from musher.config.deployment import DeploymentConfig
 from musher.config.ec2_training import Ec2TrainingConfig
 from musher.config.environment import Environment
@@ -12,6 +13,7 @@ from musher.errors import ConfigError
 
 __all__ = [
     "AWS_CONN_ID",
+    "ComparisonConfig",
     "ConfigError",
     "DeploymentConfig",
     "Ec2TrainingConfig",

@@ -64,7 +64,11 @@ def _phases(run: RunRecord) -> list[LoadPhase]:
 
 
 def _load_test(run: RunRecord) -> LoadTestCost | None:
-    """What the endpoint's instances cost while the load test ran, and the calls of the function in it."""
+    """What the endpoint's instances cost while the load test ran, and the calls of the function in it; of a
+    comparison, the instances of both models."""
+    if compared := run.model_comparison:
+        usd = prices.endpoint_cost(compared.instance_type, compared.instance_seconds / 3600)
+        return LoadTestCost(instance_seconds=compared.instance_seconds, calls=compared.calls, usd=usd)
     points, function = _timeline(run), run.function
     if not run.endpoint or len(points) < 2:
         return None
@@ -189,6 +193,7 @@ def _projected(run: RunRecord, lines: Iterable[PathCost], load_test: LoadTestCos
         "training": sum(on_sagemaker) if on_sagemaker else None,
         "ec2_training": sum(on_ec2) if on_ec2 else None,
         "deployment": load_test.usd if load_test else None,
+        "comparison": load_test.usd if load_test else None,
     }
     return [
         ProjectionOutcome(what=what, **dict(projection), actual_usd=actual[what])

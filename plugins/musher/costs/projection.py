@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from musher import record
-from musher.config import DeploymentConfig, TrainingConfig
+from musher.config import ComparisonConfig, DeploymentConfig, TrainingConfig
 from musher.costs import prices
 from musher.errors import CostError
 from musher.record import Projection, RunRecord, TrainingJob
@@ -41,6 +41,8 @@ MOST_EARLIER_RUNS = 20
 SERVING_ALARMS = 3  # request_parameters.serving_alarms
 # Waiting for the endpoint and for the function, beyond the load test: the limits of those tasks.
 DEPLOYMENT_WAITS_SECONDS = 3600 + 900
+# An endpoint as a rule, and with its removal at its longest.
+STARTING_SECONDS, COMPARISON_WAITS_SECONDS = 600, 3600 + 1800
 
 
 def training(config: TrainingConfig, earlier: RunRecord | None = None) -> Projection:
@@ -117,6 +119,24 @@ def _released(config: DeploymentConfig, instances: int) -> float:
     """A release's second fleet for as long as both bake; a canary takes two instances at least, of the old as well."""
     extra = max(instances, LEAST_FOR_A_CANARY) + max(0, LEAST_FOR_A_CANARY - instances)
     return prices.endpoint_cost(config.instance_type, (config.bake_seconds + config.final_bake_seconds) / 3600, extra)
+
+
+def comparison(config: ComparisonConfig) -> Projection:
+    """An instance for each of two models, while they start, are put under load, and are removed.
+
+    Raises ConfigError naming prices.json for an instance type without a price.
+    """
+    seconds, longest = (
+        STARTING_SECONDS + config.load_seconds,
+        COMPARISON_WAITS_SECONDS + config.load_limit_seconds,
+    )
+    return Projection(
+        projected_usd=prices.endpoint_cost(config.instance_type, seconds / 3600, 2),
+        worst_case_usd=prices.endpoint_cost(config.instance_type, longest / 3600, 2),
+        basis=f"{config.rounds} rounds of the load, and ten minutes to start",
+        instance_seconds=round(2 * seconds, 1),
+        seconds=round(config.load_seconds, 1),
+    )
 
 
 def ec2_training(

@@ -34,7 +34,7 @@ class Running:
     """One thing that costs money: `since` as ISO 8601, `run` and `dag` from its tags, costs in USD.
 
     `unused` says why, where nobody used it for as long as was asked; empty otherwise. `expires` from when on a
-    rehearsal's is nobody's any more (names.Run.tags); empty for what is not a rehearsal's.
+    rehearsal's or a comparison's is nobody's any more (names.Run.tags); empty for everything else.
     """
 
     what: str
@@ -50,7 +50,8 @@ class Running:
     expires: str = ""
 
     def expired(self, now: dt.datetime) -> bool:
-        """Whether a rehearsal that made this has ended, or should have. Not so for a date that cannot be read."""
+        """Whether the rehearsal or comparison that made this has ended, or should have. Not so for a date that cannot
+        be read."""
         try:
             return bool(self.expires) and dt.datetime.fromisoformat(self.expires) < now
         except (TypeError, ValueError):
@@ -275,7 +276,7 @@ def line(each: Mapping[str, Any]) -> str:
     owner = " / ".join(part for part in (each["dag"], each["run"]) if part)
     text = f"{each['what']:<24}{each['name']:<40}{each['detail']:<24}{age:>10}{so_far:>12}{month:>14}  {owner}"
     if each.get("expires"):
-        text += f"  REHEARSAL until {each['expires']}"
+        text += f"  EXPIRES {each['expires']}"
     return f"{text}  UNUSED: {each['unused']}" if each["unused"] else text.rstrip()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from musher.errors import UserError
 from musher.load.generator import run_phase
-from musher.load.outcome import Target
+from musher.load.outcome import Sample, Target
+from musher.load.results import OfferLimits
 from musher.load.schedule import Phase
 
 LEAST_RPS, START_RPS, MOST_RPS = 0.5, 5.0, 2000.0  # the last: more than the generator offers on time
@@ -151,29 +153,15 @@ class _Ramp:
 
     def step(self, rps: float, seconds: float = 0.0) -> bool:
         confirming = seconds > 0
-        seconds = max(STEP_SECONDS, 3 / rps, seconds)
-        phase = Phase(name=f"capacity at {rps:.1f}/s", kind="rate", rps=rps, seconds=seconds)
-        result = run_phase(phase, self.target, self.payloads, poll_seconds=0.1, lead_seconds=0.1)
-        record = result.record()
-        answered = [sample.done - sample.due for sample in result.samples if sample.outcome.status != "throttled"]
-        record["slowest_ms"] = round(max(answered) * 1000, 3) if answered else None
-        if len(answered) < REQUESTS_OF_A_P99:
-            record["p99_ms"] = None
-        # what is in flight when the schedule ends is no backlog if it takes no longer than the others did
-        lasted = max((sample.done for sample in result.samples), default=seconds) - (record["p50_ms"] or 0) / 1000
-        achieved = record["succeeded"] / max(seconds, lasted)
-        why = self._why_not(record, achieved)
-        self.offered = not record["invalid_because"]
-        step = {
-            "offered_rps": round(rps, 2),
-            "achieved_rps": round(achieved, 2),
-            "requests": record["sent"],
-            "p50_ms": record["p50_ms"],
-            "p99_ms": record["p99_ms"],
-            "slowest_ms": record["slowest_ms"],
-            "ok": why is None,
-            "why": why,
-        }
+        found = offer(
+            self.target,
+            self.payloads,
+            name=f"capacity at {rps:.1f}/s",
+            rps=rps,
+            seconds=max(STEP_SECONDS, 3 / rps, seconds),
+            latency_limit_ms=self.latency_limit_ms,
+        )
+        step, self.offered = found.step, found.offered
         self.steps.append(step)
         if step["ok"] and (self.best is None or step["offered_rps"] >= self.best["offered_rps"]):
             self.best = step
@@ -185,17 +173,67 @@ class _Ramp:
         self.on_step(step)
         return step["ok"]
 
-    def _why_not(self, record: dict[str, Any], achieved_rps: float) -> str | None:
-        if record["invalid_because"]:
-            return f"the load could not be offered: {record['invalid_because']}"
-        if refused := record["failed"] + record["throttled"]:
-            error = record["errors"][0]
-            return f"{refused} of {record['sent']} requests failed, most by {error['kind']}: {error['example']}"
-        limit = f"above the limit of {self.latency_limit_ms:g} ms"
-        if record["p99_ms"] is not None and record["p99_ms"] > self.latency_limit_ms:
-            return f"p99 is {record['p99_ms']:.0f} ms, {limit}"
-        if record["p99_ms"] is None and (record["slowest_ms"] or 0) > self.latency_limit_ms:
-            return f"the slowest of {record['sent']} requests took {record['slowest_ms']:.0f} ms, {limit}"
-        if achieved_rps < record["sent"] / record["seconds"] * ACHIEVED_SHARE:
-            return f"{achieved_rps:.1f} answers a second came for {record['offered_rps']:.1f} requests a second"
-        return None
+
+@dataclass(frozen=True)
+class Offer:
+    """What came of one rate: its `step` as `measure` lists them, whether the load was `offered` as promised, and the
+    samples."""
+
+    step: dict[str, Any]
+    offered: bool
+    samples: Sequence[Sample]
+
+
+def offer(
+    target: Target,
+    payloads: Sequence[bytes],
+    *,
+    name: str,
+    rps: float,
+    seconds: float,
+    latency_limit_ms: float,
+    most_failed: float = 0.0,
+    limits: OfferLimits | None = None,
+) -> Offer:
+    """Offer one rate for some seconds, and see whether it is taken, as `measure` says.
+
+    Parameters: `most_failed` the share of the requests that may fail; `limits` as `run_phase` takes them.
+    """
+    phase = Phase(name=name, kind="rate", rps=rps, seconds=seconds)
+    result = run_phase(phase, target, payloads, poll_seconds=0.1, lead_seconds=0.1, limits=limits)
+    record = result.record()
+    answered = [sample.done - sample.due for sample in result.samples if sample.outcome.status != "throttled"]
+    record["slowest_ms"] = round(max(answered) * 1000, 3) if answered else None
+    if len(answered) < REQUESTS_OF_A_P99:
+        record["p99_ms"] = None
+    # what is in flight when the schedule ends is no backlog if it takes no longer than the others did
+    lasted = max((sample.done for sample in result.samples), default=seconds) - (record["p50_ms"] or 0) / 1000
+    achieved = record["succeeded"] / max(seconds, lasted)
+    why = _why_not(record, achieved, latency_limit_ms, most_failed)
+    step = {
+        "offered_rps": round(rps, 2),
+        "achieved_rps": round(achieved, 2),
+        "requests": record["sent"],
+        "p50_ms": record["p50_ms"],
+        "p99_ms": record["p99_ms"],
+        "slowest_ms": record["slowest_ms"],
+        "ok": why is None,
+        "why": why,
+    }
+    return Offer(step, not record["invalid_because"], result.samples)
+
+
+def _why_not(record: dict[str, Any], achieved_rps: float, latency_limit_ms: float, most_failed: float) -> str | None:
+    if record["invalid_because"]:
+        return f"the load could not be offered: {record['invalid_because']}"
+    if (refused := record["failed"] + record["throttled"]) > most_failed * record["sent"]:
+        error = record["errors"][0]
+        return f"{refused} of {record['sent']} requests failed, most by {error['kind']}: {error['example']}"
+    limit = f"above the limit of {latency_limit_ms:g} ms"
+    if record["p99_ms"] is not None and record["p99_ms"] > latency_limit_ms:
+        return f"p99 is {record['p99_ms']:.0f} ms, {limit}"
+    if record["p99_ms"] is None and (record["slowest_ms"] or 0) > latency_limit_ms:
+        return f"the slowest of {record['sent']} requests took {record['slowest_ms']:.0f} ms, {limit}"
+    if achieved_rps < record["sent"] / record["seconds"] * ACHIEVED_SHARE:
+        return f"{achieved_rps:.1f} answers a second came for {record['offered_rps']:.1f} requests a second"
+    return None

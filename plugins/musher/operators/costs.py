@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from musher.config import DeploymentConfig, TrainingConfig
+from musher.config import ComparisonConfig, DeploymentConfig, TrainingConfig
 from musher.costs import projection
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.record import ProjectedCosts, Projection
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 class CheckProjectedCostOperator(MusherOperator):
     """Project the run's cost, and end the run without retries when it is above `max_cost_usd`.
 
-    Parameters: `what` "training" or "deployment". Writes the part `projected_costs`; returns the projection.
+    Parameters: `what` "training", "deployment" or "comparison". Writes the part `projected_costs`; returns the
+    projection.
     """
 
-    def __init__(self, *, what: Literal["training", "deployment"], **kwargs: Any) -> None:
+    def __init__(self, *, what: Literal["training", "deployment", "comparison"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.what = what
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
         params, s3, bucket = dict(context["params"]), self.client("s3"), self.environment.bucket
+        if self.what == "comparison":
+            compared = ComparisonConfig.from_params(params)
+            projected = projection.comparison(compared)
+            return check_projection(self, context, self.what, projected, compared.max_cost_usd, self.what).to_json()
         config, project = {
             "training": (TrainingConfig, projection.training),
             "deployment": (DeploymentConfig, projection.deployment),

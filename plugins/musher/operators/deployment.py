@@ -6,6 +6,8 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -59,19 +61,24 @@ class ChooseModelOperator(MusherOperator):
                 f"model_package_arn is {package['ModelPackageArn']!r}, which is {package['ModelApprovalStatus']} "
                 f"({why}): only approved models are deployed."
             )
-        device = images.device("instance_type", config.instance_type, images.INFERENCE)
-        specification, image = request_parameters.inference_specification(package, device)
-        self.log.info("The endpoint's instances, %s, run %s", config.instance_type, image)
-        if warning := images.support(image, dt.datetime.now(dt.UTC).date()):
-            self.log.warning("%s", warning)
-        known = package.get("CustomerMetadataProperties") or {}
-        return {
-            "package_arn": package["ModelPackageArn"],
-            "specification": specification,
-            "run_key": known.get("run_key") or run_of(context).key,
-            "model_data": model_data(package["InferenceSpecification"]["Containers"][0]),
-            "dataset_uri": known.get("dataset_uri"),
-        }
+        return chosen(package, config.instance_type, run_of(context).key, self.log)
+
+
+def chosen(package: Mapping[str, Any], instance_type: str, run_key: str, log: logging.Logger) -> dict[str, Any]:
+    """What ChooseModelOperator returns of a package; `run_key` for one that no run of ours has registered."""
+    device = images.device("instance_type", instance_type, images.INFERENCE)
+    specification, image = request_parameters.inference_specification(package, device)
+    log.info("The endpoint's instances, %s, run %s", instance_type, image)
+    if warning := images.support(image, dt.datetime.now(dt.UTC).date()):
+        log.warning("%s", warning)
+    known = package.get("CustomerMetadataProperties") or {}
+    return {
+        "package_arn": package["ModelPackageArn"],
+        "specification": specification,
+        "run_key": known.get("run_key") or run_key,
+        "model_data": model_data(package["InferenceSpecification"]["Containers"][0]),
+        "dataset_uri": known.get("dataset_uri"),
+    }
 
 
 def _announced(context: Context) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,30 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LIMIT_SECONDS = 3600
+
+
+def check_archive(sagemaker: Any, s3: Any, arn: str, log: logging.Logger) -> None:
+    """Compare the archive that SageMaker is about to read with the digest that its registration wrote down.
+
+    Whoever may write to `jobs/` can replace it in between, an EC2 training instance for one. What SageMaker reads
+    after this look is not checked. Raises UserError.
+    """
+    package = sagemaker.describe_model_package(ModelPackageName=arn)
+    uri = model_data(package["InferenceSpecification"]["Containers"][0])
+    registered = (package.get("CustomerMetadataProperties") or {}).get("sha256")
+    if not registered:
+        log.warning("%s was registered without a SHA-256: its archive %s could not be checked", arn, uri)
+        return
+    try:
+        found = sha256(s3, uri)
+    except s3.exceptions.NoSuchKey:
+        found = "nothing, since it is gone"
+    if found != registered:
+        raise UserError(
+            f"The archive {uri} of {arn} was registered with the SHA-256 {registered}, and now has {found}: "
+            "somebody has changed it, so it is not deployed. Name another model_package_arn, or train again."
+        )
+    log.info("The archive %s is the one that was registered", uri)
 
 
 class EndpointOperator(StackOperator):
@@ -60,30 +85,12 @@ class EndpointOperator(StackOperator):
         return name
 
     def _check_archive(self, config_name: str) -> None:
-        """Compare the archive that SageMaker is about to read with the digest that its registration wrote down.
-
-        Whoever may write to `jobs/` can replace it in between, an EC2 training instance for one. What SageMaker reads
-        after this look is not checked. Raises UserError, with nothing of this run left behind.
-        """
-        arn = self.model["package_arn"]
-        package = self.hook.conn.describe_model_package(ModelPackageName=arn)
-        uri = model_data(package["InferenceSpecification"]["Containers"][0])
-        registered = (package.get("CustomerMetadataProperties") or {}).get("sha256")
-        if not registered:
-            self.log.warning("%s was registered without a SHA-256: its archive %s could not be checked", arn, uri)
-            return
-        s3 = self.client("s3")
+        """As `check_archive` does. Raises UserError, with nothing of this run left behind."""
         try:
-            found = sha256(s3, uri)
-        except s3.exceptions.NoSuchKey:
-            found = "nothing, since it is gone"
-        if found != registered:
+            check_archive(self.hook.conn, self.client("s3"), self.model["package_arn"], self.log)
+        except UserError:
             self.hook.delete_endpoint_config(config_name)
-            raise UserError(
-                f"The archive {uri} of {arn} was registered with the SHA-256 {registered}, and now has {found}: "
-                "somebody has changed it, so it is not deployed. Name another model_package_arn, or train again."
-            )
-        self.log.info("The archive %s is the one that was registered", uri)
+            raise
 
     def _config_name(self, context: Context) -> str:
         """The name of this run's endpoint configuration and of its model."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -76,12 +77,17 @@ class RemovalOperator(MusherOperator):
         yield from self.remove_endpoint(stack.endpoint)
         yield from self.remove_function(stack.function)
         yield from self.remove_alarms(stack.endpoint)
-        yield from self._leftovers(stack)
+        yield from self._leftovers(stack.step)
 
-    def _leftovers(self, stack: names.Stack) -> Iterator[str]:
-        """Endpoint configurations and models of this project that earlier deployments, or failed ones, left behind."""
+    def remove_comparison(self) -> Iterator[str]:
+        """Remove the endpoint on which two models were compared, in whatever state that was left."""
+        yield from self.remove_endpoint(names.comparison_endpoint(self.environment.project))
+        yield from self._leftovers(names.COMPARE_MODELS)
+
+    def _leftovers(self, step: names.Step) -> Iterator[str]:
+        """Endpoint configurations and models of this project that earlier runs, or failed ones, left behind."""
         client: Any = self.hook.conn
-        prefix = f"{stack.project}-{stack.step.name}-"
+        prefix = f"{self.environment.project}-{step.name}-"
         for page in client.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
             for each in page["EndpointConfigs"]:
                 name = each["EndpointConfigName"]
@@ -95,6 +101,16 @@ class RemovalOperator(MusherOperator):
                 if removed(lambda name=name: client.delete_model(ModelName=name)):
                     yield f"model {name}"
 
+    def _remove(self, removals: Iterable[str]) -> list[str]:
+        """Carry out removals; the list of what was removed."""
+        gone = []
+        for each in removals:
+            self.log.info("Removed the %s", each)
+            gone.append(each)
+        if not gone:
+            self.log.info("There was nothing to remove")
+        return gone
+
     def _ours(self, arn: str) -> bool:
         tags = pairs(self.hook.conn.list_tags(ResourceArn=arn)["Tags"])
         return tags.get("project") == self.environment.project
@@ -103,8 +119,9 @@ class RemovalOperator(MusherOperator):
 class RemoveDeploymentOperator(StackOperator, RemovalOperator):
     """Remove scalable target, endpoint, its configurations and models, and the function; registered models stay.
 
-    Parameters: `stack` "rehearsal" for a rehearsal's only; with what serves goes a rehearsal of it as well. Can be
-    repeated. Returns the list of what was removed. What serves is removed under the lock of the deployment.
+    Parameters: `stack` "rehearsal" for a rehearsal's only; with what serves go a rehearsal of it and a comparison as
+    well. Can be repeated. Returns the list of what was removed. What serves is removed under the lock of the
+    deployment.
     """
 
     template_fields = aws_template_fields("stack")
@@ -113,15 +130,7 @@ class RemoveDeploymentOperator(StackOperator, RemovalOperator):
     def execute(self, context: Context) -> list[str]:
         rehearsal = names.Stack(self.environment.project, rehearsal=True)
         if self.named.rehearsal:  # a deployment's own task, whose run has the lock
-            return self._remove(rehearsal)
+            return self._remove(self.remove_stack(rehearsal))
         with DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).held():
-            return self._remove(rehearsal, self.named)
-
-    def _remove(self, *stacks: names.Stack) -> list[str]:
-        gone = []
-        for each in (each for stack in stacks for each in self.remove_stack(stack)):
-            self.log.info("Removed the %s", each)
-            gone.append(each)
-        if not gone:
-            self.log.info("There was nothing to remove")
-        return gone
+            everything = (self.remove_comparison(), self.remove_stack(rehearsal), self.remove_stack(self.named))
+            return self._remove(itertools.chain(*everything))

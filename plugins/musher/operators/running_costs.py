@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class ReportRunningCostsOperator(RemovalOperator):
     """List what of this project costs money now, and write it to `runs/running-costs/<date>.json` and `.html`.
 
-    Removes what a rehearsal left behind once it has expired, and what is unused when the run's params say so. Returns
-    the list (`musher.costs.running.Running` as dicts).
+    Removes what a rehearsal or a comparison left behind once it has expired, and what is unused when the run's params
+    say so. Returns the list (`musher.costs.running.Running` as dicts).
     """
 
     @plainly
@@ -42,9 +42,9 @@ class ReportRunningCostsOperator(RemovalOperator):
         self.log.info("In all %.2f USD a month", running.total(listed, "per_month_usd"))
         expired = [each for each in listed if running.Running(**each).expired(now)]
         unused = [each for each in listed if each["unused"] and each not in expired] if config.remove_unused else []
-        gone = [f"{name}, a rehearsal's that has expired" for each in expired for name in self._remove(each)]
+        gone = [f"{name}, which had expired" for each in expired for name in self._remove_one(each)]
         not_notified = self._told(gone)
-        gone += [name for each in unused for name in self._remove(each)]
+        gone += [name for each in unused for name in self._remove_one(each)]
         for name in gone:
             self.log.info("Removed the %s", name)
         record = {
@@ -64,13 +64,14 @@ class ReportRunningCostsOperator(RemovalOperator):
         return listed
 
     def _told(self, gone: list[str]) -> str:
-        """Tell the topic of the Variable what a lost rehearsal had left; why that was not possible, if it was not."""
+        """Tell the topic of the Variable what a lost rehearsal or comparison had left; why that was not possible, if it
+        was not."""
         if not gone:
             return ""
         lines = "\n".join(f"- {name}" for name in gone)
-        return self.notify("the rest of a rehearsal was removed", f"report_running_costs removed:\n{lines}")
+        return self.notify("what had expired was removed", f"report_running_costs removed:\n{lines}")
 
-    def _remove(self, each: Mapping[str, Any]) -> Iterator[str]:
+    def _remove_one(self, each: Mapping[str, Any]) -> Iterator[str]:
         if each["what"] == running.ENDPOINT:
             yield from self.remove_endpoint(each["name"])
             yield from self.remove_alarms(each["name"])

@@ -7,6 +7,7 @@ report. A part that is not there was not run; that is never an error. What a par
 newer one is refused. A field that is added with a default changes no version; one that changes its meaning does.
 """
 
+from musher.record.comparison import AgreementOfModels, AtRate, ContestedModel, ModelComparison, ModelDifference
 from musher.record.costs import (
     Costs,
     CurvePoint,
@@ -44,7 +45,9 @@ from musher.record.training import BestTrial, Training, TrainingJob, Trial, Tuni
 
 __all__ = [
     "PARTS",
+    "AgreementOfModels",
     "Approval",
+    "AtRate",
     "Autoscaling",
     "BestTrial",
     "Capacity",
@@ -53,6 +56,7 @@ __all__ = [
     "ClassAccuracy",
     "ComparedModel",
     "Comparison",
+    "ContestedModel",
     "Costs",
     "CurvePoint",
     "Dataset",
@@ -73,6 +77,8 @@ __all__ = [
     "LoadTest",
     "LoadTestCost",
     "Model",
+    "ModelComparison",
+    "ModelDifference",
     "Parity",
     "Part",
     "PathCost",

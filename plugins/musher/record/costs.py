@@ -35,6 +35,7 @@ class ProjectedCosts(Part):
     training: Projection | None = None
     ec2_training: Projection | None = None
     deployment: Projection | None = None
+    comparison: Projection | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in super().to_json().items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from musher.record.comparison import ModelComparison
 from musher.record.costs import Costs, ProjectedCosts
 from musher.record.dataset import Dataset
 from musher.record.ec2 import Ec2Training
@@ -36,6 +37,7 @@ PARTS: dict[str, type[Part]] = {
         Verdict,
         Approval,
         Release,
+        ModelComparison,
         ProjectedCosts,
         Costs,
     )
@@ -73,6 +75,7 @@ class RunRecord(Entry):
     verdict: Verdict | None = None
     approval: Approval | None = None
     release: Release | None = None
+    model_comparison: ModelComparison | None = None
     projected_costs: ProjectedCosts | None = None
     costs: Costs | None = None
 

@@ -1,17 +1,11 @@
-"""The report's charts as inline SVG.
-
-Colours are the page's: matplotlib draws with the stand-ins of `_COLOURS`, which are then replaced by the page's CSS
-variables, so that one SVG reads well on a light and on a dark page. Text stays text. Each function takes a part of the
-run record and returns an SVG element, or None when there is nothing to draw.
+"""The report's charts. Each function takes a part of the run record and returns an SVG element (report/drawing.py),
+or None when there is nothing to draw.
 """
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import category
 
@@ -29,51 +23,28 @@ from musher.record import (
     Training,
     Tuning,
 )
+from musher.report.drawing import (
+    BAD,
+    CARD,
+    FIRST,
+    GRID,
+    IN_AXES_X,
+    IN_AXES_Y,
+    INK,
+    MUTED,
+    SECOND,
+    THIRD,
+    WIDTH,
+    drawing,
+    legend,
+    log_ticks,
+)
 
-INK, MUTED, GRID = "#010101", "#020202", "#030303"
-FIRST, SECOND, THIRD, BAD, CARD = "#040404", "#050505", "#060606", "#070707", "#080808"
-_COLOURS = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    FIRST: "--first",
-    SECOND: "--second",
-    THIRD: "--third",
-    BAD: "--bad",
-    CARD: "--card",
-}
-_STAND_IN = re.compile("|".join(_COLOURS))
-WIDTH = 9.6
 # Of the release over time.
 MOST_STRETCHES = 30
 MOST_NAMED_CLASSES = 40
 MOST_COUNTED_CLASSES = 15
 LONGEST_TICK = 28
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.parse_math": False,  # a class may be called $\frac{a}$
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "figure.facecolor": "none",
-    "lines.linewidth": 1.8,
-}
 
 
 def tuning(part: Tuning) -> str | None:
@@ -82,7 +53,7 @@ def tuning(part: Tuning) -> str | None:
     scored = [(n, objective, status) for n, objective, status in trials if objective is not None]
     if not scored:
         return None
-    with _figure("Objective of each tuning trial", height=2.9) as (figure, drawn):
+    with drawing("Objective of each tuning trial", height=2.9) as (figure, drawn):
         axes = figure.subplots()
         best = [min(objective for _, objective, _ in scored[: i + 1]) for i in range(len(scored))]
         numbers = [n for n, _, _ in scored]
@@ -94,7 +65,7 @@ def tuning(part: Tuning) -> str | None:
         axes.set(xlabel="trial", ylabel="validation loss")
         axes.set_xticks(numbers if len(numbers) <= 20 else numbers[:: len(numbers) // 10])
         axes.grid(axis="x", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -103,7 +74,7 @@ def training(part: Training) -> str | None:
     jobs = [job for job in part.jobs if job.wall_seconds is not None]
     if not jobs:
         return None
-    with _figure("Wall and billed seconds of training", height=0.75 + 0.62 * len(jobs)) as (figure, drawn):
+    with drawing("Wall and billed seconds of training", height=0.75 + 0.62 * len(jobs)) as (figure, drawn):
         axes = figure.subplots()
         _two_bars_a_row(
             axes,
@@ -115,7 +86,7 @@ def training(part: Training) -> str | None:
         axes.margins(x=0.12)
         axes.set_xlabel("seconds")
         axes.grid(axis="y", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -129,7 +100,7 @@ def confusion(part: Evaluation) -> str | None:
     counts = np.asarray(rows, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(WIDTH, 3.2 + 0.4 * len(rows))
-    with _figure("Confusion matrix", height=size * 0.86, width=size) as (figure, drawn):
+    with drawing("Confusion matrix", height=size * 0.86, width=size) as (figure, drawn):
         axes = figure.subplots()
         axes.grid(visible=False)
         if len(rows) <= MOST_NAMED_CLASSES:
@@ -171,7 +142,7 @@ def capacity(part: Capacity) -> str | None:
     steps = sorted(filter(high, part.steps), key=lambda step: step.offered_rps)
     if not steps:
         return None
-    with _figure("Latency of one instance over the offered rate", height=3.1) as (figure, drawn):
+    with drawing("Latency of one instance over the offered rate", height=3.1) as (figure, drawn):
         axes = figure.subplots()
         upper = "p99" if all(step.p99_ms for step in steps) else "p99, or the slowest of fewer than 100"
         for value, colour, label in ((high, FIRST, upper), (lambda step: step.p50_ms, SECOND, "p50")):
@@ -182,16 +153,16 @@ def capacity(part: Capacity) -> str | None:
                 axes.scatter(*zip(*some, strict=True), color=colour, marker=marker, s=38, zorder=3, label=label)
         if limit := part.latency_limit_ms:
             axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **_IN_AXES_X, color=BAD, fontsize=9)
+            axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **IN_AXES_X, color=BAD, fontsize=9)
         if highest := part.max_rps_per_instance:
             axes.axvline(highest, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             text = f"highest rate {highest:.3g}/s"
-            axes.annotate(text, (highest, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
+            axes.annotate(text, (highest, 1), (-4, -2), **IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
         axes.set_yscale("log")
-        _log_ticks(axes.yaxis)
+        log_ticks(axes.yaxis)
         axes.set(xlabel="offered requests a second", ylabel="latency (ms)", xlim=(0, None))
         axes.grid(axis="x", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -201,7 +172,7 @@ def scaling(part: Autoscaling) -> str | None:
     if len(points) < 2:
         return None
     seconds = [point.seconds for point in points]
-    with _figure("Offered load and instances over time", height=3.9) as (figure, drawn):
+    with drawing("Offered load and instances over time", height=3.9) as (figure, drawn):
         load, instances = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1])
         offered = [point.offered_rps for point in points]
         load.fill_between(seconds, offered, step="post", color=FIRST, alpha=0.25, linewidth=0)
@@ -210,7 +181,7 @@ def scaling(part: Autoscaling) -> str | None:
         if target := part.target_value:
             load.axhline(target / 60, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             text = "scaling target of one instance"
-            load.annotate(text, (1, target / 60), (0, 4), **_IN_AXES_X, ha="right", color=MUTED, fontsize=9)
+            load.annotate(text, (1, target / 60), (0, 4), **IN_AXES_X, ha="right", color=MUTED, fontsize=9)
         for field, colour, style, label in (
             ("desired", SECOND, (0, (3, 2)), "desired"),
             ("in_service", FIRST, "-", "in service"),
@@ -222,7 +193,7 @@ def scaling(part: Autoscaling) -> str | None:
         instances.set_yticks(range(most + 1))
         for axes in (load, instances):
             axes.grid(axis="x", visible=False)
-        _legend(instances)
+        legend(instances)
     return drawn[0]
 
 
@@ -236,7 +207,7 @@ def release(part: Release) -> str | None:
     def values(field: str) -> list[float]:
         return [float("nan") if (value := getattr(point, field)) is None else value for point in points]
 
-    with _figure("The release over time", height=3.9) as (figure, drawn):
+    with drawing("The release over time", height=3.9) as (figure, drawn):
         share, times = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1])
         percent = [100 * value for value in values("new_share")]
         share.fill_between(seconds, percent, step="post", color=FIRST, alpha=0.25, linewidth=0)
@@ -250,7 +221,7 @@ def release(part: Release) -> str | None:
         times.set(ylabel="median latency (ms)", xlabel="seconds", ylim=(0, None), xlim=(seconds[0], seconds[-1]))
         for axes in (share, times):
             axes.grid(axis="x", visible=False)
-        _legend(times)
+        legend(times)
     return drawn[0]
 
 
@@ -283,7 +254,7 @@ def latency(phases: Sequence[LoadPhase], limit_ms: float | None) -> str | None:
     measured = [phase for phase in phases if phase.p50_ms is not None]
     if not measured:
         return None
-    with _figure("Latency of each load-test phase", height=1.1 + 0.42 * len(measured)) as (figure, drawn):
+    with drawing("Latency of each load-test phase", height=1.1 + 0.42 * len(measured)) as (figure, drawn):
         axes = figure.subplots()
         for row, phase in enumerate(measured):
             axes.plot([phase.p50_ms, phase.p99_ms], [row, row], color=GRID, linewidth=5, solid_capstyle="round")
@@ -295,14 +266,14 @@ def latency(phases: Sequence[LoadPhase], limit_ms: float | None) -> str | None:
         if limit_ms:
             axes.axvline(limit_ms, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
             text = f"limit {limit_ms:g} ms"
-            axes.annotate(text, (limit_ms, 0), (5, 4), **_IN_AXES_Y, color=BAD, fontsize=9)
+            axes.annotate(text, (limit_ms, 0), (5, 4), **IN_AXES_Y, color=BAD, fontsize=9)
         axes.set_yticks(range(len(measured)), [words(phase.name) for phase in measured])
         axes.set_ylim(len(measured) - 0.5, -0.5)
         axes.set_xscale("log")
-        _log_ticks(axes.xaxis)
+        log_ticks(axes.xaxis)
         axes.set_xlabel("latency from the scheduled time (ms)")
         axes.grid(axis="y", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -311,7 +282,7 @@ def concurrency(phases: Sequence[LoadPhase], function: Function | None) -> str |
     bursts = [phase for phase in phases if phase.offered_concurrency and phase.max_concurrency is not None]
     if not bursts:
         return None
-    with _figure("Offered and observed concurrency", height=0.95 + 0.62 * len(bursts)) as (figure, drawn):
+    with drawing("Offered and observed concurrency", height=0.95 + 0.62 * len(bursts)) as (figure, drawn):
         axes = figure.subplots()
         offered = [phase.offered_concurrency for phase in bursts]
         observed = [phase.max_concurrency for phase in bursts]
@@ -319,13 +290,13 @@ def concurrency(phases: Sequence[LoadPhase], function: Function | None) -> str |
         for field in ("provisioned", "reserved") if function else ():
             value = getattr(function, field)
             axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(field, (value, 1), (3, 3), **_IN_AXES_Y, color=MUTED, fontsize=9)
+            axes.annotate(field, (value, 1), (3, 3), **IN_AXES_Y, color=MUTED, fontsize=9)
         axes.set_yticks(range(len(bursts)), [words(phase.name) for phase in bursts])
         axes.invert_yaxis()
         axes.set_xlabel("calls at once")
         axes.margins(x=0.1)
         axes.grid(axis="y", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -334,7 +305,7 @@ def costs(part: Costs) -> str | None:
     paths = [path for path in part.per_path if path.usd is not None]
     if not paths:
         return None
-    with _figure("Cost of the same training on each path", height=0.9 + 0.4 * len(paths)) as (figure, drawn):
+    with drawing("Cost of the same training on each path", height=0.9 + 0.4 * len(paths)) as (figure, drawn):
         axes = figure.subplots()
         for measured, style, label in (
             (True, {"color": FIRST}, "measured"),
@@ -350,7 +321,7 @@ def costs(part: Costs) -> str | None:
         axes.margins(x=0.12)
         axes.set_xlabel("USD")
         axes.grid(axis="y", visible=False)
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -359,7 +330,7 @@ def break_even(function: FunctionCost) -> str | None:
     points, without = function.curve, function.per_1000_usd
     if len(points) < 2:
         return None
-    with _figure("Cost of 1,000 calls with and without provisioned concurrency", height=2.9) as (figure, drawn):
+    with drawing("Cost of 1,000 calls with and without provisioned concurrency", height=2.9) as (figure, drawn):
         axes = figure.subplots()
         rates = [point.calls_per_second for point in points]
         kept = [point.per_1000_provisioned_usd for point in points]
@@ -368,13 +339,13 @@ def break_even(function: FunctionCost) -> str | None:
         if rate := function.break_even_calls_per_second:
             axes.axvline(rate, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             text = f"break-even {rate:.3g}/s"
-            axes.annotate(text, (rate, 1), (-4, -2), **_IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
+            axes.annotate(text, (rate, 1), (-4, -2), **IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            _log_ticks(axis)
+            log_ticks(axis)
         axes.set(xlabel="calls a second", ylabel="USD per 1,000 calls", xlim=(rates[0], rates[-1]))
-        _legend(axes)
+        legend(axes)
     return drawn[0]
 
 
@@ -413,51 +384,3 @@ def _two_bars_a_row(
 
 def _instances(count: Any) -> str:
     return f"{count} instance{'' if count == 1 else 's'}"
-
-
-_IN_AXES_X = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-_IN_AXES_Y = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-
-
-def _log_ticks(axis: Any) -> None:
-    """1, 2, 5, 10, 20, 50...: a latency axis seldom spans enough decades for powers of ten alone."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _legend(axes: Any) -> None:
-    """Above the plot, at the right: it hides nothing there."""
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=9, borderaxespad=0.2, handlelength=1.4)
-
-
-@contextmanager
-def _figure(title: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[Any, list[str]]]:
-    """A figure to draw on; its SVG is in the list once the block is left."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    drawn: list[str] = []
-    # the salt keeps ids of different charts on one page apart, and makes the same chart the same text every time
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, drawn
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    drawn.append(_inline(buffer.getvalue(), title))
-
-
-def _inline(svg: str, title: str) -> str:
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
-    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1))
-    svg = re.sub(r"<[^>]*>", _with_variables, svg)
-    style = f"--wide:{width * 96 / 72:.0f}px"
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" style="{style}" ', 1)
-
-
-def _with_variables(tag: re.Match[str]) -> str:
-    return _STAND_IN.sub(lambda found: f"var({_COLOURS[found[0]]})", tag[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from musher.record import Evaluation, Part, RunRecord
-from musher.report import charts
+from musher.report import charts, comparison_charts
 from musher.report.summary import key_figures, outcome
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
@@ -35,6 +35,7 @@ def templates() -> Any:
         "number": number,
         "setting": setting,
         "percent": percent,
+        "points": points,
         "usd": usd,
         "moment": moment,
         "words": charts.words,
@@ -90,6 +91,9 @@ def _charts(run: RunRecord) -> dict[str, str | None]:
         drawn["concurrency"] = charts.concurrency(load_test.phases, run.function)
     if run.release:
         drawn["release"] = charts.release(run.release)
+    if compared := run.model_comparison:
+        drawn["by_rate"] = comparison_charts.by_rate(compared)
+        drawn["differences"] = comparison_charts.differences(compared)
     if run.costs:
         drawn["costs"] = charts.costs(run.costs)
         drawn["break_even"] = run.costs.function and charts.break_even(run.costs.function)
@@ -140,6 +144,11 @@ def setting(value: Any) -> str:
 def percent(value: Any) -> str:
     """A share as percent with one decimal."""
     return f"{value:.1%}" if isinstance(value, int | float) else _NONE
+
+
+def points(value: Any) -> str:
+    """A share as points, with its sign where it is a difference below 0."""
+    return f"{number(value * 100.0)} points" if isinstance(value, int | float) else _NONE
 
 
 def usd(value: Any) -> str:

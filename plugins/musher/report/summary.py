@@ -30,6 +30,8 @@ class Figure:
 def outcome(run: RunRecord) -> RunOutcome:
     """How the run ended, also where it ended before there was a verdict."""
     verdict, model, approval, release, parity = run.verdict, run.model, run.approval, run.release, run.parity
+    if compared := run.model_comparison:
+        return RunOutcome("passed", "Compared", compared.conclusion)
     if verdict and verdict.refused_because:
         return RunOutcome("refused", "No verdict", verdict.refused_because)
     if approval and approval.outcome in ("rejected", "timed out"):
@@ -136,4 +138,40 @@ def _cost(run: RunRecord) -> Figure | None:
     return Figure("Per 1,000 predictions", f"${each:.2g}", "at list prices" if run.environment == "local" else "")
 
 
-_FIGURES = (_accuracy, _speed_up, _capacity, _latency, _concurrency, _instances, _cost)
+def _compared_capacity(run: RunRecord) -> Figure | None:
+    compared = run.model_comparison
+    if not compared or not (compared.a.capacity_rps and compared.b.capacity_rps):
+        return None
+    value = f"{compared.a.capacity_rps:.3g}/s · {compared.b.capacity_rps:.3g}/s"
+    return Figure("a · b take", value, f"p99 within {compared.latency_limit_ms:g} ms")
+
+
+def _compared_accuracy(run: RunRecord) -> Figure | None:
+    compared = run.model_comparison
+    if not compared or compared.a.accuracy is None or compared.b.accuracy is None:
+        return None
+    note = f"the same answer to {compared.agreement.share:.0%}" if compared.agreement else ""
+    return Figure("a · b tell right", f"{compared.a.accuracy:.1%} · {compared.b.accuracy:.1%}", note)
+
+
+def _compared_cost(run: RunRecord) -> Figure | None:
+    compared = run.model_comparison
+    if not compared or not (compared.a.per_1000_usd and compared.b.per_1000_usd):
+        return None
+    note = "at list prices, " if run.environment == "local" else ""
+    value = f"${compared.a.per_1000_usd:.2g} · ${compared.b.per_1000_usd:.2g}"
+    return Figure("a · b: 1,000 predictions", value, f"{note}at capacity")
+
+
+_FIGURES = (
+    _accuracy,
+    _speed_up,
+    _capacity,
+    _latency,
+    _concurrency,
+    _instances,
+    _cost,
+    _compared_capacity,
+    _compared_accuracy,
+    _compared_cost,
+)

@@ -6,6 +6,7 @@ tests check every one of them against botocore's own model of the service.
 
 from musher.request_parameters.alarms import SCALING_ALARMS, serving_alarm_names, serving_alarms
 from musher.request_parameters.common import tags
+from musher.request_parameters.comparison import variants
 from musher.request_parameters.ec2 import run_instance
 from musher.request_parameters.evaluation import evaluation_job
 from musher.request_parameters.function import (
@@ -64,4 +65,5 @@ __all__ = [
     "update_endpoint",
     "update_function_code",
     "update_function_configuration",
+    "variants",
 ]

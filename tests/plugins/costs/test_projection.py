@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from musher import record
-from musher.config import DeploymentConfig, TrainingConfig
+from musher.config import ComparisonConfig, DeploymentConfig, TrainingConfig
 from musher.costs import projection
 from musher.errors import ConfigError, CostError
 from musher.operators.costs import CheckProjectedCostOperator
@@ -205,3 +205,14 @@ def test_the_task_writes_its_projection_and_stops_a_run_that_is_too_dear(s3, env
         checked(what, {"max_cost_usd": 0.01}, s3, env)
     # The record says what was projected, although nothing was launched.
     assert record.read(s3, env.bucket, run, record.ProjectedCosts).given[what].max_cost_usd == 0.01
+
+
+def test_a_comparison_is_two_instances_while_they_start_and_are_put_under_load():
+    config = ComparisonConfig(rounds=8, step_seconds=5, pictures=200)
+    found = projection.comparison(config)
+
+    # 600 s to start, 2 x 88 rates of 5 s and 200 pictures: two instances for 1,680 s at 0.115.
+    assert found.seconds == 1080
+    assert found.projected_usd == pytest.approx(2 * 1680 / 3600 * 0.115)
+    # An hour to start, half an hour to be removed, twice the load.
+    assert found.worst_case_usd == pytest.approx(2 * (5400 + 2160) / 3600 * 0.115)

@@ -326,15 +326,15 @@ def test_what_a_rehearsal_left_is_listed_as_that_and_removed_once_it_has_expired
     for one in (("endpoint", "rehearsed"), alarms, ("function", "left"), ("provisioned concurrency", "left:1")):
         assert each[one]["expires"] == later
     assert record["removed"] == []
-    assert f"REHEARSAL until {later}" in capsys.readouterr().out
-    assert page.count("rehearsal until") == 5
+    assert f"EXPIRES {later}" in capsys.readouterr().out
+    assert page.count("expires ") == 5
 
     # WHEN it has, without anybody's asking
     _, record, page = report(days=1)
 
     for one in ("endpoint rehearsed", "function left", "scalable target of rehearsed"):
-        assert f"{one}, a rehearsal's that has expired" in record["removed"]
-        assert f"<li>{one}, a rehearsal&#39;s that has expired</li>" in page
+        assert f"{one}, which had expired" in record["removed"]
+        assert f"<li>{one}, which had expired</li>" in page
     assert "left" not in {each["FunctionName"] for each in client.list_functions()["Functions"]}
     assert "rehearsed" not in {each["EndpointName"] for each in serving.sagemaker.list_endpoints()["Endpoints"]}
     assert (

@@ -1,5 +1,3 @@
-import functools
-
 import pytest
 from musher.load import capacity
 from musher.load.capacity import CapacityError, measure, scaling_target
@@ -12,8 +10,11 @@ from musher.load.targets import EndpointTarget
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """On a busy test machine requests leave late, which is no limit of the server's."""
-    limits = OfferLimits(send_lag_p99_ms=10_000)
-    monkeypatch.setattr(capacity, "run_phase", functools.partial(run_phase, limits=limits))
+
+    def late(*given, **more):
+        return run_phase(*given, **{**more, "limits": OfferLimits(send_lag_p99_ms=10_000)})
+
+    monkeypatch.setattr(capacity, "run_phase", late)
 
 
 @pytest.mark.alone

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from musher.record import PARTS, Evaluation, RunRecord
-from musher.report import charts
+from musher.report import charts, drawing
 from musher.report.page import moment, number, percent, usd
 from musher.report.page import render as render_record
 
@@ -227,7 +227,7 @@ def test_charts_follow_the_page_s_colours_and_keep_their_text():
     svg = charts.capacity(RunRecord.from_json(RECORD).endpoint.capacity)
 
     assert "var(--first)" in svg
-    assert not set(charts._COLOURS) & set(re.findall(r"#[0-9a-f]{6}", svg))
+    assert not set(drawing._COLOURS) & set(re.findall(r"#[0-9a-f]{6}", svg))
     assert ">offered requests a second</text>" in svg
 
 
