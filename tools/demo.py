@@ -2,7 +2,7 @@
 
     python -m tools.demo [DATASET]
 
-Exit status: 0 when the load test's verdict is a pass; 1 for anything else.
+Exit status: 0 when the load test's verdict is a pass and both releases went as they should; 1 for anything else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tools.airflow_rest import Airflow, RestError
 from tools.demo_interruption import Interruption
 from tools.demo_lock import DemoRunning, only_one
 from tools.demo_progress import Progress
+from tools.demo_releases import Outcome, Releases
 from tools.stack import ROOT, Stack, StackError
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def run_demo(dataset: str, stack: Stack) -> int:
         deployed = triggered_by(airflow, run_id, known)
         finish(airflow, DEPLOY, deployed, fail=False)
     prefix = report_prefix(airflow, run_id, deployed)
+    released_after = release_more(airflow, stack, prefix) if deployed else []
     on_ec2 = train_on_ec2(airflow, stack, run_id, prefix)
     record = fetch_results(stack, prefix)
-    passed = conclude(record, stack)
+    fetch_releases(stack, released_after)
+    passed = conclude(record, stack, released_after)
     for dag_id, run in ((DEPLOY, deployed), (TRAIN_ON_EC2, on_ec2)):
         state = airflow.run(dag_id, run)["state"] if run else "not started"
         if passed and state != "success":
@@ -89,6 +92,15 @@ def run_demo(dataset: str, stack: Stack) -> int:
             passed = False
     say(f"Stop it all: {stack.STOP}. The demo took {time.monotonic() - began:.0f} s.")
     return 0 if passed else 1
+
+
+def release_more(airflow: Airflow, stack: Stack, prefix: str | None) -> list[Outcome]:
+    """Release a good and a bad model to what the demo has deployed; nothing where nothing was."""
+    record = run_record(stack, prefix) if prefix else None
+    if record is None or record.model is None:
+        return []
+    releases = Releases(stack, bucket(stack), airflow, lambda run: finish(airflow, DEPLOY, run, fail=False), say)
+    return releases.run(record)
 
 
 def train_on_ec2(airflow: Airflow, stack: Stack, run_id: str, prefix: str | None) -> str | None:
@@ -226,21 +238,46 @@ def fetch_results(stack: Stack, prefix: str | None) -> RunRecord | None:
     s3 = stack.client("s3")
     for name in ("report.json", "report.html"):
         s3.download_file(bucket(stack), f"{prefix.rstrip('/')}/{name}", str(RESULTS / name))
+    return run_record(stack, prefix)
+
+
+def run_record(stack: Stack, prefix: str) -> RunRecord:
+    """The run record whose report is there."""
     sys.path.insert(0, str(ROOT / "plugins"))
     from musher.record import RunRecord
 
-    return RunRecord.from_json(json.loads((RESULTS / "report.json").read_text()), "report.json")
+    key = f"{prefix.rstrip('/')}/report.json"
+    body = stack.client("s3").get_object(Bucket=bucket(stack), Key=key)["Body"].read()
+    return RunRecord.from_json(json.loads(body), "report.json")
 
 
-def conclude(record: RunRecord | None, stack: Stack) -> bool:
+def fetch_releases(stack: Stack, releases: list[Outcome]) -> None:
+    """Copy the releases' pages to build/demo."""
+    for each in releases:
+        if each.report:
+            page = f"{each.report.rstrip('/')}/report.html"
+            stack.client("s3").download_file(bucket(stack), page, str(RESULTS / each.page))
+
+
+def conclude(record: RunRecord | None, stack: Stack, releases: list[Outcome]) -> bool:
     """Print verdict, key figures and addresses; returns whether the verdict is a pass."""
     if record is None:
         say(f"There is no report: no `report` task has run.\nAirflow: {stack.airflow_url}")
         return False
+    from musher.record import Check
     from musher.report import summary
 
+    checks = [
+        Check(name=each.name, passed=each.passed, measured=each.measured, required=each.required) for each in releases
+    ]
+    if record.verdict and not record.verdict.refused_because:
+        passed = record.verdict.passed and all(each.passed for each in checks)
+        record = record.replace(verdict=record.verdict.replace(checks=[*record.verdict.checks, *checks], passed=passed))
     say("")
-    say(summary.text(record, report=str(RESULTS / "report.html"), ui=stack.airflow_url))
+    say(summary.text(record))
+    for each in (each for each in releases if each.passed):
+        say(f"  ✓ {each.name}: {each.measured} ({RESULTS / each.page})")
+    say(f"Report: {RESULTS / 'report.html'}\nAirflow: {stack.airflow_url}")
     return summary.outcome(record).state == "passed"
 
 

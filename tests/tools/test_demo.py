@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from musher import record
 from musher.config import TrainingConfig
 
 from tools import demo, demo_work
 from tools.demo_progress import Progress
+from tools.demo_releases import Outcome
+from tools.stack import Stack
 
 
 @pytest.mark.parametrize("dataset", ["no/such/folder", "no-such.zip"])
@@ -100,3 +103,22 @@ def test_the_work_grows_no_more_than_the_pictures_make_it():
     # From there on each picture is looked at once, and that much is left.
     assert (work[3600], work[20_000]) == (3600, 20_000)
     assert work[1] == 1 + demo_work.MOST_VIEWS
+
+
+@pytest.mark.parametrize(
+    ("passed", "first"), [(True, "PASSED: all 3 checks hold"), (False, "FAILED: 1 of 3 checks: it goes back")]
+)
+def test_the_releases_count_as_checks(monkeypatch, passed, first):
+    lines: list[str] = []
+    monkeypatch.setattr(demo, "say", lambda text: lines.extend(text.splitlines()))
+    verdict = record.Verdict(passed=True, checks=[record.Check(name="no throttle", passed=True)])
+    releases = [
+        Outcome("it takes over", True, "released; 0 of 90 calls failed", "released", None, "release.html"),
+        Outcome("it goes back", passed, "rolled back within 1 s", "rolled back", None, "taken-back.html"),
+    ]
+
+    assert demo.conclude(record.RunRecord(run="a", verdict=verdict), Stack(), releases) is passed
+    assert lines[0] == first
+    assert f"  ✓ it takes over: released; 0 of 90 calls failed ({demo.RESULTS / 'release.html'})" in lines
+    told = [line for line in lines if "it goes back: rolled back within 1 s" in line]
+    assert [line.strip()[0] for line in told] == ["✓" if passed else "✗"]
