@@ -9,6 +9,8 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from musher import names, record
+from musher.costs import prices
+from musher.errors import ConfigError
 from musher.hooks import release_guard, scaling
 from musher.hooks.function import LiveFunction
 from musher.hooks.release_guard import ReleaseGuard
@@ -203,12 +205,20 @@ class ReleaseEndpointOperator(EndpointOperator):
             self.log.warning("The release is taken back by an update: %s", watch.decide().why)
             self.hook.conn.update_endpoint(**release.back(stack=self.production, config_name=previous))
             watch.state = self._wait("the return to what served before of")
-        return watch.part(
+        part = watch.part(
             package_arn=self.model["package_arn"],
             config=wanted,
             previous=previous,
             why=watch.state.get("FailureReason") or "",
         )
+        return part.replace(cost_usd=self._cost(planned, part.seconds))
+
+    def _cost(self, planned: ReleasePlan, seconds: float) -> float | None:
+        """What the second fleet and an added instance cost for some seconds; None for a type without a price."""
+        try:
+            return prices.endpoint_cost(self.config.instance_type, seconds / 3600, planned.more_instances)
+        except ConfigError:
+            return None
 
     def _keep(self, context: Context, part: record.Release) -> None:
         """Write down what served before, and delete what served before that. The function is still the one of before:

@@ -41,8 +41,9 @@ class Release(Part):
 
     `plan` in words; `config` and `previous_config` name endpoint configurations; `seconds` from UpdateEndpoint until
     the endpoint was in service again; `seconds_to_roll_back` from the decision to that, None where it was released.
-    `requests` and `failed` are the judge's own. `problems` are sentences on what went wrong beside it, such as a topic
-    that was not told.
+    `requests` and `failed` are the judge's own. `cost_usd` what the second fleet and an instance that was added cost in
+    these seconds, None for a type without a price. `problems` are sentences on what went wrong beside it, such as a
+    topic that was not told.
     """
 
     NAME: ClassVar[str] = "release"
@@ -60,6 +61,7 @@ class Release(Part):
     failed: int = 0
     judged: Literal["pass", "fail", "inconclusive"] = "inconclusive"
     checks: list[JudgeCheck] = []
+    cost_usd: float | None = None
     problems: list[str] = []
     timeline: list[ReleasePoint] = []
 

@@ -26,6 +26,11 @@ class ReleasePlan:
         """The canary's share of the new fleet, and so of the calls."""
         return self.canary_instances / self.instances if self.kind == "CANARY" else 1.0
 
+    @property
+    def more_instances(self) -> int:
+        """How many more instances there are during the release than before it."""
+        return self.instances + (self.instances - self.raised_from if self.raised_from else 0)
+
     def __str__(self) -> str:
         if self.kind == "ALL_AT_ONCE":
             return f"all at once, {self.instances} instance(s)"

@@ -3,6 +3,9 @@ m5.xlarge 0.192 on demand and 0.0585 as Spot, S3 0.023 per GB and month."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from musher.costs import breakdown, prices
 from musher.errors import ConfigError
@@ -281,3 +284,11 @@ def test_nothing_was_run():
     assert found.run_usd == 0
     assert found.price_table_date
     assert found.endpoint is None
+
+
+def test_what_a_release_kept_running_is_part_of_the_run():
+    release = json.loads((Path(__file__).parents[1] / "record/record.json").read_text())["release"]
+    del release["record_version"]
+    trained = {"training": {"jobs": [job()], "instance_count": 4}}
+    assert costs_of({**trained, "release": release | {"cost_usd": 0.07}}).run_usd == pytest.approx(0.30)
+    assert costs_of({**trained, "release": release}).run_usd == pytest.approx(0.23)

@@ -37,6 +37,7 @@ def test_a_good_model_takes_over_and_no_call_is_lost(serving):
     written = project.read_part("release")
     assert written["outcome"] == "released"
     assert written["judged"] == "pass"
+    assert written["cost_usd"] > 0
     assert {each["name"]: each["outcome"] for each in written["checks"]} == dict.fromkeys(
         ("errors", "latency", "accuracy", "agreement"), "pass"
     )

@@ -399,3 +399,13 @@ def test_lists_are_set_with_a_space_after_each_comma():
     page = render(RECORD)
     assert re.search(r"\d+ train, \d+ valid, \d+ test<", page)
     assert re.search(r"</bdi>, <bdi>", page)
+
+
+def test_a_release_alone_is_a_short_page():
+    parts = ("dataset", "tuning", "training", "evaluation", "endpoint", "autoscaling", "lambda", "load_test", "verdict")
+    alone = render(RECORD | dict.fromkeys((*parts, "model")))
+    assert 'class="failed brief"' in alone
+    assert "This run released a model that another one trained and tested" in alone
+    assert 'brief"' not in render(RECORD)
+    whole = render(RECORD | {"release": RECORD["release"] | {"cost_usd": 0.123}})
+    assert "The instances that were there for it cost $0.123." in whole
