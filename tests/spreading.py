@@ -5,6 +5,9 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+# Files whose tests share what takes long to start: one process has both.
+TOGETHER = {"tests/chain/test_without_airflow.py": "tests/chain/test_training_jobs.py"}
+
 
 class LongOnesFirst(LoadScopeScheduling):
     """Gives out files from the front of the collection, where the long ones are, and from its end in turn.
@@ -19,7 +22,8 @@ class LongOnesFirst(LoadScopeScheduling):
         self._last_was_long: dict[WorkerController, bool] = {}
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.split("::", 1)[0]
+        file = nodeid.split("::", 1)[0]
+        return TOGETHER.get(file, file)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         long = not self._last_was_long.get(node, False)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
 import pytest
 
 from tests import ports
+
+ROOT = Path(__file__).parents[1]
 
 COLLECTED = [
     "tests/chain/test_long.py::test_1",
@@ -46,6 +49,17 @@ def test_long_files_start_first_and_short_ones_wait_behind_them():
         scheduler.add_node_collection(node, COLLECTED)
     scheduler.schedule()
     assert [node.given for node in nodes] == [[*COLLECTED[:2], COLLECTED[4]], [COLLECTED[2], COLLECTED[3]]]
+
+
+def test_files_that_share_a_stack_stay_together():
+    pytest.importorskip("xdist")
+    from tests import spreading
+
+    split = spreading.LongOnesFirst._split_scope
+    for file, other in spreading.TOGETHER.items():
+        assert (ROOT / file).exists()
+        assert split(None, f"{file}::test_1") == split(None, f"{other}::test_2[a::b]") == other
+    assert split(None, "tests/chain/test_chain.py::test_1") == "tests/chain/test_chain.py"
 
 
 def test_no_port_is_given_twice(monkeypatch):

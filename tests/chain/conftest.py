@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.local_aws.daemon import wait_for
 from tests.ports import free_port
 from tools.airflow_rest import Airflow, RestError
 from tools.stack import ROOT, Stack
 
 HERE = Path(__file__).parent
+JOBS = "/aws/sagemaker/TrainingJobs"
 STARTED: list[Stack] = []
 SHARED: list[AirflowStack] = []
 # A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
@@ -110,6 +112,21 @@ def jobs_of(stack, run_id):
         if tags.get("run") == run_id:
             found[job["TrainingJobName"]] = job["TrainingJobStatus"]
     return found
+
+
+def until_it_trains(stack, job, seconds=120):
+    """Wait until a job's script trains: one that is only just starting misses a signal, and would be killed minutes
+    later."""
+    wait_for(lambda: "images: train=" in log_of(stack, job), seconds, "the job does not train")
+
+
+def log_of(stack, job):
+    """What a training job has printed so far; the log group comes with the first line of the first job."""
+    logs = stack.local_aws("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix=JOBS)["logGroups"]:
+        return ""
+    events = logs.filter_log_events(logGroupName=JOBS, logStreamNamePrefix=job)["events"]
+    return "\n".join(event["message"] for event in events)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ import time
 import psutil
 import pytest
 
-from tests.chain.conftest import jobs_of
+from tests.chain.conftest import jobs_of, until_it_trains
+from tests.local_aws.frozen import frozen
 from tools.sample_dataset import draw
 
 DAG = "one_training_job"
-# Long enough to be interfered with: every epoch of a whole network takes a while on one core.
+# Long enough to be interfered with: every epoch of a whole network takes a while on one core. It stands still while it
+# is.
 SLOW = {"finetune": "all", "epochs": 200, "dataset_name": "slow"}
 QUICK = {"epochs": 1, "dataset_name": "slow"}
 
@@ -21,7 +23,7 @@ QUICK = {"epochs": 1, "dataset_name": "slow"}
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    draw(folder)
+    draw(folder, breeds=2, train=16, valid=2, test=2)
     return str(folder)
 
 
@@ -56,13 +58,14 @@ def test_a_cleared_task_attaches_and_a_failed_one_stops_its_job(airflow_stack, p
     run_id = airflow_stack.trigger(DAG, {"dataset": pictures, **SLOW}, "clear-and-mark")
     airflow_stack.wait_for_state(DAG, run_id, "train", "deferred")
     first = wait_for_jobs(airflow_stack, run_id, running)
+    until_it_trains(airflow_stack, *first)
+    with frozen(airflow_stack.state):
+        # WHEN a person clears it in mid-training
+        airflow_stack.clear(DAG, run_id, "train")
+        airflow_stack.wait_for_state(DAG, run_id, "train", "deferred", tries=2)
 
-    # WHEN a person clears it in mid-training
-    airflow_stack.clear(DAG, run_id, "train")
-    airflow_stack.wait_for_state(DAG, run_id, "train", "deferred", tries=2)
-
-    # THEN it waits for the very same job
-    assert jobs_of(airflow_stack, run_id) == first
+        # THEN it waits for the very same job
+        assert jobs_of(airflow_stack, run_id) == first
 
     # WHEN a person marks it as failed
     airflow_stack.set_task_state(DAG, run_id, "train", "failed")
@@ -77,16 +80,17 @@ def test_a_killed_task_process_leaves_one_job_that_the_retry_attaches_to(airflow
     # GIVEN a task whose process is alive in mid-training
     run_id = airflow_stack.trigger(DAG, {"dataset": pictures, **SLOW}, "linger-and-kill")
     first = wait_for_jobs(airflow_stack, run_id, running)
+    until_it_trains(airflow_stack, *first)
     processes = task_processes(airflow_stack)
     assert processes, "the task's process was not found"
+    with frozen(airflow_stack.state):
+        # WHEN it is killed without a chance to say anything
+        for process in processes:
+            process.kill()
 
-    # WHEN it is killed without a chance to say anything
-    for process in processes:
-        process.kill()
-
-    # THEN the retry waits for the very same job
-    airflow_stack.wait_for_state(DAG, run_id, "train", "deferred")
-    assert jobs_of(airflow_stack, run_id) == first
+        # THEN the retry waits for the very same job
+        airflow_stack.wait_for_state(DAG, run_id, "train", "deferred")
+        assert jobs_of(airflow_stack, run_id) == first
 
     airflow_stack.set_task_state(DAG, run_id, "train", "failed")
     wait_for_jobs(airflow_stack, run_id, lambda found: set(found.values()) == {"Stopped"})

@@ -9,12 +9,11 @@ import time
 import psutil
 import pytest
 
-from tests.chain.conftest import jobs_of
+from tests.chain.conftest import jobs_of, until_it_trains
 from tools.sample_dataset import draw
 
 SLOW = {"finetune": "all", "epochs": 200, "dataset_name": "slow"}
 RUN = "a-run-with-a-long-training"
-JOBS = "/aws/sagemaker/TrainingJobs"
 
 
 def until(condition, seconds, message):
@@ -36,15 +35,6 @@ def instances(stack, *states):
     return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
 
 
-def log_of(stack, job):
-    """What a training job has printed so far; the log group comes with the first line of the first job."""
-    logs = stack.local_aws("logs")
-    if not logs.describe_log_groups(logGroupNamePrefix=JOBS)["logGroups"]:
-        return ""
-    events = logs.filter_log_events(logGroupName=JOBS, logStreamNamePrefix=job)["events"]
-    return "\n".join(event["message"] for event in events)
-
-
 def suspend_training(stack):
     """Let what trains stand still: for the two minutes of an instance's life it would take all cores."""
     found = []
@@ -60,7 +50,7 @@ def suspend_training(stack):
 def test_an_instance_does_not_outlive_a_killed_airflow_for_long(airflow_stack, tmp_path):
     # GIVEN a training on SageMaker that takes its time, as the newest run's record has it
     stack = airflow_stack
-    draw(tmp_path)
+    draw(tmp_path, breeds=2, train=16, valid=2, test=2)
     stack.trigger("one_training_job", {"dataset": str(tmp_path), **SLOW}, "slow")
     sagemaker = stack.local_aws("sagemaker")
     (job,) = until(lambda: jobs_of(stack, "slow"), 90, "no job")
@@ -69,8 +59,7 @@ def test_an_instance_does_not_outlive_a_killed_airflow_for_long(airflow_stack, t
     body = json.dumps({"jobs": [facts], "chosen": job})
     stack.local_aws("s3").put_object(Bucket=stack.bucket, Key=f"runs/{RUN}/training.json", Body=body)
 
-    # A script that is only just starting misses the signal, and would be killed minutes later.
-    until(lambda: "images: train=" in log_of(stack, job), 120, "the job does not train")
+    until_it_trains(stack, job)
     # A task that is marked failed stops its job and, unlike one whose job was stopped, is not tried again.
     stack.set_task_state("one_training_job", "slow", "train", "failed")
     described = sagemaker.describe_training_job
