@@ -125,8 +125,15 @@ def log_of(stack, job):
     logs = stack.local_aws("logs")
     if not logs.describe_log_groups(logGroupNamePrefix=JOBS)["logGroups"]:
         return ""
-    events = logs.filter_log_events(logGroupName=JOBS, logStreamNamePrefix=job)["events"]
-    return "\n".join(event["message"] for event in events)
+    # Moto's FilterLogEvents takes no notice of a prefix.
+    streams = logs.describe_log_streams(logGroupName=JOBS, logStreamNamePrefix=f"{job}/")["logStreams"]
+    return "\n".join(
+        event["message"]
+        for stream in streams
+        for event in logs.get_log_events(logGroupName=JOBS, logStreamName=stream["logStreamName"], startFromHead=True)[
+            "events"
+        ]
+    )
 
 
 @pytest.fixture(scope="session")
