@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ml_scripts import forking
 from tests.ports import free_port
+
+Process = subprocess.Popen | forking.Process
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "ml_scripts"
@@ -75,15 +78,20 @@ class Job:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def start(self, *extra: object, script: Path = SCRIPTS / "train.py", **environ: object) -> subprocess.Popen:
+    def start(
+        self, *extra: object, script: Path = SCRIPTS / "train.py", anew: bool = False, **environ: object
+    ) -> Process:
         """Start a script as a process of its own, with one thread."""
-        return subprocess.Popen(
-            [sys.executable, script, *self.arguments(*extra)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environ.items()},
-        )
+        return start_script([script, *self.arguments(*extra)], anew, **environ)
+
+
+def start_script(command: list[object], anew: bool = False, **environ: object) -> Process:
+    """Start a script: `anew` as a user does, else forked, where that can be, from a process that has imported torch."""
+    environment = os.environ | forking.ONE_THREAD | {name: str(value) for name, value in environ.items()}
+    if not anew and sys.platform.startswith("linux"):
+        return forking.start(command, environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *command], **pipes, text=True, env=environment)
 
 
 @pytest.fixture
@@ -94,9 +102,9 @@ def job(tmp_path, pictures, weights) -> Job:
 @pytest.fixture
 def ranks():
     """Start a job's processes as torchrun would name them; whatever still runs is killed at the end."""
-    started: list[subprocess.Popen] = []
+    started: list[Process] = []
 
-    def start(job: Job, world: int, *extra: object, script: Path = SCRIPTS / "train.py") -> list[subprocess.Popen]:
+    def start(job: Job, world: int, *extra: object, script: Path = SCRIPTS / "train.py") -> list[Process]:
         port = free_port()
         for rank in range(world):
             started.append(

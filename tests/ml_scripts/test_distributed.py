@@ -1,10 +1,8 @@
 """Several processes: the same training as one, and an end if one of them dies."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import pytest
 import torch
 from distributed import Group
 from safetensors.torch import load_file
+
+from tests.ml_scripts.conftest import start_script
 
 sys.path.insert(0, str(Path(__file__).parent))
 import probe
@@ -28,13 +28,7 @@ class Probe:
         self.words = words
 
     def start(self, *_, script, **environ):
-        return subprocess.Popen(
-            [sys.executable, probe.__file__, *self.words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environ.items()},
-        )
+        return start_script([probe.__file__, *self.words], **environ)
 
 
 @pytest.mark.parametrize(("kind", "world"), [("head", 2), ("head", 3), ("all", 2)])

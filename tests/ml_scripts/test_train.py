@@ -24,7 +24,7 @@ def read(path):
 def test_the_command_trains_reports_and_leaves_an_artifact(job):
     # GIVEN a job as SageMaker starts it
     done = job.start(
-        "--epochs", 6, "--augment-views", 1, "--batch-size", 16, "--_tuning_objective_metric", "valid:loss"
+        "--epochs", 6, "--augment-views", 1, "--batch-size", 16, "--_tuning_objective_metric", "valid:loss", anew=True
     )
 
     # WHEN it runs
