@@ -60,17 +60,17 @@ def test_a_model_differs_from_itself_by_noise():
 
 @pytest.mark.slow
 def test_a_difference_that_is_there_is_found():
-    assert claims(40, slower=0.5)["typical latency"][0] >= 38
-    assert claims(40, count=4, errors=0.02)["errors"][0] >= 38
-    assert claims(40, count=4, less_accurate=0.15)["accuracy"][0] >= 38
+    assert claims(20, count=6, slower=0.5)["typical latency"][0] >= 19
+    assert claims(20, count=4, errors=0.02)["errors"][0] >= 19
+    assert claims(20, count=4, less_accurate=0.15)["accuracy"][0] >= 19
 
 
 @pytest.mark.slow
 def test_the_smallest_difference_that_could_be_shown_is_shown_in_about_four_of_five():
     chance = random.Random(3)
-    smallest = [named(comparison(chance, count=6), about.LATENCY).smallest for _ in range(30)]
+    smallest = [named(comparison(chance, count=4), about.LATENCY).smallest for _ in range(25)]
     typical = sorted(smallest)[len(smallest) // 2] - 1
-    assert 0.6 <= claims(60, count=6, slower=typical)["typical latency"][0] / 60 <= 0.97
+    assert 0.6 <= claims(40, count=4, slower=typical)["typical latency"][0] / 40 <= 0.97
 
 
 # --- by hand
