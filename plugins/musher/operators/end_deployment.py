@@ -53,13 +53,14 @@ class EndDeploymentOperator(MusherOperator):
         pending = (now.get("PendingDeploymentSummary") or {}).get("EndpointConfigName")
         if pending == config:
             self.log.warning("The release of %s was left behind: it is taken back", config)
+            release_guard.trip(cloudwatch, self.production, "The run has ended.")
+        now = self._settled()
+        if now["EndpointConfigName"] != config:
             self.notify(
                 "a release was rolled back",
                 f"Nobody watched the release of {config} to {endpoint} any more: it was taken back, and "
                 f"{now['EndpointConfigName']} serves as before.",
             )
-            release_guard.trip(cloudwatch, self.production, "The run has ended.")
-        self._settled()
         scaling.as_before(self.hook, self.production, before)
         self._settled()
         release_guard.remove(cloudwatch, self.production)

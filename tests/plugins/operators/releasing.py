@@ -95,6 +95,12 @@ class Released:
 
     def __init__(self, project: Any) -> None:
         self.project = project
+        self.topic = project.daemon.client("sns").create_topic(Name=project.name)["TopicArn"]
+        self.queue = project.daemon.client("sqs").create_queue(QueueName=project.name)["QueueUrl"]
+        project.daemon.client("sns").subscribe(
+            TopicArn=self.topic, Protocol="sqs", Endpoint=self.topic.replace(":sns:", ":sqs:")
+        )
+        project.environment = project.environment.model_copy(update={"notifications_topic_arn": self.topic})
         for file, data in PICTURES.items():
             project.put(f"pictures/test/{file}", data)
         self.uri = f"s3://{project.environment.bucket}/{project.name}/pictures/"
@@ -158,6 +164,14 @@ class Released:
         """The endpoint, once auto-scaling has taken the instance away that the release added."""
         wait_for(lambda: self.project.endpoint["EndpointStatus"] not in CHANGING, 60)
         return self.project.endpoint
+
+    def told(self) -> list[str]:
+        """The subjects of what the topic was told since this was last asked, without the project's name."""
+        found = self.project.daemon.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        messages = found.get("Messages", ())
+        for each in messages:
+            self.project.daemon.client("sqs").delete_message(QueueUrl=self.queue, ReceiptHandle=each["ReceiptHandle"])
+        return [json.loads(each["Body"])["Subject"].partition(": ")[2] for each in messages]
 
     @property
     def variant(self) -> str:

@@ -76,9 +76,11 @@ def test_without_anybody_aws_takes_a_lost_release_back_and_the_end_of_the_run_le
     assert wrong == []
     assert all(answered)
 
-    # AND the run's last task has the number of instances, the alarms and the lock as they were before
+    # AND the run's last task has the number of instances, the alarms and the lock as they were before, and says so
+    serving.told()
     serving.project.perform(EndDeploymentOperator)
     assert_nothing_is_left(serving, lost_release)
+    assert serving.told() == ["a release was rolled back"]
 
 
 def test_a_run_that_is_given_up_at_once_is_taken_back_at_once(serving, lost_release):

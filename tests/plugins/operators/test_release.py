@@ -69,6 +69,7 @@ def test_a_bad_model_is_taken_back(serving, behave, check, params):
     assert now["EndpointStatus"] == "InService"
     assert now["EndpointConfigName"] == before
     assert written["outcome"] == "rolled back"
+    assert (serving.told(), written["problems"]) == (["a release was rolled back"], [])
     # One failure in twenty may be chance for as long as there are few answers: that is no pass either.
     outcomes = ("fail", "inconclusive") if behave == "fails sometimes" else ("fail",)
     assert written["judged"] in outcomes
@@ -151,6 +152,7 @@ def test_one_click_brings_back_what_served_before_and_another_one_undoes_that(se
     scaled_for(500.0)
     now = state()
     assert [one == other for one, other in zip(now, before, strict=True)] == [False] * 4
+    serving.told()
 
     with serving.callers() as (wrong, answered):
         project.run_as("roll_back_deployment", "back")
@@ -172,6 +174,7 @@ def test_one_click_brings_back_what_served_before_and_another_one_undoes_that(se
     assert told["cost_usd"] == pytest.approx(price)
     assert told["seconds"] > 0
     assert told["problems"] == []
+    assert serving.told() == ["the deployment was rolled back"] * 2
 
 
 def test_a_roll_back_that_was_broken_off_goes_on_where_it_was(serving, monkeypatch):
