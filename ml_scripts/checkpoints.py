@@ -23,7 +23,8 @@ class State:
     """Everything that changes while a model trains, besides its parameters.
 
     ``epoch`` is the number of finished epochs, ``batch`` the number of batches done in the one after,
-    ``loss_sum`` the sum of their samples' losses; ``mean``, ``square`` and ``step`` are Adam's.
+    ``loss_sum`` the sum of their samples' losses; ``mean``, ``square`` and ``step`` are Adam's; ``issues`` is what
+    diagnostics have found.
     """
 
     mean: torch.Tensor
@@ -36,6 +37,7 @@ class State:
     best_epoch: int = 0
     best_valid_loss: float = float("inf")
     history: list[dict[str, float]] = field(default_factory=list)
+    issues: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, values: torch.Tensor) -> "State":
@@ -60,6 +62,7 @@ class State:
             "best_epoch": self.best_epoch,
             "best_valid_loss": self.best_valid_loss if self.best_epoch else 0.0,
             "history": self.history,
+            "issues": self.issues,
         }
 
     def since_best(self) -> int:

@@ -67,6 +67,15 @@ def run(main: Callable[[list[str]], None]) -> None:
         os._exit(status)
 
 
+def end(sentence: str) -> None:
+    """End the process as :func:`run` does after a :class:`UserError`, from any thread."""
+    print(sentence, file=sys.stderr)
+    _write_failure(failure_folder(sys.argv[1:], dict(os.environ)), sentence)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def _write_failure(folder: Path | None, sentence: str) -> None:
     if folder is None:
         return

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from diagnostics.choice import Chosen, choose
 from errors import UserError
 
 BACKBONE_NAMES = ("efficientnet_lite0", "resnet18", "resnet50")
@@ -42,6 +43,7 @@ class Settings:
     feature_cache: bool
     precision: str
     peer_timeout: float
+    rules: str
     train: Path
     valid: Path
     test: Path
@@ -50,6 +52,10 @@ class Settings:
     output_dir: Path
     checkpoint_dir: Path | None
     epochs_dir: Path | None
+
+    def chosen_rules(self) -> list[Chosen]:
+        """The rules that the training is watched by."""
+        return choose(self.rules)
 
     def hyperparameters(self) -> dict[str, object]:
         """The settings that shape the model, without folders: for ``model.json``."""
@@ -134,6 +140,11 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
         default=DEFAULT_PEER_TIMEOUT,
         help="seconds after which a silent process ends the job",
     )
+    parser.add_argument(
+        "--rules",
+        default="default",
+        help="diagnostics: default, aws or none, then rules, such as default,Overfit:off,VanishingGradient:stop",
+    )
     add_folders(parser, ("train", "valid", "test", "pretrained"), environ)
     parser.add_argument("--model-dir", type=Path, default=_path(environ, "SM_MODEL_DIR"))
     parser.add_argument("--checkpoint-dir", type=Path, default=_path(environ, "SM_CHECKPOINT_DIR"))
@@ -145,6 +156,7 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
     )
     given = vars(parser.parse_args(argv))
     given.pop("_tuning_objective_metric")
+    choose(given["rules"])
     for channel in ("train", "valid", "test"):
         require_channel(channel, given[channel])
     require_folder("model", given["model_dir"], "--model-dir", "SM_MODEL_DIR")

@@ -6,7 +6,8 @@
 Prints one line per epoch and two for the test set, in a form that SageMaker's metric definitions can read; leaves
 ``model.safetensors``, ``model.json`` and ``code/`` in the model folder, ``evaluation.json``, ``predictions.json`` and
 ``history.json`` in the output folder; evaluation.json says what the kept epoch reached on the validation set, too: that
-is what models are chosen by; predictions.json what the model said of each test picture. See settings.py for every flag.
+is what models are chosen by; predictions.json what the model said of each test picture. ``diagnostics.json``, beside
+them, says what the rules of ``--rules`` found, also where the training failed. See settings.py for every flag.
 """
 
 import signal
@@ -26,8 +27,10 @@ import torch  # noqa: E402
 from backbones import KINDS, Classifier, settle_statistics  # noqa: E402
 from checkpoints import Checkpoints, State  # noqa: E402
 from data import Split, listing_digest, read_splits  # noqa: E402
+from diagnostics.session import Diagnostics  # noqa: E402
+from diagnostics.watch import Watch  # noqa: E402
 from distributed import Group  # noqa: E402
-from errors import PeerLost, Stopped, UserError, run  # noqa: E402
+from errors import PeerLost, Stopped, UserError, end, run  # noqa: E402
 from images import Normalisation  # noqa: E402
 from kept_features import KeptFeatures, files_digest, weights_digest  # noqa: E402
 from pictures import Pictures, default_workers  # noqa: E402
@@ -46,25 +49,51 @@ def main(argv: list[str]) -> None:
     group = Group.join(settings.peer_timeout)
     if len(set(group.gather_objects(listing_digest(splits), "the check of the data"))) > 1:
         raise UserError("the instances were given different pictures; the channels must be FullyReplicated")
+    diagnostics = Diagnostics(
+        settings.chosen_rules(), group, splits, classes, settings.finetune, settings.batch_size, settings.epochs
+    )
     precision = agreed_precision(settings, group)
     classifier = build(settings, len(classes), group)
-    files = {name: len(split) for name, split in splits.items()}
-    task, splits, unreadable = prepare(settings, classifier, splits, precision, group, stop)
-    if group.leads:
-        evaluation.announce_unreadable(unreadable)
-        counts = " ".join(f"{name}={len(split)}" for name, split in splits.items())
-        print(f"images: {counts} unreadable={len(unreadable)}", flush=True)
-    features.refuse_too_many(unreadable, sum(files.values()), settings.max_unreadable_share, splits, len(classes))
 
-    plan = Plan(settings.epochs, settings.lr, settings.batch_size, settings.seed, settings.patience)
-    checkpoints = None
-    if settings.epochs_dir:
-        checkpoints = Checkpoints(settings.epochs_dir, identity(settings, classifier, splits))
-    state = train(task, plan, stop, checkpoints, announce_epoch if group.leads else lambda entry: None)
+    def end_stalled(sentence: str) -> None:
+        diagnostics.write(settings.output_dir)
+        end(sentence)
+
+    try:
+        with Watch(diagnostics, end_stalled):
+            task, splits, unreadable, state = learn(settings, classifier, splits, precision, group, stop, diagnostics)
+    finally:
+        diagnostics.write(settings.output_dir)
     logits, _ = predict(task, "test", settings.batch_size)
     group.leave()
     if group.leads:
         finish(settings, classifier, classes, splits["test"], logits, unreadable, state, group.world)
+
+
+def learn(
+    settings: Settings,
+    classifier: Classifier,
+    splits: dict[str, Split],
+    precision: Precision,
+    group: Group,
+    stop: Stop,
+    diagnostics: Diagnostics,
+) -> tuple[Task, dict[str, Split], list[features.Unreadable], State]:
+    """Look at the pictures and train; the splits without those that cannot be read, and the state at the end."""
+    files = sum(map(len, splits.values()))
+    task, splits, unreadable = prepare(settings, classifier, splits, precision, group, stop, diagnostics)
+    if group.leads:
+        evaluation.announce_unreadable(unreadable)
+        counts = " ".join(f"{name}={len(split)}" for name, split in splits.items())
+        print(f"images: {counts} unreadable={len(unreadable)}", flush=True)
+    features.refuse_too_many(unreadable, files, settings.max_unreadable_share, splits, len(diagnostics.seen.classes))
+    diagnostics.readable(splits)
+    plan = Plan(settings.epochs, settings.lr, settings.batch_size, settings.seed, settings.patience)
+    checkpoints = None
+    if settings.epochs_dir:
+        checkpoints = Checkpoints(settings.epochs_dir, identity(settings, classifier, splits))
+    report = announce_epoch if group.leads else lambda entry: None
+    return task, splits, unreadable, train(task, plan, stop, checkpoints, report, diagnostics)
 
 
 def agreed_precision(settings: Settings, group: Group) -> Precision:
@@ -94,7 +123,13 @@ def build(settings: Settings, classes: int, group: Group) -> Classifier:
 
 
 def prepare(
-    settings: Settings, classifier: Classifier, splits: dict[str, Split], precision: Precision, group: Group, stop: Stop
+    settings: Settings,
+    classifier: Classifier,
+    splits: dict[str, Split],
+    precision: Precision,
+    group: Group,
+    stop: Stop,
+    diagnostics: Diagnostics,
 ) -> tuple[Task, dict[str, Split], list[features.Unreadable]]:
     """Place the network on its device, look at every picture once, and say what is to be trained on what."""
     kind = KINDS[settings.backbone]
@@ -102,14 +137,14 @@ def prepare(
     # All ranks start from rank 0's numbers, also where two machines' arithmetic differs in the last digit.
     for tensor in (*classifier.backbone.parameters(), *classifier.backbone.buffers()):
         group.broadcast(tensor.data, "the first weights")
-    normalise = Normalisation(kind.mean, kind.std, precision.device)
+    normalise = diagnostics.watched(Normalisation(kind.mean, kind.std, precision.device))
     views = features.Views(classifier.image_size, settings.augment_views, settings.seed)
     if settings.finetune == "head" and settings.feature_cache:
         splits, cached, unreadable = extract(settings, classifier, splits, views, normalise, precision, group, stop)
         # The head computes in float32 here as it does inside the whole network.
         plain = Precision(precision.device, None)
         return Task(classifier.head, features.Cached(cached), plain, group), splits, unreadable
-    splits, unreadable = features.check_pictures(splits, views, group, stop.check)
+    splits, unreadable = features.check_pictures(splits, views, group, lambda: (stop.check(), diagnostics.moved()))
     workers = default_workers(precision) if settings.workers is None else settings.workers
     source = Pictures(splits, views, normalise, workers, fresh=settings.finetune == "all")
     return Task(classifier, source, precision, group), splits, unreadable

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from checkpoints import Checkpoints, State
+from diagnostics.session import Diagnostics
 from distributed import Group
 from errors import PeerLost, Stopped, UserError
 from precision import Precision
@@ -33,6 +34,7 @@ class FlatParameters:
 
     def __init__(self, module: nn.Module):
         named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+        self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.values = torch.cat([_row(parameter.detach()) for parameter in self.parameters]).clone()
         # The share of the learning rate, per number; a plain 1 where it is the same for all.
@@ -157,7 +159,14 @@ def predict(task: Task, split: str, batch_size: int) -> tuple[torch.Tensor, torc
     return task.group.sum(logits, "an evaluation"), task.group.sum(labels, "an evaluation")
 
 
-def train(task: Task, plan: Plan, stop: Stop, checkpoints: Checkpoints | None, report: Callable[[dict], None]) -> State:
+def train(
+    task: Task,
+    plan: Plan,
+    stop: Stop,
+    checkpoints: Checkpoints | None,
+    report: Callable[[dict], None],
+    diagnostics: Diagnostics | None = None,
+) -> State:
     """Train until ``plan.epochs`` (or ``plan.patience`` epochs without improvement) and keep the best epoch.
 
     Goes on where ``checkpoints`` left off. Rank 0 saves after every epoch, and when a stop is requested.
@@ -170,17 +179,21 @@ def train(task: Task, plan: Plan, stop: Stop, checkpoints: Checkpoints | None, r
 
     Raises:
         Stopped: after saving.
-        UserError: the loss is no longer a number.
+        UserError: the loss is no longer a number, or a rule of the diagnostics that stops has found something.
     """
+    diagnostics = diagnostics or Diagnostics.none(task.group)
     flat = FlatParameters(task.module)
     task.group.broadcast(flat.values, "the first weights")
     state = _resume(task, flat, checkpoints)
+    diagnostics.begin(task, flat, state)
     try:
         while state.epoch < plan.epochs and not (plan.patience and state.since_best() >= plan.patience):
             started = time.monotonic()
-            train_loss = _train_epoch(task, plan, stop, flat, state)
-            report(_close_epoch(task, plan, flat, state, train_loss, started))
+            train_loss = _train_epoch(task, plan, stop, flat, state, diagnostics)
+            report(_close_epoch(task, plan, flat, state, train_loss, started, diagnostics))
+            diagnostics.closed_epoch(state)
             _save(task, checkpoints, flat, state)
+        diagnostics.finish()
     except (Stopped, PeerLost):
         # Parameters change only after an exchange has succeeded, so the state is whole whenever one failed.
         saved = _save(task, checkpoints, flat, state) if stop.requested else None
@@ -210,7 +223,9 @@ def _resume(task: Task, flat: FlatParameters, checkpoints: Checkpoints | None) -
     return state
 
 
-def _train_epoch(task: Task, plan: Plan, stop: Stop, flat: FlatParameters, state: State) -> float:
+def _train_epoch(
+    task: Task, plan: Plan, stop: Stop, flat: FlatParameters, state: State, diagnostics: Diagnostics
+) -> float:
     """Train from ``state.batch`` to the end of the epoch; the mean loss of the whole epoch's samples."""
     task.module.train()
     batches = epoch_batches(task.source.samples("train"), plan.batch_size, plan.seed, state.epoch)
@@ -220,12 +235,16 @@ def _train_epoch(task: Task, plan: Plan, stop: Stop, flat: FlatParameters, state
     for batch, (inputs, labels) in zip(ahead, task.source.stream("train", mine, state.epoch), strict=True):
         if stop.requested:
             raise Stopped("")
-        gradient, loss = batch_gradient(task, flat, inputs, labels, len(batch), exchange=exchange)
+        with diagnostics.step(state.step + 1) as sampled:
+            gradient, loss = batch_gradient(task, flat, inputs, labels, len(batch), exchange=exchange)
         if not math.isfinite(loss := loss.item()):
+            diagnostics.lost(loss)
             raise UserError(f"the training loss became {loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high")
+        before = diagnostics.before(flat.values) if sampled else None
         adam(state, flat, gradient, plan.lr)
         state.batch += 1
         state.loss_sum += loss
+        diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
     if not exchange:
         # Processors of different models round differently: the ranks must not drift apart.
         for tensor in (flat.values, state.mean, state.square):
@@ -234,7 +253,13 @@ def _train_epoch(task: Task, plan: Plan, stop: Stop, flat: FlatParameters, state
 
 
 def _close_epoch(
-    task: Task, plan: Plan, flat: FlatParameters, state: State, train_loss: float, started: float
+    task: Task,
+    plan: Plan,
+    flat: FlatParameters,
+    state: State,
+    train_loss: float,
+    started: float,
+    diagnostics: Diagnostics,
 ) -> dict[str, float]:
     """Validate, keep the best, append to the history; returns the entry with ``best_valid_loss``."""
     task.module.eval()
@@ -255,6 +280,7 @@ def _close_epoch(
         "seconds": round(time.monotonic() - started, 3),
     }
     state.history.append(entry)
+    diagnostics.validated(state, logits, labels)
     return entry | {"best_valid_loss": state.best_valid_loss}
 
 

@@ -41,9 +41,9 @@ def environment(daemon, tmp_path_factory) -> Environment:
         s3.upload_file(str(path), BUCKET, f"dataset/images/{path.relative_to(folder).as_posix()}")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in (ROOT / "ml_scripts").glob("*.py"):
+        for path in (ROOT / "ml_scripts").rglob("*.py"):
             body = path.read_bytes() if path.name != "kept_features.py" else at_leisure(path.read_text()).encode()
-            entry = tarfile.TarInfo(path.name)
+            entry = tarfile.TarInfo(path.relative_to(ROOT / "ml_scripts").as_posix())
             entry.size = len(body)
             tar.addfile(entry, io.BytesIO(body))
     s3.put_object(Bucket=BUCKET, Key="code/scripts/sourcedir.tar.gz", Body=gzip.compress(buffer.getvalue()))

@@ -50,6 +50,18 @@ def test_gradients_of_several_processes_equal_those_of_one(tmp_path, ranks, kind
             difference = (each[f"gradient {step}"] - expected).norm() / expected.norm()
             assert difference < (1e-5 if step == 0 else 1e-2), f"step {step}"
 
+    # AND the first of them has seen the whole batches' activations, as the one process has
+    seen = {name for name in alone if " in step " in name}
+    assert seen == {name for name in found[0] if " in step " in name}
+    assert {name.partition(" in ")[2] for name in seen} == ({"step 1", "step 3"} if kind == "all" else set())
+    for name in seen:
+        inputs, variance, *activity = found[0][name].tolist()
+        assert inputs == alone[name][0]
+        assert variance == pytest.approx(alone[name][1].item(), rel=1e-2)
+        # A unit on the brink of a percent may be counted on either side of it.
+        assert (torch.tensor(activity) - alone[name][2:]).abs().sum() <= 0.1 * sum(activity)
+    assert not any(" in step " in name for each in found[1:] for name in each)
+
     # AND every rank ends with identical weights, to the last bit
     assert all(torch.equal(each["weights"], found[0]["weights"]) for each in found)
 

@@ -1,0 +1,88 @@
+"""What a rule is: a function over recorded statistics, with a name and parameters.
+
+A module of ``diagnostics/rules/`` that decorates a function with :func:`rule` is found and evaluated; nothing else has
+to know of it. docs/diagnostics.md shows one of one's own.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from diagnostics.statistics import Statistics
+
+Value = float | int | bool
+
+
+@dataclass(frozen=True)
+class Issue:
+    """What a rule found: ``value`` is beyond ``threshold``, first seen at ``step``; ``sentence`` says it in words."""
+
+    sentence: str
+    value: float
+    threshold: float
+    step: int
+
+
+class NotApplicable(Exception):
+    """There is nothing in this training that the rule could look at; the text says why."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule and its parameters.
+
+    ``aws`` are the parameters as AWS documents them, ``here`` what differs in this project's default. ``advice`` is
+    what to do about an issue. ``of_aws`` is whether AWS has a rule of this name.
+    """
+
+    name: str
+    check: Callable[..., Issue | None]
+    aws: dict[str, Value]
+    here: dict[str, Value]
+    advice: str
+    of_aws: bool
+
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """The parameters unless somebody gives others."""
+        return self.aws | self.here
+
+
+_FOUND: dict[str, Rule] = {}
+
+
+def rule(name: str, *, advice: str, here: dict[str, Value] | None = None, of_aws: bool = False, **aws: Value):
+    """Make a function ``check(seen: Statistics, **parameters) -> Issue | None`` a rule; parameters with defaults.
+
+    The function returns None where all is well, and raises :class:`NotApplicable` where it has nothing to look at.
+    """
+
+    def register(check: Callable[..., Issue | None]) -> Callable[..., Issue | None]:
+        _FOUND[name] = Rule(name, check, aws, here or {}, advice, of_aws)
+        return check
+
+    return register
+
+
+def known_rules() -> dict[str, Rule]:
+    """Every rule in ``diagnostics/rules/``, by name."""
+    from diagnostics import rules
+
+    for module in pkgutil.iter_modules(rules.__path__):
+        importlib.import_module(f"{rules.__name__}.{module.name}")
+    return dict(sorted(_FOUND.items()))
+
+
+def samples(seen: Statistics):
+    """The sampled steps. Raises :class:`NotApplicable` if there is none."""
+    if not seen.samples:
+        raise NotApplicable("no step was recorded")
+    return seen.samples
+
+
+def layers(seen: Statistics, *kinds: str) -> None:
+    """Raise :class:`NotApplicable` unless activation functions of one of these kinds are in what is trained."""
+    if not any(each.kind in kinds for sample in samples(seen) for each in sample.activations):
+        part = "the head, which alone is trained," if seen.trained == "head" else "the network"
+        raise NotApplicable(f"{part} has no {' and no '.join(kinds)}")

@@ -1,0 +1,283 @@
+"""The rules of one training, from its first picture to ``diagnostics.json``.
+
+Every process of a job records; the first one evaluates, speaks and writes. What a rule finds stays found: it goes into
+the checkpoint, so that a training that is interrupted does not forget it.
+"""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from data import Split
+from distributed import Group
+from errors import UserError
+from evaluation import write_json
+from images import Normalisation
+
+from diagnostics import inputs
+from diagnostics.choice import Chosen
+from diagnostics.outcome import Outcome, curves, described
+from diagnostics.recorder import FIRST, LONGEST, Recorder, interval, keep, merged
+from diagnostics.rule import Issue, NotApplicable, known_rules
+from diagnostics.rules.stalled_training import NAME as STALLED
+from diagnostics.statistics import Sample, Statistics
+
+FILE = "diagnostics.json"
+# What the sentence of a training that a rule ended begins with; whoever reads FailureReason looks for it.
+PREFIX = "DiagnosticRule"
+# Rules go over the whole training, so they are evaluated again only once it has grown by this share.
+GROWTH = 1.25
+NOTHING = contextlib.nullcontext(False)
+
+
+class RuleFired(UserError):
+    """A rule whose action is ``stop`` has found something."""
+
+
+class Diagnostics:
+    """The diagnostics of a training. Without rules it records nothing and costs nothing.
+
+    Args:
+        splits: as listed; :meth:`readable` says which pictures are left.
+        trained: ``head`` or ``all``.
+    """
+
+    def __init__(
+        self,
+        chosen: list[Chosen],
+        group: Group,
+        splits: dict[str, Split],
+        classes: list[str],
+        trained: str,
+        batch_size: int,
+        epochs: int,
+    ):
+        self.chosen, self.group = chosen, group
+        self.on = bool(chosen)
+        self.outcomes = {each.rule.name: Outcome() for each in chosen}
+        self.seen = Statistics(trained, classes, _counts(splits["train"], classes), batch_size, epochs, 1)
+        self.moved_at = time.monotonic()
+        self._inputs: inputs.WatchedNormalisation | None = None
+        self._recorder: Recorder | None = None
+        self._interval = LONGEST
+        self._evaluated = 0
+        self._exchanged = True
+
+    @classmethod
+    def none(cls, group: Group) -> "Diagnostics":
+        """Diagnostics without rules."""
+        return cls([], group, {"train": Split("train", Path(), [], [])}, [], "", 1, 0)
+
+    def moved(self) -> None:
+        """There was progress just now."""
+        self.moved_at = time.monotonic()
+
+    def watched(self, normalise: Normalisation) -> Normalisation:
+        """The normalisation, looked at; to be used instead of it."""
+        if not self.on:
+            return normalise
+        self._inputs = inputs.WatchedNormalisation(normalise, self.moved)
+        return self._inputs
+
+    def readable(self, splits: dict[str, Split]) -> None:
+        """These pictures could be read."""
+        self.seen.labels = _counts(splits["train"], self.seen.classes)
+        if self.group.leads and any(each.rule.name == "LeakedValidation" for each in self.chosen):
+            self.seen.leaked = inputs.leaked(splits["train"], splits["valid"])
+
+    def begin(self, task: Any, flat: Any, state: Any) -> None:
+        """The training of a :class:`training.Task` goes on from ``state``; ``flat`` are its parameters.
+
+        Raises:
+            RuleFired: the pictures alone are enough for a rule that stops.
+        """
+        if not self.on:
+            return
+        seen = self.seen
+        seen.steps_per_epoch = -(-task.source.samples("train") // seen.batch_size)
+        seen.first_step, seen.epochs = state.step + 1, state.history
+        self._interval = interval(seen.steps_per_epoch * seen.planned_epochs, seen.trained)
+        self._exchanged = not task.source.everywhere
+        if self.group.leads or self._exchanged:
+            parameters = {each.rule.name: each.parameters for each in self.chosen}
+            prefix = "" if hasattr(task.module, "head") else "head."
+            self._recorder = Recorder(task.module, flat, prefix, *_measures(parameters))
+        for name, issue in state.issues.items():
+            if name in self.outcomes:
+                self._found(name, Issue(**issue), say=False)
+        self.evaluate()
+
+    def step(self, number: int) -> contextlib.AbstractContextManager[bool]:
+        """To be entered around forward and backward of a step; gives whether it is sampled."""
+        if not self.on:
+            return NOTHING
+        self.moved_at = time.monotonic()
+        if self._recorder is None or not (number in FIRST or number % self._interval == 0):
+            return NOTHING
+        return self._recorder.watching()
+
+    def lost(self, loss: float) -> None:
+        """The loss is no longer a finite number, on every process. Raises :class:`RuleFired` if a rule is to say so."""
+        if not self.on:
+            return
+        self.seen.losses.append(loss)
+        self.judge()
+        if sentence := self._reason_to_stop():
+            raise RuleFired(sentence)
+
+    def before(self, values: torch.Tensor) -> torch.Tensor:
+        """What :meth:`took` has to know of the weights before a sampled step."""
+        return self._recorder.look(values)
+
+    def took(
+        self, state: Any, loss: float, gradient: torch.Tensor, before: torch.Tensor | None, after: torch.Tensor
+    ) -> None:
+        """A step was taken: its mean loss and, where it was sampled, the gradient and the weights around it."""
+        if not self.on:
+            return
+        self.seen.losses.append(loss)
+        if before is None:
+            return
+        activations = self._recorder.activations()
+        parts = self.group.gather_objects(activations, "the diagnostics") if self._exchanged else [activations]
+        if self.group.leads:
+            parameters = self._recorder.parameters(gradient, before, after, spread=state.step <= FIRST[-1])
+            keep(self.seen.samples, Sample(state.step, state.epoch + 1, loss, parameters, merged(parts)))
+
+    def validated(self, state: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """The validation pictures were predicted at the end of an epoch."""
+        if self.on and state.best_epoch == state.epoch:
+            classes = len(self.seen.classes)
+            pairs = labels * classes + logits.argmax(1)
+            self.seen.confusion = pairs.bincount(minlength=classes * classes).view(classes, classes).tolist()
+
+    def closed_epoch(self, state: Any) -> None:
+        """An epoch is over and was reported.
+
+        Raises:
+            RuleFired: a rule that stops has found something.
+        """
+        if not self.on:
+            return
+        sampled = max((state.step // self._interval) * self._interval, *(n for n in (0, *FIRST) if n <= state.step), 0)
+        if sampled > self._evaluated and state.step >= GROWTH * self._evaluated:
+            self._evaluated = state.step
+            self.evaluate()
+        state.issues = self.issues()
+
+    def finish(self) -> None:
+        """The training has come to its end. Raises :class:`RuleFired`."""
+        if self.on:
+            self.seen.finished = True
+            self.evaluate()
+
+    def stalled(self, seconds: float) -> str | None:
+        """Nothing has moved for so long; the sentence to end with, if that is what is to be done."""
+        self.seen.idle_seconds = max(self.seen.idle_seconds, seconds)
+        self.judge(STALLED)
+        return self._reason_to_stop()
+
+    def issues(self) -> dict[str, dict[str, Any]]:
+        """What was found so far, for the checkpoint."""
+        return {name: asdict(each.issue) for name, each in self.outcomes.items() if each.issue}
+
+    def evaluate(self) -> None:
+        """Evaluate every rule that has found nothing yet; all processes together.
+
+        Raises:
+            RuleFired: a rule that stops has found something.
+        """
+        if self._inputs is not None:
+            parts = self.group.gather_objects(self._inputs.totals(), "the diagnostics")
+            self.seen.inputs = inputs.described(parts)
+        if self.group.leads:
+            self.judge()
+        if any(each.action == "stop" for each in self.chosen):
+            sentence = self.group.gather_objects(self._reason_to_stop(), "the diagnostics")[0]
+            if sentence:
+                raise RuleFired(sentence)
+
+    def judge(self, only: str | None = None) -> None:
+        """Evaluate the rules, or one of them, on what this process knows."""
+        for each in self.chosen:
+            outcome = self.outcomes[each.rule.name]
+            if outcome.issue or (only and each.rule.name != only):
+                continue
+            try:
+                issue = each.rule.check(self.seen, **each.parameters)
+            except NotApplicable as why:
+                outcome.status, outcome.details = "Stopped", str(why)
+            except Exception as error:  # a rule that breaks must not end the training that it watches
+                outcome.status, outcome.details = "Error", f"{type(error).__name__}: {error}"
+            else:
+                outcome.status = "NoIssuesFound"
+                outcome.details = self._looked_at()
+                if issue:
+                    self._found(each.rule.name, issue)
+            outcome.since = time.time()
+
+    def _looked_at(self) -> str:
+        """What rules had to go by; of a frozen backbone there are no gradients to say anything about."""
+        part = "the head, the backbone being frozen" if self.seen.trained == "head" else "the whole network"
+        return f"looked at {len(self.seen.samples)} steps and {len(self.seen.epochs)} epochs of {part}"
+
+    def _found(self, name: str, issue: Issue, say: bool = True) -> None:
+        advice = next(each.rule.advice for each in self.chosen if each.rule.name == name)
+        self.outcomes[name] = Outcome("IssuesFound", f"{issue.sentence}: {advice}", issue, time.time())
+        if say and self.group.leads:
+            print(
+                f"{PREFIX} {name}: IssuesFound step={issue.step} value={issue.value:.6g} "
+                f"threshold={issue.threshold:.6g}: {issue.sentence}: {advice}",
+                flush=True,
+            )
+
+    def _reason_to_stop(self) -> str | None:
+        for each in self.chosen:
+            outcome = self.outcomes[each.rule.name]
+            if each.action == "stop" and outcome.issue:
+                return f"{PREFIX} {each.rule.name}: {outcome.details} (step {outcome.issue.step})"
+        return None
+
+    def write(self, folder: Path) -> None:
+        """Leave ``diagnostics.json``, and one line with the number of rules by what became of them."""
+        if not (self.on and self.group.leads):
+            return
+        self.judge()
+        count = [each.status for each in self.outcomes.values()].count
+        print(
+            f"diagnostics: issues={count('IssuesFound')} none={count('NoIssuesFound')} "
+            f"stopped={count('Stopped')} errors={count('Error')}",
+            flush=True,
+        )
+        content = {
+            "rules": [described(each, self.outcomes[each.rule.name]) for each in self.chosen],
+            "trained": self.seen.trained,
+            "inputs": self.seen.inputs and asdict(self.seen.inputs),
+            "epochs": self.seen.epochs,
+            "steps": [curves(sample) for sample in self.seen.samples],
+        }
+        try:
+            write_json(folder / FILE, content)
+        except OSError as error:  # what ended the training, if something did, says more
+            print(f"{folder / FILE} could not be written: {error.strerror}", flush=True)
+
+
+def _counts(split: Split, classes: list[str]) -> list[int]:
+    found = Counter(split.labels)
+    return [found[index] for index in range(len(classes))]
+
+
+def _measures(parameters: dict[str, dict[str, Any]]) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """Where an activation function is active, and when a number has changed: what rules have as parameters."""
+    known = known_rules()
+    saturated = parameters.get("SaturatedActivation", known["SaturatedActivation"].defaults)
+    still = parameters.get("UnchangedTensor", known["UnchangedTensor"].defaults)
+    limits = {
+        kind: (saturated[f"threshold_{kind}_min"], saturated[f"threshold_{kind}_max"]) for kind in ("tanh", "sigmoid")
+    }
+    return {"ReLU": (0.0, math.inf), **limits}, (still["rtol"], still["atol"])
