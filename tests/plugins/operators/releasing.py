@@ -73,7 +73,7 @@ PARAMS = {
     "bake_seconds": 250,  # sixteen seconds and a half here
     "final_bake_seconds": 30,
     "judge_answers": 100,
-    "judge_requests_per_second": 40,
+    "judge_requests_per_second": 30,
     "slower_allowed": 0.5,
     "max_instances": 2,
 }

@@ -71,18 +71,18 @@ def described(serving) -> dict:
     return {name: value for name, value in serving.project.endpoint.items() if name != "ResponseMetadata"}
 
 
-@pytest.mark.parametrize(
-    ("behave", "why", "params"),
-    [
-        ("cannot load", r"^The endpoint p\d+-image-classifier-rehearsal is Failed: .*no such layer", {}),
-        ("fails", r"^The endpoint p\d+-image-classifier-rehearsal failed at a test picture: .*cannot reshape", {}),
-        ("fails sometimes", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 502: ", {}),
-        ("leaks", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 502: ", {}),
-        ("wrong", r"is not fit to serve: \d+ of \d+ answers are further than 0.1 from the evaluation's: ", {}),
-        ("other order", r"is not fit to serve: \d+ of \d+ answers are further than 0.1 from the evaluation's: ", {}),
-        ("slow", r"^one instance does not take even .* above the limit of 45 ms$", {"latency_limit_ms": 45}),
-    ],
-)
+# Another class order is to the parity check what shuffled labels are.
+BAD = [
+    ("cannot load", r"^The endpoint p\d+-image-classifier-rehearsal is Failed: .*no such layer", {}),
+    ("fails", r"^The endpoint p\d+-image-classifier-rehearsal failed at a test picture: .*cannot reshape", {}),
+    ("fails sometimes", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 502: ", {}),
+    ("leaks", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 50[23]: ", {}),
+    ("wrong", r"is not fit to serve: \d+ of \d+ answers are further than 0.1 from the evaluation's: ", {}),
+    ("slow", r"^one instance does not take even [\d.]+ requests a second: ", {"latency_limit_ms": 45}),
+]
+
+
+@pytest.mark.parametrize(("behave", "why", "params"), BAD, ids=[behave for behave, *_ in BAD])
 def test_a_bad_model_is_never_released(serving, behave, why, params):
     project, before = serving.project, described(serving)
     project.run_as("deploy_image_classifier", behave.replace(" ", "-"), **{**PARAMS, **params})
