@@ -135,7 +135,7 @@ def test_what_was_started_meanwhile_keeps_its_roles_and_its_bucket(account, sour
 
 def test_everything_that_costs_can_be_ended_by_hand():
     kinds = {running.ENDPOINT, running.FUNCTION, running.PROVISIONED, running.TRAINING_JOB, running.TUNING_JOB}
-    assert BY_HAND.keys() == kinds | {running.INSTANCE}
+    assert BY_HAND.keys() == kinds | {running.INSTANCE, running.ALARMS}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ BY_HAND = {
     "training job": "aws sagemaker stop-training-job --training-job-name {name}",
     "tuning job": "aws sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name {name}",
     "EC2 instance": "aws ec2 terminate-instances --instance-ids {name}",
+    "CloudWatch alarms": "aws cloudwatch delete-alarms --alarm-names $(aws cloudwatch describe-alarms "
+    "--alarm-name-prefix {name}- --query 'MetricAlarms[].AlarmName' --output text)",
 }
 
 

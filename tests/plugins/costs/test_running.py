@@ -18,6 +18,7 @@ from musher.operators.running_costs import ReportRunningCostsOperator
 from musher.report import running_costs
 from musher.request_parameters.scaling import variant as variant_of
 
+from local_aws.control import tell
 from tests.local_aws.daemon import make_role, wait_for
 from tests.local_aws.serving import Serving
 from tests.local_aws.test_lambda import zipped
@@ -223,6 +224,7 @@ def report(daemon, role, monkeypatch):
     environment = Environment(
         bucket=BUCKET, region="us-east-1", training_role_arn=role, endpoint_role_arn=role, lambda_role_arn=role,
         kind="local", poll_seconds=0.1,
+        notifications_topic_arn=daemon.client("sns").create_topic(Name="told")["TopicArn"],
     )  # fmt: skip
 
     def run(days=0, **params):
@@ -344,6 +346,11 @@ def test_what_a_rehearsal_left_is_listed_as_that_and_removed_once_it_has_expired
         == []
     )
     assert [each["name"] for each in report(days=1)[0] if each["expires"]] == ["going-on"]
+    # AND somebody has heard of it, once
+    told = tell(daemon.port, "published", {})
+    assert told.count("[told] musher: what had expired was removed") == 1
+    assert "- endpoint rehearsed, which had expired" in told
+    assert record["not_notified"] == ""
 
 
 @pytest.mark.parametrize(
