@@ -18,6 +18,7 @@ COMMANDS = {
     "interrupt": "take the Spot capacity of an instance or of a managed Spot training job back",
     "published": "print what was published to SNS topics",
     "capacity": "say how many more Spot instances of a type can be had",
+    "concurrency": "say how many calls of Lambda functions the account may run at once (AWS's quota is 1000)",
 }
 
 
@@ -32,6 +33,7 @@ def main() -> int:
         "interrupt": _interrupt,
         "published": _published,
         "capacity": _capacity,
+        "concurrency": _concurrency,
     }
     return run[arguments.command](arguments)
 
@@ -64,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
     command["capacity"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
+    command["concurrency"].add_argument("limit", type=int, help="a number from 1")
+    command["concurrency"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     return parser
 
 
@@ -116,6 +120,10 @@ def _published(arguments: argparse.Namespace) -> int:
 
 def _capacity(arguments: argparse.Namespace) -> int:
     return _tell(arguments.port, "capacity", {"instance_type": arguments.instance_type, "spot": arguments.spot})
+
+
+def _concurrency(arguments: argparse.Namespace) -> int:
+    return _tell(arguments.port, "concurrency", {"limit": arguments.limit})
 
 
 def _tell(port: int, path: str, order: dict[str, object]) -> int:

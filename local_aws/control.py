@@ -1,5 +1,5 @@
-"""What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it; and what it
-shows that AWS mails: what was published to topics.
+"""What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it, what the
+account's quota of calls at once is; and what it shows that AWS mails: what was published to topics.
 
 Server side: the paths below /_local_aws/ of the gateway. Client side: `tell`, behind the commands of `__main__.py`.
 """
@@ -27,12 +27,9 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
-    orders = {
-        "/_local_aws/interrupt": interrupt,
-        "/_local_aws/capacity": capacity,
-        "/_local_aws/published": published,
-    }
-    if path not in orders or method != "POST":
+    orders = {"interrupt": interrupt, "capacity": capacity, "concurrency": concurrency, "published": published}
+    named = path.removeprefix(PREFIX)
+    if named not in orders or method != "POST":
         return 404, {"message": f"There is no {method} {path}."}
     try:
         order = json.loads(body)
@@ -41,7 +38,7 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     except ValueError:
         return 400, {"message": "The body must be a JSON object."}
     try:
-        return orders[path](aws, order)
+        return orders[named](aws, order)
     except AwsError as error:
         return 400, {"message": error.message}
     finally:
@@ -69,6 +66,17 @@ def capacity(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]
     aws.service(Ec2).capacity.limit(instance_type, spot)
     many = "any number of" if spot is None else "no" if spot == 0 else str(spot)
     return 200, {"message": f"From now on there is capacity for {many} more Spot instances of {instance_type}."}
+
+
+def concurrency(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {"limit": N}: so many calls of functions run at once in the account. What is reserved already stays."""
+    from local_aws.services.lambda_ import Lambda
+
+    limit = order.get("limit")
+    if type(limit) is not int or limit < 1:
+        return 400, {"message": f"limit must be a number from 1, not {limit!r}."}
+    aws.service(Lambda).concurrency.limit = limit
+    return 200, {"message": f"From now on at most {limit} calls of the account's functions run at once."}
 
 
 def published(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:

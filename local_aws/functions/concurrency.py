@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The account's quota to begin with, and what of it no function can reserve.
 ACCOUNT_LIMIT = 1000
-MINIMUM_UNRESERVED = 100
+MOST_UNRESERVED = 100
 # Environments that are prepared at once: each takes a core while it imports.
 PREPARED_AT_ONCE = 4
 KEPT_AWS_SECONDS = 600
@@ -92,6 +93,12 @@ class Concurrency:
         self._idle: dict[int, deque[Environment]] = {}
         self._configurations: dict[tuple[str, str], Provisioned] = {}
         self._preparing = threading.Semaphore(PREPARED_AT_ONCE)
+        self.limit = ACCOUNT_LIMIT
+
+    @property
+    def minimum_unreserved(self) -> int:
+        """What has to stay unreserved: 100, or all of a smaller quota (`... minimum value of [10]`, AWS says there)."""
+        return min(MOST_UNRESERVED, self.limit)
 
     # ---- one call
 
@@ -131,7 +138,7 @@ class Concurrency:
             if running >= function.reserved - sum(each.requested for each in configurations):
                 raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             return
-        limit = ACCOUNT_LIMIT - sum(each.reserved or 0 for each in self._functions.values())
+        limit = self.limit - sum(each.reserved or 0 for each in self._functions.values())
         unreserved = [each for each in self._configurations.values() if each.function.reserved is None]
         limit -= sum(each.requested for each in unreserved)
         names = [name for name, each in self._functions.items() if each.reserved is None]
@@ -187,7 +194,7 @@ class Concurrency:
 
     def unreserved(self) -> int:
         with self._lock:
-            return ACCOUNT_LIMIT - sum(each.reserved or 0 for each in self._functions.values())
+            return self.limit - sum(each.reserved or 0 for each in self._functions.values())
 
     def forget(self, function: Function, version: Version | None = None) -> None:
         """End what runs a deleted function, or one outdated version of it. Running calls end first."""

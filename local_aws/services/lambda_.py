@@ -20,7 +20,7 @@ from moto.backends import get_backend
 from local_aws.errors import AwsError
 from local_aws.functions import records
 from local_aws.functions.code import Code, invalid, unpack
-from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Concurrency, ProvisionedRecord
+from local_aws.functions.concurrency import ACCOUNT_LIMIT, Concurrency, ProvisionedRecord
 from local_aws.functions.invocations import Invocations
 from local_aws.functions.records import (
     LATEST,
@@ -69,11 +69,16 @@ class Lambda(Service):
 
     def remember(self) -> dict[str, Any]:
         self.invocations.flush()
-        return {"functions": self.functions, "provisioned": self.concurrency.remember()}
+        return {
+            "functions": self.functions,
+            "provisioned": self.concurrency.remember(),
+            "concurrency_limit": self.concurrency.limit,
+        }
 
     def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
         folder = self.aws.settings.state / "functions"
         self.functions = kept["functions"]
+        self.concurrency.limit = kept.get("concurrency_limit", ACCOUNT_LIMIT)  # states of before know the first one
         for function in self.functions.values():
             function.restored(folder / function.name)
             self.concurrency.register(function)
@@ -399,8 +404,8 @@ class Lambda(Service):
                 "TotalCodeSize": 80_530_636_800,
                 "CodeSizeUnzipped": 262_144_000,
                 "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": ACCOUNT_LIMIT,
-                "UnreservedConcurrentExecutions": max(MINIMUM_UNRESERVED, self.concurrency.unreserved()),
+                "ConcurrentExecutions": self.concurrency.limit,
+                "UnreservedConcurrentExecutions": self.concurrency.unreserved(),
             },
             "AccountUsage": {
                 "TotalCodeSize": sum(

@@ -6,7 +6,7 @@ from typing import Any
 
 from local_aws.errors import AwsError
 from local_aws.functions.code import invalid
-from local_aws.functions.concurrency import ACCOUNT_LIMIT, MINIMUM_UNRESERVED, Provisioned
+from local_aws.functions.concurrency import Provisioned
 from local_aws.functions.records import LATEST, Function
 from local_aws.services.base import Call, Service
 from local_aws.services.lambda_ import Lambda, page
@@ -24,13 +24,14 @@ class LambdaConcurrency(Service):
     def put_function_concurrency(self, call: Call) -> dict[str, Any]:
         function, _ = self.functions.resolve(call)
         reserved = call.params["ReservedConcurrentExecutions"]
+        account = self.functions.concurrency
 
         def check(others: int, provisioned: int) -> None:
-            if ACCOUNT_LIMIT - others - reserved < MINIMUM_UNRESERVED:
+            if account.limit - others - reserved < account.minimum_unreserved:
                 raise invalid(
                     "Specified ReservedConcurrentExecutions for function decreases account's "
                     "UnreservedConcurrentExecution below "
-                    f"its minimum value of [{MINIMUM_UNRESERVED}]."
+                    f"its minimum value of [{account.minimum_unreserved}]."
                 )
             if reserved < provisioned:
                 raise invalid(
@@ -38,7 +39,7 @@ class LambdaConcurrency(Service):
                     f"[{provisioned}]."
                 )
 
-        self.functions.concurrency.reserve(function, reserved, check)
+        account.reserve(function, reserved, check)
         return {"ReservedConcurrentExecutions": reserved}
 
     def get_function_concurrency(self, call: Call) -> dict[str, Any]:
@@ -51,14 +52,14 @@ class LambdaConcurrency(Service):
 
     def put_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.functions.resolve(call)
-        requested = call.params["ProvisionedConcurrentExecutions"]
+        requested, account = call.params["ProvisionedConcurrentExecutions"], self.functions.concurrency
         if qualifier in (None, LATEST) or function.version(qualifier).number == LATEST:
             raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
         alias = function.aliases.get(qualifier)
         if alias and alias.weights:
             raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
         version = function.version(qualifier)
-        for each in self.functions.concurrency.configurations(function):
+        for each in account.configurations(function):
             if each.version is version and each.qualifier != qualifier:
                 raise invalid(
                     f"Provisioned Concurrency is already configured on {each.qualifier!r}, which is the same version "
@@ -71,14 +72,14 @@ class LambdaConcurrency(Service):
                     "Requested Provisioned Concurrency should not be greater than the "
                     "reservedConcurrentExecution for function"
                 )
-            if function.reserved is None and others + requested > ACCOUNT_LIMIT - reserved - MINIMUM_UNRESERVED:
+            if function.reserved is None and others + requested > account.limit - reserved - account.minimum_unreserved:
                 raise invalid(
                     "Specified ConcurrentExecutions for function decreases account's "
                     "UnreservedConcurrentExecution below its "
-                    f"minimum value of [{MINIMUM_UNRESERVED}]."
+                    f"minimum value of [{account.minimum_unreserved}]."
                 )
 
-        return describe(self.functions.concurrency.provision(function, qualifier, version, requested, check))
+        return describe(account.provision(function, qualifier, version, requested, check))
 
     def get_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.functions.resolve(call)

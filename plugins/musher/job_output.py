@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zlib
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlparse
 
@@ -18,6 +19,7 @@ from musher.errors import UserError
 P = TypeVar("P", bound=record.Part)
 
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.json"
+DESCRIPTION = "model.json"
 LARGEST_EVALUATION = 64 * 2**20
 LARGEST_OUTPUT = 2 * 2**30
 LARGEST_UNPACKED = 8 * 2**30
@@ -47,6 +49,59 @@ def sha256(s3: Any, uri: str) -> str:
     for chunk in found["Body"].iter_chunks(2**20):
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def look_into(s3: Any, uri: str) -> tuple[str, dict[str, str]]:
+    """A model archive's SHA-256, and what it says of the network in it, read in one go.
+
+    The second is `{code, backbone, head, image_size}` as far as they are there: the first 16 hexadecimal digits of the
+    SHA-256 of the files below code/, and what model.json says (ml_scripts/artifacts.py). Archives of others may be
+    anything.
+    """
+    parts = urlparse(uri)
+    body = _Hashed(s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))["Body"])
+    try:
+        found = _of_network(body)
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError, TypeError):
+        found = {}
+    while body.read(2**20):
+        pass
+    return body.digest.hexdigest(), found
+
+
+class _Hashed:
+    """What is read of it is counted into `digest`."""
+
+    def __init__(self, body: Any) -> None:
+        self.body, self.digest = body, hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        content = self.body.read(size)
+        self.digest.update(content)
+        return content
+
+
+def _of_network(body: _Hashed) -> dict[str, str]:
+    code: dict[str, str] = {}
+    description: Any = {}
+    with tarfile.open(fileobj=body, mode="r|gz") as members:
+        for member in members:
+            name = member.name.removeprefix("./")
+            if member.offset_data > LARGEST_UNPACKED:  # reading on would unpack whatever there is
+                break
+            if not member.isfile():
+                continue
+            if name.startswith("code/"):
+                code[name] = hashlib.file_digest(members.extractfile(member), "sha256").hexdigest()
+            elif name == DESCRIPTION and member.size <= LARGEST_EVALUATION:
+                description = json.loads(members.extractfile(member).read())
+    if not isinstance(description, Mapping):
+        description = {}
+    found = {name: str(description[name]) for name in ("backbone", "head", "image_size") if description.get(name)}
+    if code:
+        written = json.dumps(code, sort_keys=True).encode()
+        found["code"] = hashlib.sha256(written).hexdigest()[:16]
+    return found
 
 
 def read_evaluation(s3: Any, output_data: str) -> record.Evaluation:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local_aws.control import tell
 from tests.local_aws.daemon import Daemon, make_role, wait_for
 from tests.local_aws.ec2_hosts import SPOT, Hosts
 from tests.local_aws.serving import Serving
@@ -108,6 +109,7 @@ class World:
             )["Tags"],
             "tuning job": lambda: self.tuning_job(self.tuned),
             "trials": lambda: self.trials(self.tuned),
+            "quota": lambda: functions.get_account_settings()["AccountLimit"],
             "targets": lambda: scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"],
             "policies": lambda: scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"],
             "activities": lambda: scaling.describe_scaling_activities(ServiceNamespace="sagemaker")[
@@ -225,6 +227,7 @@ def _fill_function(world: World) -> None:
     functions.add_permission(
         FunctionName=FUNCTION, StatementId="one", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com"
     )
+    tell(world.daemon.port, "concurrency", {"limit": 900})
     functions.put_function_concurrency(FunctionName=FUNCTION, ReservedConcurrentExecutions=5)
     functions.put_provisioned_concurrency_config(
         FunctionName=FUNCTION, Qualifier="live", ProvisionedConcurrentExecutions=2

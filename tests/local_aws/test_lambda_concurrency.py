@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws.control import Refused, tell
+
 SOURCE = """
 import os, time
 def handler(event, context):
@@ -132,6 +134,42 @@ def test_what_is_refused(client, function, wait_for):
     client.delete_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
     with pytest.raises(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
         client.get_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
+
+
+@pytest.fixture
+def account(local_aws, client):
+    """`account(limit)`: another quota of calls at once, for this test; what GetAccountSettings says of it."""
+
+    def account(limit: int) -> tuple[int, int]:
+        tell(local_aws.port, "concurrency", {"limit": limit})
+        found = client.get_account_settings()["AccountLimit"]
+        return found["ConcurrentExecutions"], found["UnreservedConcurrentExecutions"]
+
+    yield account
+    account(1000)
+
+
+def test_the_accounts_quota_can_be_a_small_one(client, function, account):
+    reserve, put = client.put_function_concurrency, client.put_provisioned_concurrency_config
+    limit, unreserved = account(1000)
+    taken = limit - unreserved
+    # GIVEN a quota that leaves room for three more than AWS keeps unreserved
+    assert account(taken + 103) == (taken + 103, 103)
+    with pytest.raises(ClientError, match=r"UnreservedConcurrentExecution below its minimum value of \[100\]"):
+        reserve(FunctionName=function, ReservedConcurrentExecutions=4)
+    invalid(put, FunctionName=function, Qualifier="1", ProvisionedConcurrentExecutions=4)
+    reserve(FunctionName=function, ReservedConcurrentExecutions=3)
+    # AND of a quota below a hundred, as a new account's is, all of it is kept
+    client.delete_function_concurrency(FunctionName=function)
+    account(10)
+    with pytest.raises(ClientError, match=r"minimum value of \[10\]"):
+        reserve(FunctionName=function, ReservedConcurrentExecutions=1)
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "many", None])
+def test_what_is_no_quota_is_one_sentence(local_aws, limit):
+    with pytest.raises(Refused, match=rf"limit must be a number from 1, not {limit!r}\."):
+        tell(local_aws.port, "concurrency", {"limit": limit})
 
 
 def publish_another(client, name, wait_for):

@@ -157,12 +157,13 @@ class DeploymentConfig(Configuration):
         ge=1,
         le=86_400,
     )
-    rehearsal: Literal["always", "never"] = option(
-        "always",
+    rehearsal: Literal["when_changed", "always", "never"] = option(
+        "when_changed",
         "Release",
         "Rehearsal",
-        "Whether a new model is tried out and put under load beside the one that serves before it takes any call. A "
-        "first deployment, which endangers nobody, is tried out where it will serve.",
+        "How a new model is tried out beside the one that serves before it takes any call. `when_changed` always asks "
+        "it, and puts it under load unless a rehearsal of the same image, code, network, instances, function and plan "
+        "has passed; `always` does all of it; `never` nothing. A first deployment is tried out where it will serve.",
     )
     approval: Literal["none", "before_release"] = option(
         "none",
@@ -241,8 +242,8 @@ class DeploymentConfig(Configuration):
         25.0,
         "Cost",
         "Maximum cost (USD)",
-        "A run whose projected cost is higher launches nothing. What keeps running afterwards is not included: the "
-        "first task logs what it costs a month.",
+        "A run whose projected cost is higher launches nothing. What keeps running afterwards is not included: "
+        "`check_projected_cost` logs what it costs a month.",
         ge=0,
     )
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from musher import record
+from musher import names, record
 from musher.config import ComparisonConfig, DeploymentConfig, TrainingConfig
 from musher.costs import prices
 from musher.errors import CostError
-from musher.record import Projection, RunRecord, TrainingJob
+from musher.load.capacity import LEAST_RPS, REQUESTS_OF_A_P99
+from musher.record import Projection, Rehearsal, RunRecord, TrainingJob
 from musher.release.plan import LEAST_FOR_A_CANARY
 from musher.request_parameters.alarms import SCALING_ALARMS
 
@@ -77,41 +78,64 @@ def _instance_seconds(job: TrainingJob) -> float:
     return job.training_seconds * job.instances if job.training_seconds else job.billable_seconds
 
 
-def deployment(config: DeploymentConfig, earlier: RunRecord | None = None) -> Projection:
+def deployment(
+    config: DeploymentConfig, earlier: RunRecord | None = None, rehearsal: Rehearsal | None = None
+) -> Projection:
     """The endpoint and the provisioned environments while they are measured and tested, the second fleet of a release,
     and what stands afterwards.
 
-    Parameters: `earlier` an earlier run's record (see `earlier_run`).
+    Parameters: `earlier` an earlier run's record (see `earlier_run`); `rehearsal` how much of one there will be, None:
+    a full one beside what serves.
     Raises ConfigError naming prices.json for an instance type without a price.
     """
-    test_seconds = 3 * config.bursts * config.burst_interval_seconds
-    if config.scales:
-        test_seconds += config.scale_out_limit_seconds + config.scale_in_limit_seconds
-    settling = config.scale_in_limit_seconds if config.scales else 0
-    longest = test_seconds + settling + DEPLOYMENT_WAITS_SECONDS
-    seconds, instances = test_seconds, float(config.max_instances)
-    basis = "no earlier run to go by: the load test at its longest, with the most instances"
-    if earlier:
-        points = earlier.autoscaling.timeline
-        seconds = points[-1].seconds - points[0].seconds
-        instances = max(point.in_service or 1 for point in points)
-        basis = f"the load test of the run {earlier.run}"
+    planned = rehearsal or Rehearsal(stack=names.REHEARSAL, extent="full", why="")
+    provisioned = config.provisioned_concurrency if planned.concurrency else 0
+    seconds, instances, basis, longest = _rehearsed(config, earlier, planned)
+    # What was rehearsed where it serves needs no release.
+    released = [0.0, 0.0]
+    if planned.stack == names.REHEARSAL:
+        released = [_released(config, count) for count in (config.min_instances, config.max_instances)]
     return Projection(
-        projected_usd=_served(config, seconds, instances) + _released(config, config.min_instances),
-        worst_case_usd=_served(config, longest, config.max_instances) + _released(config, config.max_instances),
+        projected_usd=_served(config, seconds, instances, provisioned) + released[0],
+        worst_case_usd=_served(config, longest, config.max_instances, provisioned) + released[1],
         basis=basis,
         seconds=round(seconds, 1),
-        afterwards_per_month_usd=_served(config, prices.HOURS_PER_MONTH * 3600, config.min_instances)
+        afterwards_per_month_usd=_served(
+            config, prices.HOURS_PER_MONTH * 3600, config.min_instances, config.provisioned_concurrency
+        )
         + prices.alarms_month(SERVING_ALARMS + (SCALING_ALARMS if config.scales else 0)),
         facts=_facts(config, DEPLOYMENT_FACTS),
     )
 
 
-def _served(config: DeploymentConfig, seconds: float, instances: float) -> float:
+def _rehearsed(
+    config: DeploymentConfig, earlier: RunRecord | None, planned: Rehearsal
+) -> tuple[float, float, str, float]:
+    """Expected seconds and instances of a rehearsal, how that is known, and the seconds at worst."""
+    if planned.extent == "none":
+        return 0.0, 0.0, "no rehearsal", 0.0
+    if planned.extent == "short":
+        seconds = REQUESTS_OF_A_P99 / LEAST_RPS
+        basis = f"a short rehearsal of {REQUESTS_OF_A_P99} calls at their slowest"
+        return seconds, float(config.min_instances), basis, seconds + DEPLOYMENT_WAITS_SECONDS
+    test_seconds = 3 * config.bursts * config.burst_interval_seconds if planned.concurrency else 0.0
+    if config.scales:
+        test_seconds += config.scale_out_limit_seconds + config.scale_in_limit_seconds
+    settling = config.scale_in_limit_seconds if config.scales else 0
+    longest = test_seconds + settling + DEPLOYMENT_WAITS_SECONDS
+    if not earlier:
+        basis = "no earlier run to go by: the load test at its longest, with the most instances"
+        return test_seconds, float(config.max_instances), basis, longest
+    points = earlier.autoscaling.timeline
+    most = max(point.in_service or 1 for point in points)
+    return points[-1].seconds - points[0].seconds, float(most), f"the load test of the run {earlier.run}", longest
+
+
+def _served(config: DeploymentConfig, seconds: float, instances: float, provisioned: int) -> float:
     """Endpoint and provisioned environments for some seconds; single calls cost too little to matter here."""
     hours = seconds / 3600
     return prices.endpoint_cost(config.instance_type, hours, instances) + prices.provisioned_cost(
-        config.function_memory_mb, config.provisioned_concurrency, hours
+        config.function_memory_mb, provisioned, hours
     )
 
 

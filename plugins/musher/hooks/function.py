@@ -21,6 +21,7 @@ from musher import request_parameters
 from musher.errors import UserError
 from musher.hooks.serving import found, removed, wait_until
 from musher.names import ALIAS
+from musher.release.rehearsal import Account
 
 LIMIT_SECONDS = 900
 
@@ -235,6 +236,12 @@ class LiveFunction:
 
     def _of(self, qualifier: str = "") -> dict[str, str]:
         return {"FunctionName": self.name, **({"Qualifier": qualifier} if qualifier else {})}
+
+
+def account(client: Any) -> Account:
+    """The account's quota of calls at once. Source: Lambda API reference, GetAccountSettings."""
+    limit = client.get_account_settings()["AccountLimit"]
+    return Account(limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"])
 
 
 def previous_version(alias: Mapping[str, Any]) -> str | None:

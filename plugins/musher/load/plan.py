@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from musher.errors import UserError
-from musher.load.capacity import scaling_target
+from musher.load.capacity import REQUESTS_OF_A_P99, scaling_target
 from musher.load.schedule import Phase
 
+WARM_UP = "warm_up"
+STEADY = "steady"
 WITHIN_PROVISIONED = "within_provisioned"
 WITHIN_RESERVED = "within_reserved"
 BEYOND_RESERVED = "beyond_reserved"
@@ -40,8 +42,12 @@ def build(
     scale_in_limit_seconds: float = 2700.0,
     hold_seconds: float = 0.0,
     scales: bool = True,
+    concurrency: bool = True,
 ) -> list[Phase]:
     """Phases in the order they run: within provisioned, within reserved, beyond reserved, scale-out, quiet.
+
+    Without `concurrency`, for a function that has nothing reserved and nothing provisioned, the first three are left
+    out. Environments start in a warm-up then, and where nothing scales either, a steady load is what is left.
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ def build(
     ------
     PlanError: no capacity, provisioned above reserved, or a scale-out load that does not exceed the target.
     """
-    if not 1 <= provisioned <= reserved:
+    if concurrency and not 1 <= provisioned <= reserved:
         raise PlanError(
             f"provisioned concurrency is {provisioned}; it has to be between 1 and the reserved concurrency, {reserved}"
         )
@@ -86,8 +92,12 @@ def build(
         burst_phase(WITHIN_RESERVED, reserved, reserved, starts_cold),
         burst_phase(BEYOND_RESERVED, max(reserved + 1, round(reserved * overload_factor)), reserved),
     ]
+    rate = scale_out_rps(highest, safety_factor, scale_out_load) if scales else round(safety_factor * highest, 2)
+    if not concurrency:
+        phases = [Phase(name=WARM_UP, kind="rate", rps=rate, seconds=max(2 * cold_start_seconds, 3 / rate))]
+        if not scales:
+            phases += [Phase(name=STEADY, kind="rate", rps=rate, seconds=REQUESTS_OF_A_P99 / rate)]
     if scales:
-        rate = scale_out_rps(highest, safety_factor, scale_out_load)
         phases += [
             Phase(
                 name=SCALE_OUT,

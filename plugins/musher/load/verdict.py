@@ -10,22 +10,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from musher.load.plan import BEYOND_RESERVED, SCALE_OUT, WITHIN_PROVISIONED, WITHIN_RESERVED
+from musher.load.plan import BEYOND_RESERVED, SCALE_OUT, STEADY, WITHIN_PROVISIONED, WITHIN_RESERVED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What is required.
 
-    `p99_phases` are the phases whose p99 counts: not the ones in which environments start cold or calls are refused
-    on purpose. `error_rate` is a share of the calls sent; calls throttled beyond the reserved concurrency are no
-    errors. `scales` False leaves out the two scaling checks.
+    `error_rate` is a share of the calls sent; calls throttled beyond the reserved concurrency are no errors. `scales`
+    False leaves out the two scaling checks, `concurrency` False the four about calls at once.
     """
 
     p99_ms: float
     error_rate: float = 0.01
     scales: bool = True
-    p99_phases: Sequence[str] = (WITHIN_PROVISIONED, SCALE_OUT)
+    concurrency: bool = True
+
+    @property
+    def p99_phases(self) -> Sequence[str]:
+        """The phases whose p99 counts: not the ones in which environments start cold or calls are refused on
+        purpose."""
+        found = [WITHIN_PROVISIONED] if self.concurrency else []
+        return [*found, SCALE_OUT] if self.scales else found or [STEADY]
+
+    @property
+    def phases(self) -> Sequence[str]:
+        """The phases that have to have been run."""
+        return [*self.p99_phases, *([WITHIN_RESERVED, BEYOND_RESERVED] if self.concurrency else [])]
 
 
 class _MissingError(Exception):
@@ -81,13 +92,14 @@ def decide(measurements: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """
     measured = _Measurements(measurements)
     offered = _check("load was offered as promised", _load_offered(limits), measured, "every phase, on time")
-    checks = [
-        offered,
-        _check("no cold start within provisioned", _no_cold_start, measured, "0 cold starts"),
-        _check("no throttle within reserved", _no_throttle, measured, "0 throttles"),
-        _check("beyond reserved, concurrency is the reserved number", _concurrency, measured, _reserved(measured)),
-        _check("throttles seen equal CloudWatch's", _throttles_agree, measured, "equal, and more than 0"),
-    ]
+    checks = [offered]
+    if limits.concurrency:
+        checks += [
+            _check("no cold start within provisioned", _no_cold_start, measured, "0 cold starts"),
+            _check("no throttle within reserved", _no_throttle, measured, "0 throttles"),
+            _check("beyond reserved, concurrency is the reserved number", _concurrency, measured, _reserved(measured)),
+            _check("throttles seen equal CloudWatch's", _throttles_agree, measured, "equal, and more than 0"),
+        ]
     if limits.scales:
         checks += [
             _check("endpoint scaled out under load", _scaled("scaled_out"), measured, "more instances under load"),
@@ -129,10 +141,8 @@ def _reserved(measured: _Measurements) -> Any:
 
 
 def _load_offered(limits: Limits) -> Callable[[_Measurements], _Finding]:
-    needed = [WITHIN_PROVISIONED, WITHIN_RESERVED, BEYOND_RESERVED, *([SCALE_OUT] if limits.scales else [])]
-
     def find(measured: _Measurements) -> _Finding:
-        for name in needed:
+        for name in limits.phases:
             _field(measured.phase(name), "sent")
         reasons = [
             f"{phase['name']}: {reason}" for phase in measured.phases if (reason := phase.get("invalid_because"))
@@ -206,8 +216,7 @@ def _instances(measured: _Measurements, field: str) -> str:
 
 def _latency(limits: Limits) -> Callable[[_Measurements], _Finding]:
     def find(measured: _Measurements) -> _Finding:
-        names = [name for name in limits.p99_phases if limits.scales or name != SCALE_OUT]
-        p99, worst = max((measured.of_phase(name, "p99_ms"), name) for name in names)
+        p99, worst = max((measured.of_phase(name, "p99_ms"), name) for name in limits.p99_phases)
         return p99 <= limits.p99_ms, f"{p99:.0f} ms in {worst.replace('_', ' ')}"
 
     return find

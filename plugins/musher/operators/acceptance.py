@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from musher import quality, record, request_parameters
 from musher.errors import UserError
 from musher.hooks import registry
-from musher.job_output import EVALUATION, read_evaluation, read_predictions, sha256, summary
+from musher.job_output import EVALUATION, look_into, read_evaluation, read_predictions, summary
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RegisterModelOperator(MusherOperator):
         decision = quality.quality_gate(candidate, self.in_service, config)
         accepted, reason = decision["accepted"], decision["reason"]
         s3 = self.client("s3")
-        digest = sha256(s3, candidate["model_data"])
+        digest, network = look_into(s3, candidate["model_data"])
         request = request_parameters.model_package(
             env,
             run,
@@ -91,6 +91,7 @@ class RegisterModelOperator(MusherOperator):
                 "dataset_uri": self.dataset["uri"],
                 "test_accuracy": f"{candidate['accuracy']:.6f}",
                 "sha256": digest,
+                **network,
             },
             evaluation=env.uri("runs", run.key, EVALUATION),
         )

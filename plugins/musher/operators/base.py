@@ -32,13 +32,23 @@ def plainly(method: Callable) -> Callable:
 
 
 class MusherOperator(AwsBaseOperator):
-    """Base of the project's operators: connects through `aws_default`, reads the Variable `musher` when it runs."""
+    """Base of the project's operators: connects through `aws_default`, reads the Variable `musher` when it runs.
+
+    Parameters: `needed` False for a task that this run leaves out; those that are told by a task before have it among
+    their template fields.
+    """
 
     aws_hook_class = AwsBaseHook
     ui_color = "#e8f1fb"
 
-    def __init__(self, *, aws_conn_id: str = AWS_CONN_ID, **kwargs: Any) -> None:
+    def __init__(self, *, needed: Any = True, aws_conn_id: str = AWS_CONN_ID, **kwargs: Any) -> None:
         super().__init__(aws_conn_id=aws_conn_id, **kwargs)
+        self.needed = needed
+
+    def pre_execute(self, context: Any) -> None:
+        if not self.needed:
+            raise AirflowSkipException("This run leaves the task out.")
+        super().pre_execute(context)
 
     @functools.cached_property
     def hook(self) -> Any:
@@ -81,18 +91,12 @@ class MusherOperator(AwsBaseOperator):
 class StackOperator(MusherOperator):
     """Base of the operators that work on one of the project's stacks.
 
-    Parameters: `stack` "production" or "rehearsal" (names.Stack); `needed` False for a task that this run leaves out.
+    Parameters: `stack` "production" or "rehearsal" (names.Stack).
     """
 
-    def __init__(self, *, stack: Any = names.PRODUCTION, needed: Any = True, **kwargs: Any) -> None:
+    def __init__(self, *, stack: Any = names.PRODUCTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stack = stack
-        self.needed = needed
-
-    def pre_execute(self, context: Any) -> None:
-        if not self.needed:
-            raise AirflowSkipException("This run leaves the task out.")
-        super().pre_execute(context)
 
     @functools.cached_property
     def named(self) -> names.Stack:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from musher.config import ComparisonConfig, DeploymentConfig, TrainingConfig
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from musher import record
+from musher.config import ComparisonConfig, DeploymentConfig
 from musher.costs import projection
-from musher.operators.base import MusherOperator, plainly, run_of
+from musher.operators.base import MusherOperator, deployment_config, plainly, run_of, training_config
 from musher.record import ProjectedCosts, Projection
 
 if TYPE_CHECKING:
@@ -16,28 +19,33 @@ if TYPE_CHECKING:
 class CheckProjectedCostOperator(MusherOperator):
     """Project the run's cost, and end the run without retries when it is above `max_cost_usd`.
 
-    Parameters: `what` "training", "deployment" or "comparison". Writes the part `projected_costs`; returns the
-    projection.
+    Parameters: `what` "training", "deployment" or "comparison"; `rehearsal`, for a deployment, what PlanReleaseOperator
+    returned as that. Writes the part `projected_costs`; returns the projection.
     """
 
-    def __init__(self, *, what: Literal["training", "deployment", "comparison"], **kwargs: Any) -> None:
+    template_fields = aws_template_fields("rehearsal")
+
+    def __init__(
+        self, *, what: Literal["training", "deployment", "comparison"], rehearsal: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.what = what
+        self.rehearsal = rehearsal
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        params, s3, bucket = dict(context["params"]), self.client("s3"), self.environment.bucket
+        s3, bucket = self.client("s3"), self.environment.bucket
         if self.what == "comparison":
-            compared = ComparisonConfig.from_params(params)
+            compared = ComparisonConfig.from_params(dict(context["params"]))
             projected = projection.comparison(compared)
             return check_projection(self, context, self.what, projected, compared.max_cost_usd, self.what).to_json()
-        config, project = {
-            "training": (TrainingConfig, projection.training),
-            "deployment": (DeploymentConfig, projection.deployment),
-        }[self.what]
-        given = config.from_params(params)
+        given = {"training": training_config, "deployment": deployment_config}[self.what](context)
         earlier = projection.earlier_run(s3, bucket, given)
-        projected = project(given, earlier)
+        if isinstance(given, DeploymentConfig):
+            planned = record.Rehearsal.from_json(self.rehearsal) if self.rehearsal else None
+            projected = projection.deployment(given, earlier, planned)
+        else:
+            projected = projection.training(given, earlier)
         return check_projection(self, context, self.what, projected, given.max_cost_usd, self.what).to_json()
 
 

@@ -22,6 +22,7 @@ from musher.hooks.serving import ServingHook, found
 from musher.load.capacity import scaling_target
 from musher.load.pictures import pictures_to_send
 from musher.operators.base import MusherOperator, StackOperator, deployment_config, plainly, run_of
+from musher.release import rehearsal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,8 +33,9 @@ MOST_SMOKE_TESTED = 10
 class ChooseModelOperator(MusherOperator):
     """Which model to deploy: the one named, else the one just registered, else the newest approved one.
 
-    Returns `{package_arn, specification, run_key, model_data, dataset_uri}`; `run_key` is the run record that
-    deployment adds to, `specification` the package's inference specification for this run's instance type.
+    Returns `{package_arn, specification, image, archive, run_key, model_data, dataset_uri}`; `run_key` is the run
+    record that deployment adds to, `specification` the package's inference specification for this run's instance type
+    and `image` what it runs, `archive` what the registration says of the network (musher.release.rehearsal.ARCHIVE).
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -75,6 +77,8 @@ def chosen(package: Mapping[str, Any], instance_type: str, run_key: str, log: lo
     return {
         "package_arn": package["ModelPackageArn"],
         "specification": specification,
+        "image": image,
+        "archive": {name: known[name] for name in rehearsal.ARCHIVE if name in known},
         "run_key": known.get("run_key") or run_key,
         "model_data": model_data(package["InferenceSpecification"]["Containers"][0]),
         "dataset_uri": known.get("dataset_uri"),
@@ -132,10 +136,13 @@ class SmokeTestOperator(MusherOperator):
 
 
 class RegisterScalingOperator(MusherOperator):
-    """Register auto-scaling with the target that follows from the measured capacity. Returns the target."""
+    """Register auto-scaling with the target that follows from the measured capacity. Returns the target.
+
+    Parameters: `endpoint` what DeployEndpointOperator returned; `capacity` what MeasureCapacityOperator did.
+    """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("endpoint", "capacity")
+    template_fields = aws_template_fields("endpoint", "capacity", "needed")
 
     def __init__(self, *, endpoint: Any, capacity: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -168,16 +175,18 @@ class DeployFunctionOperator(StackOperator):
     The environments of the new version are ready before the alias moves (hooks.function.LiveFunction.serve); the
     version before stays for a roll-back, older ones are deleted. A function that is as it should be is not touched.
 
-    Parameters: `endpoint` what DeployEndpointOperator returned; `stack` whose function it is. Returns the run record's
-    `lambda`.
+    Parameters: `endpoint` what DeployEndpointOperator returned; `stack` whose function it is; `rehearsal` what
+    PlanReleaseOperator returned as that, for a rehearsal's function: it reserves nothing where the account has no room.
+    Returns the run record's `lambda`.
     """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("endpoint", "stack")
+    template_fields = aws_template_fields("endpoint", "stack", "rehearsal")
 
-    def __init__(self, *, endpoint: Any, **kwargs: Any) -> None:
+    def __init__(self, *, endpoint: Any, rehearsal: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.endpoint = endpoint
+        self.rehearsal = rehearsal
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
@@ -188,8 +197,11 @@ class DeployFunctionOperator(StackOperator):
             poll_seconds=self.environment.poll_seconds,
             log=self.log,
         )
+        reserved, provisioned = config.reserved_concurrency, config.provisioned_concurrency
+        if self.rehearsal and not record.Rehearsal.from_json(self.rehearsal).concurrency:
+            reserved, provisioned = None, 0
         version = self._version(function, context)
-        function.serve(version, provisioned=config.provisioned_concurrency, reserved=config.reserved_concurrency)
+        function.serve(version, provisioned=provisioned, reserved=reserved)
         for gone in function.delete_older():
             self.log.info("Deleted version %s of %s", gone, function.name)
         part = record.Function(
@@ -198,8 +210,8 @@ class DeployFunctionOperator(StackOperator):
             previous_version=previous_version(function.alias() or {}),
             alias=names.ALIAS,
             memory_mb=config.function_memory_mb,
-            reserved=config.reserved_concurrency,
-            provisioned=config.provisioned_concurrency,
+            reserved=reserved,
+            provisioned=provisioned,
         )
         self.log.info("%s", part)
         return part.to_json()

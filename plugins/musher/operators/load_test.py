@@ -12,6 +12,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowFailException
 
 from musher import record
+from musher.hooks import rehearsals
 from musher.hooks.serving import ServingHook, metric_sum, wait_until
 from musher.load import capacity, generator, plan, verdict
 from musher.load.pictures import pictures_to_send
@@ -19,6 +20,7 @@ from musher.load.results import OfferLimits
 from musher.load.targets import EndpointTarget, LambdaTarget
 from musher.load.timeline import Timeline
 from musher.operators.base import MusherOperator, deployment_config, plainly
+from musher.release import rehearsal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,20 +36,35 @@ CLOUDWATCH_LIMIT_SECONDS = 600
 class MeasureCapacityOperator(MusherOperator):
     """Find the highest request rate that one instance takes within the latency limit, by a short ramp.
 
-    Parameters: `endpoint` what DeployEndpointOperator returned; `model` what ChooseModelOperator returned. Writes the
-    part `endpoint`; returns its `capacity`.
+    Parameters: `endpoint` what DeployEndpointOperator returned; `model` what ChooseModelOperator returned; `rehearsal`
+    what PlanReleaseOperator returned as that: a short one takes over what an equal one has measured. Writes the part
+    `endpoint`; returns its `capacity`.
     """
 
-    template_fields = aws_template_fields("endpoint", "model")
+    template_fields = aws_template_fields("endpoint", "model", "rehearsal")
 
-    def __init__(self, *, endpoint: Any, model: Any, **kwargs: Any) -> None:
+    def __init__(self, *, endpoint: Any, model: Any, rehearsal: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.endpoint = endpoint
         self.model = model
+        self.rehearsal = rehearsal
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        config = deployment_config(context)
+        capacity = self._known() or self._measured(deployment_config(context))
+        part = record.Endpoint.from_json(self.endpoint).replace(capacity=capacity)
+        self.write_part(self.model["run_key"], part)
+        return capacity.to_json()
+
+    def _known(self) -> record.Capacity | None:
+        before = record.Rehearsal.from_json(self.rehearsal).before if self.rehearsal else None
+        if before is None:
+            return None
+        known = before.capacity
+        self.log.info("One instance takes %.1f requests/s, says %s", known.max_rps_per_instance, before.named)
+        return known
+
+    def _measured(self, config: DeploymentConfig) -> record.Capacity:
         pictures = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"])
         instances = self.client("sagemaker").describe_endpoint(EndpointName=self.endpoint["name"])
         running = sum(each["CurrentInstanceCount"] for each in instances["ProductionVariants"])
@@ -59,33 +76,47 @@ class MeasureCapacityOperator(MusherOperator):
         )
         measured["max_rps_per_instance"] = round(measured["max_rps_per_instance"] / max(1, running), 3)
         self.log.info("One instance takes %.1f requests/s", measured["max_rps_per_instance"])
-        part = record.Endpoint.from_json(self.endpoint).replace(capacity=record.Capacity(**measured))
-        self.write_part(self.model["run_key"], part)
-        return part.capacity.to_json()
+        return record.Capacity(**measured)
 
 
 class LoadTestOperator(MusherOperator):
     """Drive the function with an open-loop load and watch what scales, throttles and starts cold.
 
-    Parameters: `model`, `function`, `scaling`, `capacity`, `endpoint` what the earlier operators returned. Writes the
-    parts `lambda`, `load_test` and `autoscaling`; returns the verdict, which is written as well.
+    Parameters: `model`, `rehearsal`, `endpoint`, `function`, `parity`, `capacity`, `scaling` what the earlier operators
+    returned. Writes the parts `lambda`, `load_test` and `autoscaling`; returns the verdict, which is written as well. A
+    rehearsal that passed is remembered, so that an equal one need not be as long.
     """
 
     aws_hook_class = ServingHook
-    template_fields = aws_template_fields("model", "endpoint", "function", "scaling", "capacity")
+    template_fields = aws_template_fields(
+        "model", "rehearsal", "endpoint", "function", "parity", "capacity", "scaling", "needed"
+    )
 
-    def __init__(self, *, model: Any, endpoint: Any, function: Any, scaling: Any, capacity: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        model: Any,
+        rehearsal: Any,
+        endpoint: Any,
+        function: Any,
+        parity: Any,
+        capacity: Any,
+        scaling: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model = model
+        self.rehearsal = rehearsal
         self.endpoint = endpoint
         self.function = function
-        self.scaling = scaling
+        self.parity = parity
         self.capacity = capacity
+        self.scaling = scaling
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        config = deployment_config(context)
-        phases = self._phases(config)
+        config, rehearsed = deployment_config(context), record.Rehearsal.from_json(self.rehearsal)
+        phases = self._phases(config, rehearsed.concurrency)
         pictures = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"])
         target = LambdaTarget(self.function["function"], self.function["alias"], self.client_factory)
         observer = Timeline(self._instances, interval_seconds=min(1.0, self.environment.poll_seconds))
@@ -123,13 +154,33 @@ class LoadTestOperator(MusherOperator):
             record.Autoscaling.from_json(self.scaling).replace(timeline=observer.points, **_scaled(results, config)),
             record.Function.from_json(self.function),
         ]
-        limits = verdict.Limits(p99_ms=config.latency_limit_ms, error_rate=config.max_error_rate, scales=config.scales)
-        decided = record.Verdict(**verdict.decide({part.NAME: part.to_json() for part in parts}, limits))
+        limits = verdict.Limits(
+            p99_ms=config.latency_limit_ms,
+            error_rate=config.max_error_rate,
+            scales=config.scales,
+            concurrency=rehearsed.concurrency,
+        )
+        of_load = record.Verdict(**verdict.decide({part.NAME: part.to_json() for part in parts}, limits))
+        decided = of_load.with_checks(rehearsal.checks(record.Parity.from_json(self.parity), rehearsed))
         for part in (*parts, decided):
             self.write_part(self.model["run_key"], part)
+        if decided.passed and rehearsed.facts:
+            self._remember(rehearsed)
         return decided.to_json()
 
-    def _phases(self, config: DeploymentConfig) -> list[Phase]:
+    def _remember(self, rehearsed: record.Rehearsal) -> None:
+        passed = record.PassedRehearsal(
+            facts=rehearsed.facts,
+            run=self.model["run_key"],
+            package_arn=self.model["package_arn"],
+            passed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            capacity=record.Capacity.from_json(self.capacity),
+        )
+        bucket = self.environment.bucket
+        uri = rehearsals.remember(self.client("s3"), bucket, passed, concurrency=rehearsed.concurrency)
+        self.log.info("Remembered in %s, so that an equal rehearsal need not be as long", uri)
+
+    def _phases(self, config: DeploymentConfig, concurrency: bool) -> list[Phase]:
         return plan.build(
             provisioned=config.provisioned_concurrency,
             reserved=config.reserved_concurrency,
@@ -142,6 +193,7 @@ class LoadTestOperator(MusherOperator):
             scale_out_limit_seconds=config.scale_out_limit_seconds,
             scale_in_limit_seconds=config.scale_in_limit_seconds,
             scales=config.scales,
+            concurrency=concurrency,
         )
 
     def _settle(self, config: DeploymentConfig) -> None:
@@ -205,18 +257,21 @@ def _scaled(results: list[PhaseResult], config: DeploymentConfig) -> dict[str, A
 
 
 class AssertVerdictOperator(MusherOperator):
-    """Fail the run when the verdict failed: the last task, so that the report is there in either case."""
+    """Fail the run when the verdict failed: the last task, so that the report is there in either case.
 
-    template_fields = aws_template_fields("verdict", "model")
+    Parameters: `verdict` what LoadTestOperator returned, None where it was left out; `rehearsal` why that was.
+    """
 
-    def __init__(self, *, verdict: Any, model: Any, **kwargs: Any) -> None:
+    template_fields = aws_template_fields("verdict", "rehearsal")
+
+    def __init__(self, *, verdict: Any, rehearsal: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.verdict = verdict
-        self.model = model
+        self.rehearsal = rehearsal
 
     def execute(self, context: Context) -> str:
         if self.verdict is None:
-            return "There was no load test"
+            return record.Rehearsal.from_json(self.rehearsal).why
         verdict = record.Verdict.from_json(self.verdict)
         failed = [check for check in verdict.checks if not check.passed]
         if failed:

@@ -18,7 +18,7 @@ from musher.load.results import OfferLimits
 from musher.load.schedule import Phase
 from musher.load.targets import LambdaTarget
 from musher.operators.base import StackOperator, deployment_config, plainly
-from musher.release import parity
+from musher.release import parity, rehearsal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,8 +35,9 @@ class CheckParityOperator(StackOperator):
     """Send labelled test pictures through the function, and hold its answers against the model's evaluation.
 
     Parameters: `model` what ChooseModelOperator returned; `function` what DeployFunctionOperator returned; `stack` the
-    one that it belongs to; `judges_latency` False where a load test follows, which judges it on the load that was
-    planned: it is measured here, and fails nothing.
+    one that it belongs to; `rehearsal` what PlanReleaseOperator returned as that. In a full one a load test follows,
+    which judges latency on the load that was planned: it is measured here, and fails nothing. A short one has its
+    verdict from here.
 
     A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at a
     quarter of that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
@@ -44,13 +45,13 @@ class CheckParityOperator(StackOperator):
     model that was registered without predictions, as those of others are, is not compared.
     """
 
-    template_fields = aws_template_fields("model", "function", "stack")
+    template_fields = aws_template_fields("model", "function", "stack", "rehearsal")
 
-    def __init__(self, *, model: Any, function: Any, judges_latency: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, model: Any, function: Any, rehearsal: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = model
         self.function = function
-        self.judges_latency = judges_latency
+        self.rehearsal = rehearsal
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
@@ -66,9 +67,10 @@ class CheckParityOperator(StackOperator):
             if outcome.status == "succeeded"
         ]
         comparison = parity.compare(answers, judged)
-        limits = limit_ms if self.judges_latency else None
-        reasons = parity.why_not(comparison, answers, outcomes, load, limits)
-        unmeasured = load.invalid_because if self.judges_latency else None
+        rehearsed = record.Rehearsal.from_json(self.rehearsal)
+        judges_latency = rehearsed.extent == "short"
+        reasons = parity.why_not(comparison, answers, outcomes, load, limit_ms if judges_latency else None)
+        unmeasured = load.invalid_because if judges_latency else None
         part = record.Parity(
             stack=self.named.name,
             function=self.function["function"],
@@ -85,6 +87,9 @@ class CheckParityOperator(StackOperator):
         )
         self.write_part(self.model["run_key"], part)
         self.log.info("%s", part)
+        if judges_latency or not part.passed:
+            checks = rehearsal.checks(part, rehearsed)
+            self.write_part(self.model["run_key"], record.Verdict.of(checks))
         if reasons:
             raise AirflowFailException(f"The function {part.function} is not fit to serve: {'; '.join(reasons)}.")
         if unmeasured:  # a fault of this machine, which may be less busy another time

@@ -2,48 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
-from musher import names
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from musher import names, staging
+from musher.hooks import rehearsals
 from musher.hooks.deployment_lock import DeploymentLock
-from musher.hooks.serving import ServingHook
+from musher.hooks.function import account
+from musher.hooks.serving import ServingHook, found
 from musher.operators.base import MusherOperator, deployment_config, plainly, run_of
+from musher.release import rehearsal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class PlanReleaseOperator(MusherOperator):
-    """Where the model is tried out: where it will serve if nothing serves yet, else on a stack of its own.
+    """How much of a rehearsal the model needs, and where: musher.release.rehearsal says why.
 
-    Returns `{stack, rehearse}`: the stack that the rehearsal's tasks work on, and whether they are wanted. Takes the
-    lock of the deployment, which operators.end_deployment gives back.
+    Parameters: `model` what ChooseModelOperator returned. Writes the part `rehearsal`; returns it, with `stack`, the
+    one that the rehearsal's tasks work on, and which of them are wanted: `rehearse` any, `register` auto-scaling,
+    `load` the load test. Takes the lock of the deployment, which operators.end_deployment gives back.
     """
 
     aws_hook_class = ServingHook
+    template_fields = aws_template_fields("model")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, model: Any, **kwargs: Any) -> None:
         super().__init__(multiple_outputs=True, **kwargs)
+        self.model = model
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).take()
-        endpoint = names.Stack(self.environment.project).endpoint
-        now = self.hook.describe_endpoint(endpoint)
-        # One that is changing, or was left half changed, may answer somebody.
-        if now is None or now["EndpointStatus"] in {"Failed", "Deleting"} or self._is_first(now):
-            self.log.info("Nothing serves yet: the model is tried out where it will serve")
-            return {"stack": names.PRODUCTION, "rehearse": True}
-        rehearse = deployment_config(context).rehearsal == "always"
-        self.log.info(
-            "%s serves %s: the model is %s before it takes calls",
-            endpoint,
-            now["EndpointConfigName"],
-            "tried out beside it" if rehearse else "not tried out",
+        config, env, s3 = deployment_config(context), self.environment, self.client("s3")
+        DeploymentLock(s3, env.bucket, run_of(context)).take()
+        code = hashlib.sha256(staging.function_archive(staging.lambda_folder(env))).hexdigest()
+        facts = rehearsal.facts(config, image=self.model["image"], archive=self.model["archive"], function=code[:16])
+        first, no_room = self._is_first(), self._no_room(config.reserved_concurrency)
+        part = rehearsal.rehearse(
+            config.rehearsal,
+            first=first,
+            facts=facts,
+            unknown=rehearsal.missing(self.model["archive"]),
+            no_room=no_room,
+            before=rehearsals.recall(s3, env.bucket, facts, concurrency=first or not no_room) if facts else None,
+            newest=rehearsals.newest(s3, env.bucket),
         )
-        return {"stack": names.REHEARSAL, "rehearse": rehearse}
+        self.log.info("%s", part.why)
+        self.write_part(self.model["run_key"], part)
+        return {
+            "stack": part.stack,
+            "rehearse": part.extent != "none",
+            "register": part.extent == "full" or part.stack == names.PRODUCTION,
+            "load": part.extent == "full",
+            "rehearsal": part.to_json(),
+        }
 
-    @staticmethod
-    def _is_first(now: dict[str, Any]) -> bool:
-        """An endpoint that is being created has never answered: a try before has begun it."""
-        return now["EndpointStatus"] == "Creating"
+    def _is_first(self) -> bool:
+        """Whether nothing serves. One that is being updated, or was left half updated, may answer somebody; one that is
+        being created has never answered: a try before has begun it."""
+        now = self.hook.describe_endpoint(names.Stack(self.environment.project).endpoint)
+        return now is None or now["EndpointStatus"] in {"Creating", "Failed", "Deleting"}
+
+    def _no_room(self, reserve: int) -> str | None:
+        """Why the account cannot hold a second reserve; what a rehearsal has of it already counts as free."""
+        client = self.hook.client("lambda")
+        name = names.Stack(self.environment.project, rehearsal=True).function
+        held = found(lambda: client.get_function_concurrency(FunctionName=name)) or {}
+        return account(client).no_room_for(reserve - held.get("ReservedConcurrentExecutions", 0))

@@ -37,6 +37,7 @@ from musher.record.model import (
 )
 from musher.record.parity import Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
+from musher.record.rehearsal import PassedRehearsal, Rehearsal
 from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
@@ -81,6 +82,7 @@ __all__ = [
     "ModelDifference",
     "Parity",
     "Part",
+    "PassedRehearsal",
     "PathCost",
     "PhaseError",
     "Predictions",
@@ -88,6 +90,7 @@ __all__ = [
     "Projection",
     "ProjectionOutcome",
     "RecordError",
+    "Rehearsal",
     "Release",
     "ReleasePoint",
     "RollBack",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from musher.record.part import Entry, Part
@@ -75,3 +76,13 @@ class Verdict(Part):
     passed: bool
     refused_because: str | None = None
     checks: list[Check]
+
+    @classmethod
+    def of(cls, checks: Iterable[Check]) -> Verdict:
+        """The verdict where nothing but these has to hold."""
+        return cls(passed=True, checks=[]).with_checks(checks)
+
+    def with_checks(self, checks: Iterable[Check]) -> Verdict:
+        """The same, that more has to hold for."""
+        more = [*self.checks, *checks]
+        return self.replace(checks=more, passed=all(each.passed for each in more))

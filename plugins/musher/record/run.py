@@ -16,6 +16,7 @@ from musher.record.load_test import LoadTest, Verdict
 from musher.record.model import Evaluation, Model
 from musher.record.parity import Parity
 from musher.record.part import Entry, Part, RecordError
+from musher.record.rehearsal import Rehearsal
 from musher.record.release import Approval, Release
 from musher.record.serving import Autoscaling, Endpoint, Function
 from musher.record.training import Training, Tuning
@@ -32,6 +33,7 @@ PARTS: dict[str, type[Part]] = {
         Endpoint,
         Autoscaling,
         Function,
+        Rehearsal,
         Parity,
         LoadTest,
         Verdict,
@@ -70,6 +72,7 @@ class RunRecord(Entry):
     endpoint: Endpoint | None = None
     autoscaling: Autoscaling | None = None
     function: Function | None = Field(None, alias="lambda")
+    rehearsal: Rehearsal | None = None
     parity: Parity | None = None
     load_test: LoadTest | None = None
     verdict: Verdict | None = None

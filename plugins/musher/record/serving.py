@@ -78,7 +78,8 @@ class Autoscaling(Part):
 class Function(Part):
     """The Lambda function: its published version, and its concurrency in environments.
 
-    `previous_version` the one that served before, which a roll-back goes to; None for the first.
+    `previous_version` the one that served before, which a roll-back goes to; None for the first. `reserved` None where
+    no concurrency is reserved.
     """
 
     NAME: ClassVar[str] = "lambda"
@@ -88,5 +89,5 @@ class Function(Part):
     previous_version: str | None = None
     alias: str
     memory_mb: int
-    reserved: int
+    reserved: int | None
     provisioned: int

@@ -53,8 +53,9 @@ def body(
     ]
     if serving.note:
         lines += [serving.note, ""]
-    lines.append(f"**Load test**: {_verdict(verdict)}{_figures(run, verdict)}")
-    if run.parity and verdict:  # without a rehearsal it is an earlier deployment's
+    rehearsed = bool(verdict) or (run.rehearsal is not None and run.rehearsal.extent != "none")
+    lines.append(f"**Load test**: {_verdict(run, verdict)}{_figures(run, verdict)}")
+    if run.parity and rehearsed:  # without a rehearsal it is an earlier deployment's
         compared, parity = run.parity.comparison, run.parity
         lines.append(
             f"\n**Parity**: {'the function answers as the evaluation did' if parity.passed else 'not reached'} "
@@ -71,9 +72,9 @@ def _of_candidate(run: RunRecord) -> Accuracy | None:
     return Accuracy(run.model.test_accuracy) if run.model and run.model.test_accuracy is not None else None
 
 
-def _verdict(verdict: Verdict | None) -> str:
+def _verdict(run: RunRecord, verdict: Verdict | None) -> str:
     if verdict is None:
-        return "none in this run, the rehearsal was left out."
+        return f"none in this run. {run.rehearsal.why}" if run.rehearsal else "none in this run."
     return f"passed, all {len(verdict.checks)} checks hold."
 
 

@@ -151,11 +151,16 @@ def why_not(
         calls = [each for each in outcomes if each.status == status]
         if calls:
             reasons.append(f"{len(calls)} of {len(outcomes)} calls {became} ({calls[0].kind}: {calls[0].message})")
-    if None not in (load.p99_ms, latency_limit_ms) and load.p99_ms > latency_limit_ms:
-        reasons.append(
-            f"99 of 100 calls took up to {load.p99_ms:.0f} ms, and latency_limit_ms allows {latency_limit_ms:g}"
-        )
+    if slow := too_slow(load, latency_limit_ms):
+        reasons.append(slow)
     return reasons
+
+
+def too_slow(load: record.LoadPhase, latency_limit_ms: float | None) -> str | None:
+    """That the calls took longer than they may, as a clause; None where they did not, or nobody asks."""
+    if load.p99_ms is None or latency_limit_ms is None or load.p99_ms <= latency_limit_ms:
+        return None
+    return f"99 of 100 calls took up to {load.p99_ms:.0f} ms, and latency_limit_ms allows {latency_limit_ms:g}"
 
 
 def _other_weights(comparison: record.Comparison, outcomes: Iterable[Outcome]) -> Iterable[str]:

@@ -40,6 +40,9 @@ def outcome(run: RunRecord) -> RunOutcome:
         return RunOutcome("failed", "Rolled back", f"{release.previous_config} serves as before: {release.why}")
     if verdict and verdict.passed:
         return RunOutcome("passed", "Passed", f"all {len(verdict.checks)} checks hold")
+    if parity and not parity.passed and not release:
+        stopped = "Stopped in its rehearsal" if parity.stack == names.REHEARSAL else "Not fit to serve"
+        return RunOutcome("failed", stopped, "; ".join(parity.reasons))
     if verdict:
         failed = [check.name for check in verdict.checks if not check.passed]
         return RunOutcome("failed", "Failed", f"{len(failed)} of {len(verdict.checks)} checks: {', '.join(failed)}")
@@ -49,9 +52,8 @@ def outcome(run: RunRecord) -> RunOutcome:
         return RunOutcome("rejected", "Model rejected, not deployed", model.reason or "no reason was given")
     if release:
         return RunOutcome("passed", "Released", f"without a rehearsal. {release.why}")
-    if parity and not parity.passed:
-        stopped = "Stopped in its rehearsal" if parity.stack == names.REHEARSAL else "Not fit to serve"
-        return RunOutcome("failed", stopped, "; ".join(parity.reasons))
+    if run.rehearsal and run.rehearsal.extent == "none":
+        return RunOutcome("open", "Not load-tested", run.rehearsal.why)
     return RunOutcome("open", "Not load-tested", "the run has no verdict (yet)")
 
 
@@ -120,7 +122,7 @@ def _concurrency(run: RunRecord) -> Figure | None:
     if not seen:
         return None
     throttled = sum(phase.throttled or 0 for phase in phases)
-    note = f"{run.function.reserved} reserved, " if run.function else ""
+    note = f"{run.function.reserved or 'none'} reserved, " if run.function else ""
     return Figure("Function concurrency", str(seen), f"{note}{throttled} throttled")
 
 

@@ -106,6 +106,36 @@ def test_a_deployment_is_the_load_test_and_what_stands_afterwards():
     assert again.worst_case_usd == found.worst_case_usd
 
 
+def planned(extent="full", stack="rehearsal", **more):
+    return record.Rehearsal(stack=stack, extent=extent, why="", **more)
+
+
+def test_a_rehearsal_costs_what_is_measured_in_it():
+    config = DeploymentConfig(
+        min_instances=1, max_instances=3, bursts=5, burst_interval_seconds=2,
+        scale_out_limit_seconds=1200, scale_in_limit_seconds=2370, function_memory_mb=1024, provisioned_concurrency=2,
+    )  # fmt: skip
+    full, release = projection.deployment(config), 0.115
+
+    # What is tried out where it serves is not released: that is the second fleet's bake.
+    first = projection.deployment(config, None, planned(stack="production"))
+    assert first.projected_usd == pytest.approx(full.projected_usd - release)
+    # 100 calls at half a call a second, on one instance with two environments: 200 s.
+    short = projection.deployment(config, TESTED, planned("short"))
+    assert short.seconds == 200
+    assert short.projected_usd == pytest.approx((0.115 + 0.03000024) * 200 / 3600 + release, abs=1e-8)
+    # At worst with its waits and three instances: 4,700 s.
+    assert short.worst_case_usd == pytest.approx(0.37500024 * 4700 / 3600 + release, abs=1e-7)
+    # Without calls at once there are no bursts, and no environments that are kept ready.
+    without = projection.deployment(config, None, planned(concurrency=False))
+    assert without.projected_usd == pytest.approx(3 * 0.115 * 3570 / 3600 + release, abs=1e-8)
+    nothing = projection.deployment(config, TESTED, planned("none"))
+    assert (nothing.projected_usd, nothing.worst_case_usd) == (pytest.approx(release), pytest.approx(release))
+    assert {each.afterwards_per_month_usd for each in (full, first, short, without, nothing)} == {
+        full.afterwards_per_month_usd
+    }
+
+
 def test_an_endpoint_that_does_not_scale_is_tested_in_bursts_only():
     found = projection.deployment(DeploymentConfig(min_instances=1, max_instances=1, bursts=10))
     assert found.seconds == 60

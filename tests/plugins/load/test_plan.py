@@ -58,3 +58,10 @@ def test_what_cannot_be_planned_says_why():
         built(provisioned=9)
     with pytest.raises(plan.PlanError, match="capacity of one instance is not known"):
         built(capacity={})
+
+
+def test_without_a_reserve_environments_start_first_and_calls_at_once_are_left_out():
+    assert list(built(concurrency=False)) == ["warm_up", "scale_out", "quiet"]
+    phases = built(concurrency=False, scales=False)
+    assert list(phases) == ["warm_up", "steady"]
+    assert phases["steady"].promised(phases["steady"].seconds) >= 100  # fewer have no 99th percentile

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import threading
 from collections.abc import Iterator
@@ -17,10 +16,10 @@ from musher.hooks.serving import CHANGING
 from musher.operators.deployment import RegisterScalingOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.release import ReleaseEndpointOperator
-from PIL import Image
 
 from tests.local_aws.daemon import wait_for
 from tests.local_aws.serving import archive
+from tests.plugins.operators.labelled import WEIGHTS, pictures, put
 
 # Says of each picture what its table says, and behaves as it is told.
 MODEL = """
@@ -66,7 +65,6 @@ def predict_fn(body, model):
 def output_fn(prediction, accept):
     return json.dumps(prediction), "application/json; weights=0123456789abcdef; model=" + os.environ["MODEL_NAME"]
 """
-WEIGHTS = "0123456789abcdef"
 # Three silent minutes are the end of a release: longer than a busy machine may keep its heartbeat waiting.
 MINUTE = 4.0
 PARAMS = {
@@ -80,13 +78,7 @@ PARAMS = {
 CLASSES = ("a", "b")
 
 
-def picture(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PICTURES = {f"{label}/{number}.png": picture(100 * (label == "b") + number) for label in "ab" for number in range(20)}
+PICTURES = pictures(20)
 TABLE = {hashlib.sha256(data).hexdigest(): CLASSES.index(file[0]) for file, data in PICTURES.items()}
 
 
@@ -101,9 +93,7 @@ class Released:
             TopicArn=self.topic, Protocol="sqs", Endpoint=self.topic.replace(":sns:", ":sqs:")
         )
         project.environment = project.environment.model_copy(update={"notifications_topic_arn": self.topic})
-        for file, data in PICTURES.items():
-            project.put(f"pictures/test/{file}", data)
-        self.uri = f"s3://{project.environment.bucket}/{project.name}/pictures/"
+        self.uri = put(project, PICTURES)
         project.run_as("deploy_image_classifier", "first", **PARAMS)
         endpoint = project.perform(DeployEndpointOperator, model=self.model("good"))
         project.perform(RegisterScalingOperator, endpoint=endpoint, capacity={"max_rps_per_instance": 1000.0})

@@ -14,6 +14,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from musher import record
 from musher.operators.acceptance import EvaluateCandidatesOperator, RegisterModelOperator, ReleaseModelOperator
+from musher.release import rehearsal
 
 DATASET = {"version": "v1", "uri": "s3://somewhere/dataset/images/", "classes": ["a", "b"]}
 
@@ -145,10 +146,40 @@ def test_a_good_model_is_registered_once_with_what_later_runs_need(project):
     assert (part["status"], part["package_arn"]) == ("Approved", found["package_arn"])
     assert part["sha256"] == properties["sha256"]
 
+    # An archive of others says nothing of its network.
+    assert set(rehearsal.missing(properties)) == {"backbone", "head", "image_size"}
+
     # A retry registers nothing twice.
     assert register(project, None)[0] == found
     group = project.environment.model_package_group
     assert len(project.sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]) == 1
+
+
+def test_the_registration_says_which_network_the_archive_holds(project):
+    def registered(code: str, **description: Any) -> dict[str, str]:
+        buffer = io.BytesIO()
+        files = {
+            "code/inference.py": code,
+            "code/vendor/a.py": "",
+            "model.json": json.dumps(description),
+            "weights": code,
+        }
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            for name, text in files.items():
+                info = tarfile.TarInfo(f"./{name}")
+                info.size = len(text)
+                tar.addfile(info, io.BytesIO(text.encode()))
+        project.run_as("train_image_classifier", code)
+        given = candidate(project) | {"model_data": project.put(f"{code}.tar.gz", buffer.getvalue())}
+        arn = project.perform(RegisterModelOperator, candidate=given, in_service=None, dataset=DATASET)["package_arn"]
+        found = project.sagemaker.describe_model_package(ModelPackageName=arn)["CustomerMetadataProperties"]
+        assert found["sha256"] == hashlib.sha256(buffer.getvalue()).hexdigest()
+        return {name: found[name] for name in rehearsal.ARCHIVE if name in found}
+
+    first = registered("one", backbone="resnet18", head="linear", image_size=96, classes=["a"])
+    assert {**first, "code": ""} == {"code": "", "backbone": "resnet18", "head": "linear", "image_size": "96"}
+    # AND other code is other code
+    assert registered("two", backbone="resnet18", head="linear", image_size=96)["code"] != first["code"]
 
 
 def test_a_worse_model_than_the_one_in_service_is_registered_as_rejected(project):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from types import SimpleNamespace
 
 import pytest
@@ -14,27 +11,10 @@ from musher.operators import parity
 from musher.operators.deployment import DeployFunctionOperator
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.parity import CheckParityOperator
-from PIL import Image
+from musher.release import rehearsal
 
-from tests.local_aws.serving import archive
+from tests.plugins.operators.labelled import WEIGHTS, model_archive, picture, pictures, put
 
-# Says of each picture what its table says; of one that is not in it nothing good.
-MODEL = """
-import hashlib, json, os
-
-def model_fn(model_dir):
-    return json.load(open(os.path.join(model_dir, "name.txt")))
-
-def input_fn(body, content_type):
-    return bytes(body)
-
-def predict_fn(body, model):
-    return {"predictions": model[hashlib.sha256(body).hexdigest()]}
-
-def output_fn(prediction, accept):
-    return json.dumps(prediction), "application/json; weights=0123456789abcdef; model=" + os.environ["MODEL_NAME"]
-"""
-WEIGHTS = "0123456789abcdef"
 LIMIT_MS = 20_000  # no test of how fast this machine is
 
 
@@ -43,13 +23,7 @@ def twice_as_fast_as_else(monkeypatch):
     monkeypatch.setattr(parity, "MOST_RPS", 20.0)
 
 
-def picture(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PICTURES = {f"{label}/{number}.png": picture(100 * (label == "b") + number) for label in "ab" for number in range(3)}
+PICTURES = pictures(3)
 
 
 def probability(file: str) -> float:
@@ -77,24 +51,30 @@ def judged(**changes) -> record.Predictions:
 def deployed(new_project):
     """A project with an endpoint and a function in front of it, and the test pictures on S3."""
     project = new_project()
-    table = {hashlib.sha256(data).hexdigest(): said(file) for file, data in PICTURES.items()}
-    arn = project.package(project.model_archive("m", archive(code=MODEL, name=json.dumps(table))))
+    table = {data: said(file) for file, data in PICTURES.items()}
+    arn = project.package(project.model_archive("m", model_archive(table)))
     project.run_as("deploy_image_classifier", "deployed", provisioned_concurrency=1, reserved_concurrency=200)
     endpoint = project.perform(DeployEndpointOperator, model={"package_arn": arn, "specification": ""})
     function = project.perform(DeployFunctionOperator, endpoint=endpoint)
-    for file, data in PICTURES.items():
-        project.put(f"pictures/test/{file}", data)
-    uri = f"s3://{project.environment.bucket}/{project.name}/pictures/"
+    uri = put(project, PICTURES)
     return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"])
 
 
-def check(deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", more=None, **params) -> dict:
-    project, more = deployed.project, more or {}
+CAPACITY = record.Capacity(max_rps_per_instance=9, p50_ms=1, p99_ms=2)
+BEFORE = record.PassedRehearsal(facts={}, run="r", package_arn="p", passed_at="2026-11-25", capacity=CAPACITY)
+FULL = record.Rehearsal(stack="production", extent="full", why="Nothing serves yet.")
+SHORT = record.Rehearsal(stack="rehearsal", extent="short", why="An equal one has passed.", before=BEFORE)
+
+
+def check(
+    deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", planned=SHORT, **params
+) -> dict:
+    project = deployed.project
     key = project.run_as("deploy_image_classifier", run, **{"latency_limit_ms": LIMIT_MS, **params}).key
     if predictions is not None:
         record.write(project.s3, project.environment.bucket, key, predictions)
     model = {"run_key": key, "dataset_uri": uri or deployed.uri}
-    return project.perform(CheckParityOperator, model=model, function=deployed.function, **more)
+    return project.perform(CheckParityOperator, model=model, function=deployed.function, rehearsal=planned.to_json())
 
 
 def test_a_function_that_says_what_was_judged_passes(deployed):
@@ -111,6 +91,10 @@ def test_a_function_that_says_what_was_judged_passes(deployed):
     assert comparison["compared"] == comparison["agreed"] > load["sent"]  # and the first calls
     assert comparison["largest_difference"] == 0
     assert found["accuracy"] == comparison["judged_accuracy"] == pytest.approx(5 / 6, abs=0.02)
+    # AND that is the verdict of a short rehearsal
+    verdict = deployed.project.read_part("verdict")
+    assert [each["passed"] for each in verdict["checks"]] == [True] * 3
+    assert verdict["passed"]
 
 
 def test_a_function_that_says_something_else_than_was_judged_fails_in_one_sentence(deployed):
@@ -132,6 +116,11 @@ def test_a_function_that_says_something_else_than_was_judged_fails_in_one_senten
     part = deployed.project.read_part("parity")
     assert part["passed"] is False
     assert [each["file"] for each in part["comparison"]["differences"]] == ["a/2.png"]
+    verdict = deployed.project.read_part("verdict")
+    assert {each["name"]: each["passed"] for each in verdict["checks"]} == {
+        rehearsal.PARITY: False, rehearsal.LATENCY: True, rehearsal.AS_BEFORE: True,
+    }  # fmt: skip
+    assert not verdict["passed"]
 
 
 def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed):
@@ -147,17 +136,19 @@ def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed):
 
 def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):
     project = deployed.project
-    for file, data in {**PICTURES, "a/new.png": picture(50)}.items():
-        project.put(f"more/test/{file}", data)
+    more = put(project, {**PICTURES, "a/new.png": picture(50)}, "more")
 
     with pytest.raises(AirflowFailException, match=r"of \d+ calls failed \(function answered 502: .*ModelError"):
-        check(deployed, "failing", judged(), uri=deployed.uri.replace("/pictures/", "/more/"))
+        check(deployed, "failing", judged(), uri=more)
 
     comparison = project.read_part("parity")["comparison"]
     assert comparison["agreed"] == comparison["compared"] > 0
 
 
 def test_where_a_load_test_follows_latency_fails_nothing(deployed):
-    found = check(deployed, "load-test-follows", judged(), more={"judges_latency": False}, latency_limit_ms=1)
+    found = check(deployed, "load-test-follows", judged(), planned=FULL, latency_limit_ms=1)
     assert (found["passed"], found["reasons"]) == (True, [])
     assert found["load"]["p99_ms"] > 1
+    # AND the verdict is left to that
+    with pytest.raises(deployed.project.s3.exceptions.NoSuchKey):
+        deployed.project.read_part("verdict")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
+from musher import record
 from musher.operators import parity
 from musher.operators.deployment import DeployFunctionOperator, RegisterScalingOperator, SmokeTestOperator
 from musher.operators.endpoint import DeployEndpointOperator
@@ -22,6 +23,7 @@ PARAMS = {
     "reserved_concurrency": 200,
     "latency_limit_ms": 20_000,
 }
+FULL = record.Rehearsal(stack="rehearsal", extent="full", why="Nothing has passed yet.").to_json()
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +44,12 @@ def rehearse_and_release(project, model) -> None:
         endpoint = perform(DeployEndpointOperator, model=model, stack=stack)
         perform(SmokeTestOperator, endpoint=endpoint, model=model)
         function = perform(DeployFunctionOperator, endpoint=endpoint, stack=stack)
-        perform(CheckParityOperator, model=model, function=function, stack=stack, judges_latency=False)
-        capacity = perform(MeasureCapacityOperator, endpoint=endpoint, model=model)
+        of_model = {"model": model, "rehearsal": FULL}
+        told = perform(CheckParityOperator, function=function, stack=stack, **of_model)
+        capacity = perform(MeasureCapacityOperator, endpoint=endpoint, **of_model)
         scaling = perform(RegisterScalingOperator, endpoint=endpoint, capacity=capacity)
         more = {"endpoint": endpoint, "function": function, "scaling": scaling, "capacity": capacity}
-        verdict = perform(LoadTestOperator, model=model, **more)
+        verdict = perform(LoadTestOperator, parity=told, **of_model, **more)
     finally:
         perform(RemoveDeploymentOperator, stack=stack)
     perform(ReleaseEndpointOperator, model=model, stack=stack, verdict=verdict)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher.operators.deployment import SmokeTestOperator
 from musher.operators.endpoint import DeployEndpointOperator
-from PIL import Image
 
 from tests.local_aws.serving import archive
+from tests.plugins.operators.labelled import pictures, put
 
 # Answers with what the model's name says, so that a test can have it say anything.
 MODEL = """
@@ -34,24 +33,16 @@ def output_fn(prediction, accept):
 GOOD = [{"label": "beagle", "probability": 0.75}]
 
 
-def picture(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def served(new_project):
     """`served(answer)`: a project whose endpoint gives that answer to everything, and what was deployed there."""
 
     def served(answer: str, stack: str = "production"):
         project = new_project()
-        for number, label in enumerate(("beagle", "boxer")):
-            project.put(f"dataset/test/{label}/{number}.png", picture(number))
+        dataset = put(project, pictures(1))
         model = project.package(project.model_archive(body=archive(MODEL, answer)))
         package = {"package_arn": model, "specification": ""}
         endpoint = project.perform(DeployEndpointOperator, model=package, stack=stack)
-        dataset = f"s3://{project.environment.bucket}/{project.name}/dataset/"
         return project, {"endpoint": endpoint, "model": {"dataset_uri": dataset}}
 
     return served

@@ -163,8 +163,53 @@ def test_a_field_that_is_null_is_a_dash():
 def test_a_run_that_wrote_nothing_still_has_a_page():
     page = render({"run": "r", "environment": "aws"})
 
-    assert page.count("was not run") == 8
+    assert page.count("was not run") == 9
     assert "What is real here" not in page
+
+
+def rehearsal_section(record) -> str:
+    page = render(record)
+    section = page[page.index('<section id="rehearsal">') : page.index('<section id="capacity">')]
+    return html.unescape(" ".join(re.sub("<[^>]+>", " ", section).split()))
+
+
+def test_the_rehearsal_says_how_what_serves_compares_with_what_was_judged():
+    section = rehearsal_section(RECORD)
+
+    assert "Rehearsed in full: no rehearsal has passed yet." in section
+    assert "50 test photos went through the function musher-classifier-rehearsal , alias live" in section
+    assert "Agreement 104 of 105 answers, and 1 near ties" in section
+    assert "Largest difference 0.031 between two probabilities of a label; 0.1 is tolerated" in section
+    assert "Accuracy 91.4% as served, 92.0% as evaluated" in section
+    assert "Weights 0123456789abcdef served, 0123456789abcdef judged" in section
+    assert "p99 61.5 ms at 6.5 calls a second; the limit is 400 ms" in section
+
+
+def test_a_rehearsal_that_is_not_fit_says_why_and_shows_the_photos():
+    record = copy.deepcopy(RECORD)
+    record["parity"] |= {"passed": False, "reasons": ["2 of 105 answers are further than 0.1 from the evaluation's"]}
+    record["parity"]["comparison"]["differences"] = [
+        {"file": "a/1.jpg", "label": "a", "judged": "a", "judged_probability": 0.91, "served": "b",
+         "served_probability": 0.8},
+    ]  # fmt: skip
+    section = rehearsal_section(record)
+
+    assert "It is not fit to serve: 2 of 105 answers are further than 0.1 from the evaluation's." in section
+    assert "a/1.jpg a a 0.91 b 0.8" in section
+    record["parity"]["comparison"] |= {"not_compared": "the model has no predictions of its evaluation"}
+    assert "Not compared: the model has no predictions of its evaluation" in rehearsal_section(record)
+
+
+def test_what_a_short_rehearsal_took_over_is_said_where_it_was_not_measured():
+    named = {"facts": {}, "run": "earlier", "package_arn": "package/7", "passed_at": "2026-11-25T17:00:00+00:00"}
+    before = named | {"capacity": RECORD["endpoint"]["capacity"]}
+    short = {**RECORD["rehearsal"], "extent": "short", "before": before}
+    page = render(RECORD | {"rehearsal": short} | dict.fromkeys(("autoscaling", "load_test")))
+
+    as_before = "as in that of package/7, which passed on 2026-11-25T17:00:00+00:00 (run earlier)."
+    for what in ("Not measured again", "Not put under load again", "Not run again"):
+        assert f"{what}: {as_before}" in page
+    assert "The load test was not run" not in page
 
 
 def test_a_rejected_model_says_why_at_the_top():
@@ -187,7 +232,7 @@ def test_a_failed_check_is_marked():
     page = render(record)
 
     assert page.count('<tr class="bad">') == 1
-    assert "1 of 9 checks: no cold start within provisioned" in page
+    assert "1 of 10 checks: no cold start within provisioned" in page
 
 
 def test_costs_tell_what_was_measured_from_what_was_worked_out():

@@ -24,7 +24,7 @@ STOPPED = {"stack": "rehearsal", "passed": False, "reasons": ["5 of 105 calls fa
 def test_a_passed_run_in_a_few_lines():
     lines = text(RunRecord.from_json(RECORD), report="build/demo/report.html", ui="http://127.0.0.1:8080").splitlines()
 
-    assert lines[0] == "PASSED: all 9 checks hold"
+    assert lines[0] == "PASSED: all 10 checks hold"
     assert any(line.split() == ["One", "instance", "takes", "47.6/s", "(p99", "within", "400", "ms)"] for line in lines)
     assert lines[-2:] == ["Report: build/demo/report.html", "Airflow: http://127.0.0.1:8080"]
     assert len(lines) <= 12
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_a_line_and_the_rest_is_there():
     lines = text(RunRecord.from_json(RECORD | {"endpoint": {}})).splitlines()
 
     assert "  ! endpoint is damaged: name is missing." in lines
-    assert lines[0] == "PASSED: all 9 checks hold"
+    assert lines[0] == "PASSED: all 10 checks hold"
     assert any(line.startswith("  Test accuracy") for line in lines)
 
 
