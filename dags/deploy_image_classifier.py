@@ -108,7 +108,7 @@ def deploy_image_classifier():
     release = ReleaseEndpointOperator(
         task_id="release_endpoint",
         model=model.output,
-        stack=stack,
+        tried_on=stack,
         verdict=load.output,
         approval=approve.output,
         trigger_rule=TriggerRule.NONE_FAILED,

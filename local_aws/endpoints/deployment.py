@@ -89,6 +89,15 @@ def alarm_names(config: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(each["AlarmName"] for each in alarms)
 
 
+def retained(endpoint: str, last: dict[str, Any] | None, given: dict[str, Any] | None) -> dict[str, Any]:
+    """The DeploymentConfig that RetainDeploymentConfig stands for: the endpoint's last one. Raises AwsError."""
+    if given is not None:
+        raise validation("RetainDeploymentConfig is true, so that no DeploymentConfig can be given.")
+    if last is None:
+        raise validation(f"RetainDeploymentConfig is true, and the endpoint {endpoint} has no DeploymentConfig yet.")
+    return last
+
+
 def check_names(new: Collection[str], old: Collection[str]) -> None:
     """Raises AwsError when the variants of a guarded deployment are called otherwise than those before.
 

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
 import random
 import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints import deployment, progress
+from local_aws.endpoints.changing import ROLLBACK_FAILED, Changing, Mixed
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
 from local_aws.endpoints.pending import Pending
 from local_aws.endpoints.record import EndpointRecord, VariantRecord
-from local_aws.endpoints.rollout import Ended, Rollout, TimedOut, Tripped
+from local_aws.endpoints.rollout import Ended, Rollout, Tripped
 from local_aws.errors import validation
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
     from local_aws.endpoints.fleet import Variant
 
-log = logging.getLogger(__name__)
-
 Wanted = dict[str, tuple[int | None, float | None]]
 """Variant name -> (instance count, weight); None leaves one as it is."""
-UPDATABLE = ("InService", "UpdateRollbackFailed")
+UPDATABLE = ("InService", ROLLBACK_FAILED)
 
 
-class Mixed(Exception):
-    """A rolling update has failed, and so has its way back: instances of both configurations serve."""
-
-
-class Endpoint:
+class Endpoint(Changing):
     """An endpoint: Creating -> InService or Failed; Updating -> InService, by way of RollingBack on failure.
 
     After an update was rolled back it is InService with the configuration of before. FailureReason says why the new
@@ -42,29 +35,21 @@ class Endpoint:
 
     After a restart of the local AWS it is SystemUpdating -> InService or Failed: AWS's own state for work on an
     endpoint that changes nothing of what the customer has asked for.
-
-    One change at a time, each in a thread of its own; a second one meanwhile is refused as AWS refuses it.
     """
 
     def __init__(
         self, aws: LocalAws, name: str, arn: str, config: dict[str, Any], deployment_config: dict[str, Any] | None
     ) -> None:
-        self.aws, self.name, self.arn, self.config = aws, name, arn, config
+        super().__init__(aws, name, arn)
+        self.config = config
         self.deployment_config = deployment_config
         """The last DeploymentConfig."""
-        self.status = "Creating"
-        self.failure: str | None = None
-        self.created = self.modified = dt.datetime.now(dt.UTC)
         self.fleet: Fleet | None = None
         self._next: Fleet | None = None
         self._share = 0.0
-        self._updating = False
         self._pending: Pending | None = None
-        # Of the variants, while there is no fleet to ask, or one that is changed without anybody having asked for it.
-        self._kept: list[VariantRecord] = []
         self._measured_by_config = False
         self._gone = threading.Event()
-        self._lock = threading.Lock()
 
     # --- what is saved
 
@@ -178,7 +163,7 @@ class Endpoint:
         """
         self._check(UPDATABLE)
         if retain_deployment_config:
-            deployment_config = self._last_deployment_config(deployment_config)
+            deployment_config = deployment.retained(self.name, self.deployment_config, deployment_config)
         fleet = self.fleet
         assert fleet is not None
         before = self._variants()
@@ -256,7 +241,7 @@ class Endpoint:
 
     def delete(self, forget: Callable[[Endpoint], None]) -> None:
         """Answer no further call, drain, stop; then `forget`. Raises AwsError while it is created or updated."""
-        self._begin("Deleting", ("InService", "Failed", "OutOfService", "UpdateRollbackFailed"))
+        self._begin("Deleting", ("InService", "Failed", "OutOfService", ROLLBACK_FAILED))
         fleets = [each for each in (self.fleet, self._next) if each is not None]
         self.fleet = self._next = None
 
@@ -279,63 +264,18 @@ class Endpoint:
     # --- inside
 
     def _variants(self) -> list[VariantRecord]:
+        """As they were asked for. While there is no fleet to ask, or one that is changed without anybody having asked
+        for it, as they were kept."""
         if self.fleet and not self._updating:
             return [each.record for each in self.fleet.variants]
         return self._kept if self._updating or self.status == "SystemUpdating" else []
 
-    def _last_deployment_config(self, deployment_config: dict[str, Any] | None) -> dict[str, Any]:
-        if deployment_config is not None:
-            raise validation("RetainDeploymentConfig is true, so that no DeploymentConfig can be given.")
-        if self.deployment_config is None:
-            raise validation(
-                f"RetainDeploymentConfig is true, and the endpoint {self.name} has no DeploymentConfig yet."
-            )
-        return self.deployment_config
-
-    def _check(self, allowed: tuple[str, ...]) -> None:
-        if self.status not in allowed:
-            if self.status == "Failed":
-                raise validation(f'Cannot update failed endpoint "{self.arn}".')
-            raise validation(f'Cannot update in-progress endpoint "{self.arn}".')
-
-    def _begin(self, status: str, allowed: tuple[str, ...], *, updating: list[VariantRecord] | None = None) -> None:
-        with self._lock:
-            self._check(allowed)
-            self.status, self.modified = status, dt.datetime.now(dt.UTC)
-            self.failure = None
-            self._updating, self._kept = updating is not None, updating or []
-
-    def _run(self, work: Callable[[], None], after_failure: Callable[[], str], note: str | None = None) -> None:
-        """Do the work in a thread; `note` is the reason that an endpoint keeps although the work succeeds."""
-
-        def run() -> None:
-            failure, status = None, "InService"
-            try:
-                work()
-            except Ended:
-                return
-            except Tripped as alarm:
-                log.warning("endpoint %s: the update was rolled back, since alarm %s is in ALARM", self.name, alarm)
-            except Mixed as error:
-                failure, status = str(error), "UpdateRollbackFailed"
-            except (StartFailed, TimedOut, OSError) as error:
-                failure, status = str(error), after_failure()
-            except Exception as error:
-                log.exception("endpoint %s", self.name)
-                failure, status = f"The local AWS failed: {error}", after_failure()
-            if status != "UpdateRollbackFailed":
-                self._next, self._share = None, 0.0
-            for variant in self.fleet.variants if self.fleet else ():
-                variant.status = None
-            self._pending = None
-            with self._lock:
-                self.failure = failure or note
-                self.modified = dt.datetime.now(dt.UTC)
-                self.status = status
-                self._updating = False
-            self.aws.saver.changed()
-
-        threading.Thread(target=run, name=f"change-{self.name}", daemon=True).start()
+    def _ended(self, status: str) -> None:
+        if status != ROLLBACK_FAILED:
+            self._next, self._share = None, 0.0
+        for variant in self.fleet.variants if self.fleet else ():
+            variant.status = None
+        self._pending = None
 
     def _route(self, new: Fleet, share: float) -> None:
         """Send a share of the calls to another fleet.

@@ -90,6 +90,9 @@ class Rollout:
         if self.plan.rolling:
             try:
                 self._bring_back()
+            except (StartFailed, OSError):
+                self.route(1 - len(self.old.variants[0].instances) / self._whole)  # those that there are serve again
+                raise
             finally:
                 self.old.variants[0].desired = self._whole
         self.route(0.0)

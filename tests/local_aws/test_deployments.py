@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local_aws.daemon import make_role
+from tests.local_aws.remembering import BUCKET, RESTARTED, SOON, wait_until_saved
 from tests.local_aws.serving import MODEL, Serving, archive
 
 PER_CENT = {"Type": "CAPACITY_PERCENT", "Value": 50}
@@ -241,6 +244,65 @@ def test_a_rolling_update_brings_back_what_it_had_replaced(serving, endpoint, ol
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", old)
     (variant,) = described["ProductionVariants"]
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (2, 2)
+    assert {serving.call(endpoint)["model"] for _ in range(10)} == {"old"}
+
+
+def test_a_way_back_that_fails_leaves_both_serving_until_the_next_update(
+    serving, endpoint, old, models, alarm, wait_for, tmp_path
+):
+    # GIVEN a rolling update that is at its last bake, and an old model that can't be started any more
+    broken, new = tmp_path / "broken", serving.config(models[1], count=2)
+    code = f"{MODEL}\nif os.path.exists({str(broken)!r}): raise RuntimeError('no more')\n"
+    update(serving, endpoint, serving.config(serving.model(archive(code, name="old")), count=2))
+    before = serving.wait(endpoint)["EndpointConfigName"]
+    policy = {"MaximumBatchSize": ONE, "WaitIntervalInSeconds": 300}
+    update(serving, endpoint, new, {"RollingUpdatePolicy": policy, **guarded(alarm)})
+    until(serving, endpoint, "full capacity of 2 instance(s)", wait_for)
+    broken.touch()
+    # WHEN it has to go back
+    serving.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="for the test")
+    described = serving.wait(endpoint)
+    # THEN AWS's state for that, with both reasons, and instances of both answer
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("UpdateRollbackFailed", before)
+    assert f"The update failed (alarm {alarm} is in ALARM), and so did its way back: " in described["FailureReason"]
+    assert "no more" in described["FailureReason"]
+    assert {serving.call(endpoint)["model"] for _ in range(60)} == {"old", "new"}
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        serving.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=endpoint, DesiredWeightsAndCapacities=[{"VariantName": "v0", "DesiredInstanceCount": 3}]
+        )
+    # AND the next update begins by ending the mix
+    broken.unlink()
+    update(serving, endpoint, new, all_at_once(0))
+    described = serving.wait(endpoint)
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", new)
+    assert {serving.call(endpoint)["model"] for _ in range(10)} == {"new"}
+
+
+def test_a_restart_in_the_middle_of_a_rolling_update_undoes_it(new_local_aws, tmp_path, wait_for):
+    # GIVEN a rolling update that has replaced one of two instances already
+    daemon = new_local_aws(state=tmp_path / "state", options=SOON)
+    role = make_role(daemon)
+    daemon.client("s3").create_bucket(Bucket=BUCKET)
+    serving = Serving(daemon, BUCKET, role)
+    endpoint = serving.create(serving.config(serving.model(archive(name="old")), count=2))
+    before = serving.wait(endpoint)["EndpointConfigName"]
+    new = serving.config(serving.model(archive(name="new")), count=2)
+    policy = {"MaximumBatchSize": ONE, "WaitIntervalInSeconds": 600}  # ten seconds here
+    update(serving, endpoint, new, {"RollingUpdatePolicy": policy})
+    described = until(serving, endpoint, "full capacity of 2 instance(s)", wait_for)
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    wait_until_saved(daemon)
+    # WHEN the daemon is killed and started again
+    daemon.stop(signal.SIGKILL)
+    serving = Serving(new_local_aws(state=tmp_path / "state"), BUCKET, role)
+    # THEN it is as it was before the update, whole, and says why
+    described = serving.wait(endpoint, "SystemUpdating")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", before)
+    assert RESTARTED in described["FailureReason"]
+    (variant,) = described["ProductionVariants"]
+    assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (2, 2)
+    assert "PendingDeploymentSummary" not in described
     assert {serving.call(endpoint)["model"] for _ in range(10)} == {"old"}
 
 

@@ -41,19 +41,28 @@ class ServingHook(AwsBaseHook):
         """Delete an endpoint; whether there was one."""
         return removed(lambda: self.conn.delete_endpoint(EndpointName=name))
 
+    def settled_endpoint(
+        self, name: str, poll_seconds: float, limit_seconds: float, what: str = ""
+    ) -> Mapping[str, Any] | None:
+        """Wait until nobody changes an endpoint any more; its description then, None when it is gone.
+
+        Raises TimeoutError, naming `what` was waited for, when it goes on changing.
+        """
+        return wait_until(
+            lambda: self.describe_endpoint(name),
+            lambda state: state is None or state["EndpointStatus"] not in CHANGING,
+            what=what or f"the end of the change of the endpoint {name}",
+            poll_seconds=poll_seconds,
+            limit_seconds=limit_seconds,
+        )
+
     def delete_settled_endpoint(self, name: str, poll_seconds: float, limit_seconds: float = 1800) -> bool:
         """Delete an endpoint once it has stopped changing, before which AWS refuses to; whether there was one.
 
         One that is being deleted already is left to that, since AWS refuses a second time.
         Raises TimeoutError when it goes on changing.
         """
-        settled = wait_until(
-            lambda: self.describe_endpoint(name),
-            lambda state: state is None or state["EndpointStatus"] not in CHANGING,
-            what=f"the end of the change of the endpoint {name}",
-            poll_seconds=poll_seconds,
-            limit_seconds=limit_seconds,
-        )
+        settled = self.settled_endpoint(name, poll_seconds, limit_seconds)
         if settled is None or settled["EndpointStatus"] == "Deleting":
             return False
         return self.delete_endpoint(name)

@@ -9,7 +9,7 @@ from musher.hooks import release_guard, scaling
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
 from musher.hooks.served_before import ServedBefore
-from musher.hooks.serving import CHANGING, ServingHook, wait_until
+from musher.hooks.serving import ServingHook
 from musher.operators.base import MusherOperator, run_of
 from musher.request_parameters import release
 
@@ -55,6 +55,8 @@ class EndDeploymentOperator(MusherOperator):
             self.log.warning("The release of %s was left behind: it is taken back", config)
             release_guard.trip(cloudwatch, self.production, "The run has ended.")
         now = self._settled()
+        if now is None:
+            return
         if now["EndpointConfigName"] != config:
             self.notify(
                 "a release was rolled back",
@@ -75,14 +77,7 @@ class EndDeploymentOperator(MusherOperator):
                 self.log.info("Deleted the %s, which was not released", gone)
 
     def _settled(self) -> Any:
-        endpoint = self.production.endpoint
-        return wait_until(
-            lambda: self.hook.describe_endpoint(endpoint),
-            lambda state: state is not None and state["EndpointStatus"] not in CHANGING,
-            what=f"the end of the change of the endpoint {endpoint}",
-            poll_seconds=self.environment.poll_seconds,
-            limit_seconds=LIMIT_SECONDS,
-        )
+        return self.hook.settled_endpoint(self.production.endpoint, self.environment.poll_seconds, LIMIT_SECONDS)
 
     def _give_up_environments(self) -> None:
         function = LiveFunction(

@@ -69,8 +69,9 @@ class CheckParityOperator(StackOperator):
         comparison = parity.compare(answers, judged)
         rehearsed = record.Rehearsal.from_json(self.rehearsal)
         judges_latency = rehearsed.extent == "short"
-        reasons = parity.why_not(comparison, answers, outcomes, load, limit_ms if judges_latency else None)
         unmeasured = load.invalid_because if judges_latency else None
+        judged_by = limit_ms if judges_latency and not unmeasured else None
+        reasons = parity.why_not(comparison, answers, outcomes, load, judged_by)
         part = record.Parity(
             stack=self.named.name,
             function=self.function["function"],

@@ -15,7 +15,7 @@ from musher.hooks import release_guard, scaling
 from musher.hooks.function import LiveFunction
 from musher.hooks.release_guard import ReleaseGuard
 from musher.hooks.served_before import ServedBefore
-from musher.hooks.serving import CHANGING, wait_until
+from musher.hooks.serving import CHANGING
 from musher.load.pictures import labelled_pictures
 from musher.load.targets import EndpointTarget
 from musher.operators.base import deployment_config, plainly, run_of
@@ -37,7 +37,7 @@ MOST_LOOK_SECONDS = 5.0
 class ReleaseEndpointOperator(EndpointOperator):
     """Move an endpoint's calls to a new model by AWS's blue/green deployment, and judge it while it bakes.
 
-    Parameters: `model` what ChooseModelOperator returned; `stack` where the model was tried out before: on production
+    Parameters: `model` what ChooseModelOperator returned; `tried_on` the stack on which it was tried out: on production
     itself there is nothing left to release, and the task is skipped; `verdict` the load test's, which has to have
     passed, None where it was left out; `approval` what ApproveReleaseOperator returned.
 
@@ -50,28 +50,27 @@ class ReleaseEndpointOperator(EndpointOperator):
     Source: SageMaker developer guide, "Deployment guardrails".
     """
 
-    template_fields = aws_template_fields("model", "stack", "verdict", "approval")
+    template_fields = aws_template_fields("model", "tried_on", "verdict", "approval")
 
-    def __init__(self, *, model: Any, verdict: Any = None, approval: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, model: Any, tried_on: Any, verdict: Any = None, approval: Any = None, **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
+        self.tried_on = tried_on
         self.verdict = verdict
         self.approval = approval
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        if self.named.name == names.PRODUCTION:
+        if self.tried_on == names.PRODUCTION:
             raise AirflowSkipException("The model was tried out where it serves: there is nothing left to release.")
         if self.verdict and not record.Verdict.from_json(self.verdict).passed:
             raise AirflowFailException("The rehearsal's load test did not pass: the model is not released.")
         if self.approval and not self.approval["approved"]:
             raise AirflowSkipException(f"Not released: {self.approval['why']}")
-        self.production = names.Stack(self.environment.project)
-        self.stack, self.__dict__["named"] = names.PRODUCTION, self.production
         self.config, self.cloudwatch = deployment_config(context), self.hook.client("cloudwatch")
         self.autoscaling = self.hook.client("application-autoscaling")
         now, wanted = self._settled(context), self._config_name(context)
         if now["EndpointConfigName"] == wanted:
-            self.log.info("The endpoint %s serves %s already", self.production.endpoint, wanted)
+            self.log.info("The endpoint %s serves %s already", self.named.endpoint, wanted)
             return self._endpoint(wanted)
         self._create_configuration(context)
         self._check_archive(wanted)
@@ -94,7 +93,7 @@ class ReleaseEndpointOperator(EndpointOperator):
     def _told(self, part: record.Release) -> record.Release:
         """Tell the topic of the Variable of a release that was taken back, and add what was wrong with that."""
         message = (
-            f"The release of {part.package_arn} to {self.production.endpoint} was taken back after {part.seconds:.0f} "
+            f"The release of {part.package_arn} to {self.named.endpoint} was taken back after {part.seconds:.0f} "
             f"seconds. {part.previous_config} serves as before.\n\n{part.why}"
         )
         problem = self.notify("a release was rolled back", message)
@@ -102,19 +101,17 @@ class ReleaseEndpointOperator(EndpointOperator):
 
     def on_kill(self) -> None:
         """A person has ended the task: AWS goes back at once, instead of when the heartbeat is missed."""
-        if hasattr(self, "production"):
-            self.cloudwatch.set_alarm_state(**release.trip(self.production, "The task was ended by a person."))
+        if hasattr(self, "cloudwatch"):
+            self.cloudwatch.set_alarm_state(**release.trip(self.named, "The task was ended by a person."))
 
     def _settled(self, context: Context) -> Mapping[str, Any]:
         """The endpoint, once nobody changes it; a release that a try before left behind is taken back."""
-        endpoint = self.production.endpoint
-        now = self.hook.describe_endpoint(endpoint)
-        if now is None:
-            raise AirflowException(f"There is no endpoint {endpoint} any more: clear this run from plan_release on.")
+        endpoint = self.named.endpoint
+        now = self._there(self.hook.describe_endpoint(endpoint))
         pending = (now.get("PendingDeploymentSummary") or {}).get("EndpointConfigName")
         if pending == self._config_name(context) and now["EndpointStatus"] == "Updating":
             self.log.info("A try before has left this release unwatched: it is taken back, and begins anew")
-            self.cloudwatch.set_alarm_state(**release.trip(self.production, "The try before has ended."))
+            self.cloudwatch.set_alarm_state(**release.trip(self.named, "The try before has ended."))
         now = self._wait("the end of the change of the endpoint")
         if now["EndpointStatus"] != "InService":
             raise AirflowException(
@@ -123,13 +120,17 @@ class ReleaseEndpointOperator(EndpointOperator):
         return now
 
     def _wait(self, what: str) -> Mapping[str, Any]:
-        return wait_until(
-            lambda: self.hook.describe_endpoint(self.production.endpoint),
-            lambda state: state is not None and state["EndpointStatus"] not in CHANGING,
-            what=f"{what} {self.production.endpoint}",
-            poll_seconds=self.environment.poll_seconds,
-            limit_seconds=release.MOST_TIMEOUT + LIMIT_SECONDS,
-        )
+        limit = release.MOST_TIMEOUT + LIMIT_SECONDS
+        poll_seconds = self.environment.poll_seconds
+        endpoint = self.named.endpoint
+        return self._there(self.hook.settled_endpoint(endpoint, poll_seconds, limit, f"{what} {endpoint}"))
+
+    def _there(self, now: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        if now is None:
+            raise AirflowException(
+                f"There is no endpoint {self.named.endpoint} any more: clear this run from plan_release on."
+            )
+        return now
 
     # --- instances and auto-scaling
 
@@ -140,13 +141,13 @@ class ReleaseEndpointOperator(EndpointOperator):
         if kept and not kept.restored:
             return kept
         found = record.ScalingBefore(
-            requests=scaling.describe(self.autoscaling, self.production.endpoint), instances=scaling.desired(now)
+            requests=scaling.describe(self.autoscaling, self.named.endpoint), instances=scaling.desired(now)
         )
         record.write(s3, bucket, key, found)
         return found
 
     def _as_before(self, context: Context, before: record.ScalingBefore) -> None:
-        if scaling.as_before(self.hook, self.production, before):
+        if scaling.as_before(self.hook, self.named, before):
             self._wait("the return to the instances that there were at")
         record.write(self.client("s3"), self.environment.bucket, run_of(context).key, before.replace(restored=True))
 
@@ -155,14 +156,14 @@ class ReleaseEndpointOperator(EndpointOperator):
         planned = plan(self.config, scaling.desired(now))
         if before and self.hook.instance_type(now["EndpointConfigName"]) != self.hook.instance_type(wanted):
             # AWS fails an update to another instance type while a scalable target is registered.
-            scaling.deregister(self.autoscaling, self.production.endpoint)
+            scaling.deregister(self.autoscaling, self.named.endpoint)
         elif before and before["target"]["MinCapacity"] < planned.instances:
             target = before["target"] | {"MinCapacity": planned.instances}
             target["MaxCapacity"] = max(target["MaxCapacity"], planned.instances)
             self.autoscaling.register_scalable_target(**target)
         if planned.raised_from:
             self.hook.conn.update_endpoint_weights_and_capacities(
-                **release.instances(stack=self.production, variant=names.VARIANT, count=planned.instances)
+                **release.instances(stack=self.named, variant=names.VARIANT, count=planned.instances)
             )
             self._wait("the start of a second instance at")
         self.log.info("The release is %s", planned)
@@ -176,34 +177,34 @@ class ReleaseEndpointOperator(EndpointOperator):
         planned = self._prepare_fleet(now, wanted, before.requests)
         s3, env = self.client("s3"), self.environment
         asked = Sampling(
-            EndpointTarget(self.production.endpoint, self.client_factory, keep_answer=True),
+            EndpointTarget(self.named.endpoint, self.client_factory, keep_answer=True),
             labelled_pictures(s3, env, self.model["dataset_uri"], most=max(100, self.config.judge_answers // 2)),
             new_model=wanted,
         )
         tags = [{"Key": name, "Value": value} for name, value in run_of(context).tags(env.project).items()]
-        with ReleaseGuard(self.cloudwatch, self.production, poll_seconds=env.poll_seconds, tags=tags) as guard:
+        with ReleaseGuard(self.cloudwatch, self.named, poll_seconds=env.poll_seconds, tags=tags) as guard:
             rps = self.config.judge_requests_per_second
             first = REQUESTS_BEFORE if planned.kind == "CANARY" else self.config.judge_answers
             asked.send(rps, first / rps, 0.0, released=False)
             self.hook.conn.update_endpoint(
-                **release.release(self.config, planned, stack=self.production, config_name=wanted)
+                **release.release(self.config, planned, stack=self.named, config_name=wanted)
             )
             watch = Watch(
                 self.config,
                 planned,
                 asked,
                 guard,
-                describe=lambda: self.hook.describe_endpoint(self.production.endpoint) or {},
+                describe=lambda: self.hook.describe_endpoint(self.named.endpoint) or {},
                 is_changing=lambda state: state.get("EndpointStatus") in CHANGING,
                 look_seconds=min(MOST_LOOK_SECONDS, max(1.0, env.poll_seconds)),
             )
             watch.until_settled()
-        release_guard.remove(self.cloudwatch, self.production)
+        release_guard.remove(self.cloudwatch, self.named)
         previous = now["EndpointConfigName"]
         if watch.state.get("EndpointConfigName") == wanted and not (watch.decide() and watch.passed):
             # AWS was done before the judge was: the way back is an update of its own.
             self.log.warning("The release is taken back by an update: %s", watch.decide().why)
-            self.hook.conn.update_endpoint(**release.back(stack=self.production, config_name=previous))
+            self.hook.conn.update_endpoint(**release.back(stack=self.named, config_name=previous))
             watch.state = self._wait("the return to what served before of")
         part = watch.part(
             package_arn=self.model["package_arn"],
@@ -223,17 +224,17 @@ class ReleaseEndpointOperator(EndpointOperator):
     def _keep(self, context: Context, part: record.Release) -> None:
         """Write down what served before, and delete what served before that. The function is still the one of before:
         it is released after the model."""
-        conn, arn = self.hook.conn, self.hook.describe_endpoint(self.production.endpoint)["EndpointArn"]
+        conn, arn = self.hook.conn, self.hook.describe_endpoint(self.named.endpoint)["EndpointArn"]
         older = ServedBefore.of(conn, arn).config
         if older and older not in {part.previous_config, part.config}:
             for gone in self.hook.delete_endpoint_config(older):
                 self.log.info("Deleted the %s, which served before the one before", gone)
-        function = LiveFunction(self.hook.client("lambda"), self.production.function, poll_seconds=1.0, log=self.log)
+        function = LiveFunction(self.hook.client("lambda"), self.named.function, poll_seconds=1.0, log=self.log)
         alias = function.alias() if function.configuration() else None
         version = alias["FunctionVersion"] if alias else None
         ServedBefore(part.previous_config, version, run_of(context).key).keep(conn, arn)
 
     def _endpoint(self, wanted: str) -> dict[str, Any]:
         return record.Endpoint(
-            name=self.production.endpoint, config=wanted, instance_type=self.config.instance_type
+            name=self.named.endpoint, config=wanted, instance_type=self.config.instance_type
         ).to_json()

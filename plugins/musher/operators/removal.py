@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from musher import names
+from musher.hooks import scaling
 from musher.hooks.alarms import alarms_on
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
 from musher.hooks.serving import ServingHook, found, pairs, removed, wait_until
 from musher.operators.base import MusherOperator, StackOperator, plainly, run_of
-from musher.request_parameters.scaling import variant
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,8 +29,7 @@ class RemovalOperator(MusherOperator):
 
     def remove_endpoint(self, endpoint: str) -> Iterator[str]:
         """Remove an endpoint with its scalable target, configuration and models; yields what was removed."""
-        scaling = self.hook.client("application-autoscaling")
-        if removed(lambda: scaling.deregister_scalable_target(**variant(endpoint))):
+        if scaling.deregister(self.hook.client("application-autoscaling"), endpoint):
             yield f"scalable target of {endpoint}"
         now = self.hook.describe_endpoint(endpoint)
         if now is None:

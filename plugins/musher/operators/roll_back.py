@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
@@ -14,7 +15,7 @@ from musher.hooks import release_guard, scaling
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction, move_alias_back
 from musher.hooks.served_before import ServedBefore
-from musher.hooks.serving import CHANGING, ServingHook, found, wait_until
+from musher.hooks.serving import ServingHook, found
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.request_parameters import release
 
@@ -41,9 +42,7 @@ class RollBackDeploymentOperator(MusherOperator):
     def execute(self, context: Context) -> str:
         self.production, self.run = names.Stack(self.environment.project), run_of(context)
         cloudwatch = self.hook.client("cloudwatch")
-        now = self.hook.describe_endpoint(self.production.endpoint)
-        if now is None:
-            raise UserError(f"There is no endpoint {self.production.endpoint}: nothing is deployed, or it was removed.")
+        now = self._there(self.hook.describe_endpoint(self.production.endpoint))
         if now["EndpointStatus"] == "Updating" and release_guard.is_under_way(cloudwatch, self.production):
             self.log.info("A release is under way: it is stopped, and %s goes on serving", now["EndpointConfigName"])
             cloudwatch.set_alarm_state(**release.trip(self.production, "Rolled back by a person."))
@@ -51,7 +50,7 @@ class RollBackDeploymentOperator(MusherOperator):
         with DeploymentLock(self.client("s3"), self.environment.bucket, self.run).held():
             return self._roll_back(self._settled())
 
-    def _roll_back(self, now: dict[str, Any]) -> str:
+    def _roll_back(self, now: Mapping[str, Any]) -> str:
         part = self._begun(now)
         if part.outcome == "rolled back":  # a try before ended with the last thing that it does
             return part.config
@@ -67,7 +66,7 @@ class RollBackDeploymentOperator(MusherOperator):
         self.log.info("%s", part.sentence)
         return part.config
 
-    def _begun(self, now: dict[str, Any]) -> record.RollBack:
+    def _begun(self, now: Mapping[str, Any]) -> record.RollBack:
         """From where to where this run goes, as its first try found it."""
         s3, bucket = self.client("s3"), self.environment.bucket
         if kept := record.read(s3, bucket, self.run.key, record.RollBack):
@@ -98,7 +97,7 @@ class RollBackDeploymentOperator(MusherOperator):
         )
         return part
 
-    def _endpoint_back(self, now: dict[str, Any], part: record.RollBack) -> float:
+    def _endpoint_back(self, now: Mapping[str, Any], part: record.RollBack) -> float:
         """Update the endpoint; how many seconds that took."""
         serving, began = now["EndpointConfigName"], time.monotonic()
         autoscaling = self.hook.client("application-autoscaling")
@@ -146,7 +145,7 @@ class RollBackDeploymentOperator(MusherOperator):
         elif kept and scaling.deregister(autoscaling, self.production.endpoint):
             self.log.info("%s did not scale then, and does not any more", self.production.endpoint)
 
-    def _before(self, now: dict[str, Any]) -> ServedBefore:
+    def _before(self, now: Mapping[str, Any]) -> ServedBefore:
         before = ServedBefore.of(self.hook.conn, now["EndpointArn"])
         if not before.config:
             raise UserError(
@@ -182,11 +181,11 @@ class RollBackDeploymentOperator(MusherOperator):
     def _write(self, part: record.Part) -> None:
         record.write(self.client("s3"), self.environment.bucket, self.run.key, part)
 
-    def _settled(self) -> dict[str, Any]:
-        return wait_until(
-            lambda: self.hook.describe_endpoint(self.production.endpoint),
-            lambda state: state is not None and state["EndpointStatus"] not in CHANGING,
-            what=f"the end of the change of the endpoint {self.production.endpoint}",
-            poll_seconds=self.environment.poll_seconds,
-            limit_seconds=LIMIT_SECONDS,
-        )
+    def _settled(self) -> Mapping[str, Any]:
+        now = self.hook.settled_endpoint(self.production.endpoint, self.environment.poll_seconds, LIMIT_SECONDS)
+        return self._there(now)
+
+    def _there(self, now: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        if now is None:
+            raise UserError(f"There is no endpoint {self.production.endpoint}: nothing is deployed, or it was removed.")
+        return now

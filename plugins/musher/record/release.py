@@ -9,7 +9,13 @@ from musher.record.part import Entry, Part
 
 
 class JudgeCheck(Entry):
-    """One comparison of the new fleet with the old one; units and meaning as musher.release.judge.Check has them."""
+    """One comparison of the new fleet with the old one: both as measured, `difference` with its confidence interval as
+    far as there is one.
+
+    Units: errors, accuracy and agreement as shares, latency as median milliseconds, its difference as a ratio
+    (1.2: new takes 20 % longer). `effect` is the common-language effect size of latency: how often a request to the new
+    fleet takes longer than one to the old (0.5: neither). `samples` of the old and of the new fleet.
+    """
 
     name: str
     outcome: Literal["pass", "fail", "inconclusive"]

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from musher.record import JudgeCheck
+
 Fleet = Literal["old", "new"]
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -65,33 +67,11 @@ class Tolerances:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One comparison: `old` and `new` as measured, `difference` with its confidence interval as far as there is one.
-
-    Units: errors, accuracy and agreement as shares, latency as median milliseconds, its difference as a ratio
-    (1.2: new takes 20 % longer). `effect` is the common-language effect size of latency: how often a request to the new
-    fleet takes longer than one to the old (0.5: neither). `samples` of the old and of the new fleet.
-    """
-
-    name: str
-    outcome: Outcome
-    why: str
-    old: float | None = None
-    new: float | None = None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    effect: float | None = None
-    samples: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
 class Judgement:
     """What the judge says of a release, and why."""
 
     outcome: Outcome
-    checks: tuple[Check, ...] = field(default=())
+    checks: tuple[JudgeCheck, ...] = field(default=())
 
     @property
     def why(self) -> str:
@@ -124,7 +104,7 @@ def judge(answers: Iterable[Answer], tolerances: Tolerances | None = None, *, fi
     return Judgement("pass" if final and outcomes == {"pass"} else "inconclusive", checks)
 
 
-def _errors(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> Check:
+def _errors(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> JudgeCheck:
     """Fisher's exact test: has the new fleet more errors than chance explains?"""
     from scipy.stats import fisher_exact
 
@@ -135,20 +115,20 @@ def _errors(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, do
     few = _few(counts, least)
     # An old fleet that nobody asks any more (it is gone) leaves a new one that fails: that needs no comparison.
     if few and not (counts[1] >= least and shares[1] and shares[1] > 0.5):
-        return Check(ERRORS, "inconclusive", few, **found)
+        return JudgeCheck(name=ERRORS, outcome="inconclusive", why=few, **found)
     table = [[failed[1], counts[1] - failed[1]], [failed[0], counts[0] - failed[0]]]
     p_value = float(fisher_exact(table, alternative="greater").pvalue) if all(counts) else 0.0
     more = (shares[1] or 0) - (shares[0] or 0)
     found |= {"difference": more, "p_value": p_value}
     said = f"{failed[1]} of {counts[1]} requests to the new fleet failed, {failed[0]} of {counts[0]} to the old one"
     if more <= limits.more_errors or p_value >= SUSPICION:
-        return Check(ERRORS, "pass", said, **found)
+        return JudgeCheck(name=ERRORS, outcome="pass", why=said, **found)
     if p_value < doubt:
-        return Check(ERRORS, "fail", said, **found)
-    return Check(ERRORS, "inconclusive", f"{said}, which may be chance or not", **found)
+        return JudgeCheck(name=ERRORS, outcome="fail", why=said, **found)
+    return JudgeCheck(name=ERRORS, outcome="inconclusive", why=f"{said}, which may be chance or not", **found)
 
 
-def _latency(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> Check:
+def _latency(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> JudgeCheck:
     """Mann-Whitney test on the logarithms: is the new fleet slower by more than the tolerance?
 
     The shift is Hodges' and Lehmann's estimate, the median of all pairs' differences, which on logarithms is a ratio.
@@ -159,7 +139,7 @@ def _latency(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, d
     times = [np.array([each.latency_ms for each in fleet if each.succeeded], dtype=float) for fleet in (old, new)]
     counts = len(times[0]), len(times[1])
     if few := _few(counts, least):
-        return Check(LATENCY, "inconclusive", few, samples=counts)
+        return JudgeCheck(name=LATENCY, outcome="inconclusive", why=few, samples=counts)
     before, after = (np.log(np.maximum(each, 1e-3)) for each in times)
     slower = mannwhitneyu(after - math.log1p(limits.slower), before, alternative="greater")
     effect = float(mannwhitneyu(after, before).statistic) / (counts[0] * counts[1])
@@ -169,10 +149,10 @@ def _latency(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, d
         f"a request to the new fleet takes {ratio:.2f} times as long as one to the old one "
         f"({math.exp(low):.2f} to {math.exp(high):.2f}), {1 + limits.slower:.2f} is let pass"
     )
-    return Check(
-        LATENCY,
-        "fail" if slower.pvalue < doubt else "pass",
-        said,
+    return JudgeCheck(
+        name=LATENCY,
+        outcome="fail" if slower.pvalue < doubt else "pass",
+        why=said,
         old=medians[0],
         new=medians[1],
         difference=ratio,
@@ -209,7 +189,9 @@ def _evenly(values):
     return values[np.linspace(0, len(values) - 1, MOST_PAIRED).round().astype(int)]
 
 
-def _answers(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float) -> tuple[Check, Check]:
+def _answers(
+    old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float
+) -> tuple[JudgeCheck, JudgeCheck]:
     """Accuracy and agreement on the pictures that both fleets answered; each picture counts once.
 
     A model gives a picture the same answer every time: sending it again makes nobody surer. Accuracy is McNemar's exact
@@ -223,8 +205,8 @@ def _answers(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, d
     if len(both) < limits.least_pictures:
         few = f"{len(both)} pictures were answered by both fleets, {limits.least_pictures} are needed"
         return (
-            Check(ACCURACY, "inconclusive", few, samples=count),
-            Check(AGREEMENT, "inconclusive", few, samples=count),
+            JudgeCheck(name=ACCURACY, outcome="inconclusive", why=few, samples=count),
+            JudgeCheck(name=AGREEMENT, outcome="inconclusive", why=few, samples=count),
         )
     right = [[fleet[each].predicted == fleet[each].label for each in both] for fleet in said]
     lost = sum(was and not now for was, now in zip(*right, strict=True))
@@ -232,10 +214,10 @@ def _answers(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, d
     before, after = (sum(each) / len(both) for each in right)
     p_value = float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue) if lost + won else 1.0
     bad = p_value < doubt and before - after > limits.less_accurate
-    accuracy = Check(
-        ACCURACY,
-        "fail" if bad else "pass",
-        f"of {len(both)} labelled pictures the new fleet tells {after:.1%} right, the old one {before:.1%} "
+    accuracy = JudgeCheck(
+        name=ACCURACY,
+        outcome="fail" if bad else "pass",
+        why=f"of {len(both)} labelled pictures the new fleet tells {after:.1%} right, the old one {before:.1%} "
         f"({lost} lost, {won} won)",
         old=before,
         new=after,
@@ -245,10 +227,10 @@ def _answers(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, d
     )
     same = sum(said[0][each].predicted == said[1][each].predicted for each in both)
     interval = binomtest(same, len(both)).proportion_ci(1 - 2 * doubt, method="wilson")
-    agreement = Check(
-        AGREEMENT,
-        "fail" if interval.high < limits.least_agreement else "pass",
-        f"both fleets say the same of {same} of {len(both)} pictures",
+    agreement = JudgeCheck(
+        name=AGREEMENT,
+        outcome="fail" if interval.high < limits.least_agreement else "pass",
+        why=f"both fleets say the same of {same} of {len(both)} pictures",
         new=same / len(both),
         low=float(interval.low),
         high=float(interval.high),

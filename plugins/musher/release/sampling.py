@@ -5,17 +5,39 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from musher.load.generator import run_phase
 from musher.load.outcome import Outcome, Target
 from musher.load.pictures import LabelledPicture
 from musher.load.results import OfferLimits, PhaseResult
 from musher.load.schedule import Phase
-from musher.release.judge import Answer
+from musher.release.judge import Answer, Fleet
 from musher.release.parity import predictions_in
 
 OFFER_LIMITS = OfferLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: the picture, what came of it, `milliseconds` from when it was due, and when that was, in seconds on
+    the release's clock."""
+
+    picture: LabelledPicture
+    outcome: Outcome
+    milliseconds: float
+    at: float
+
+    @property
+    def succeeded(self) -> bool:
+        return self.outcome.status == "succeeded"
+
+    def answer(self, fleet: Fleet) -> Answer:
+        """It as the judge takes it. An answer without predictions is a failure, whatever its status."""
+        predictions = predictions_in(self.outcome.answer)
+        told = self.succeeded and bool(predictions)
+        predicted = predictions[0][0] if told else None
+        return Answer(fleet, told, self.milliseconds, self.picture.file, self.picture.label, predicted)
 
 
 @dataclass
@@ -31,8 +53,8 @@ class Sampling:
     target: Target
     pictures: Sequence[LabelledPicture]
     new_model: str
-    before: list[tuple[LabelledPicture, Outcome, float]] = field(default_factory=list)
-    during: list[tuple[LabelledPicture, Outcome, float, float]] = field(default_factory=list)
+    before: list[Asked] = field(default_factory=list)
+    during: list[Asked] = field(default_factory=list)
     _turn: int = 0
 
     def send(self, rps: float, seconds: float, now: float, *, released: bool) -> PhaseResult:
@@ -47,18 +69,16 @@ class Sampling:
         )
         for sample in result.samples:
             number = round(sample.due * rps)
-            picture, milliseconds = turned[number % len(turned)], (sample.done - sample.due) * 1000
-            if released:
-                self.during.append((picture, sample.outcome, milliseconds, now + sample.due))
-            else:
-                self.before.append((picture, sample.outcome, milliseconds))
+            milliseconds = (sample.done - sample.due) * 1000
+            asked = Asked(turned[number % len(turned)], sample.outcome, milliseconds, now + sample.due)
+            (self.during if released else self.before).append(asked)
         self._turn = (self._turn + len(result.samples)) % len(self.pictures)
         return result
 
     @property
     def first_new(self) -> float | None:
         """When the new fleet is known to have answered first, in seconds on the release's clock."""
-        return next((at for _, outcome, _, at in self.during if outcome.model_name == self.new_model), None)
+        return next((each.at for each in self.during if each.outcome.model_name == self.new_model), None)
 
     def answers(self, *, concurrent: bool) -> list[Answer]:
         """Answers of both fleets, as the judge takes them.
@@ -70,58 +90,47 @@ class Sampling:
         moved = [self._is_first(index) for index in range(len(self.during))]
         first = next((index for index, is_new in enumerate(moved) if is_new), len(self.during))
         beside = self.during[first:]
-        old = sum(_succeeded(outcome) and outcome.model_name != self.new_model for _, outcome, _, _ in beside)
+        old = sum(each.succeeded and each.outcome.model_name != self.new_model for each in beside)
         excused = round(old * share / (1 - share)) if share < 1 else len(beside)
-        found = [_answer("old", *each) for each in self.before] if not concurrent else []
-        for picture, outcome, milliseconds, _ in beside:
-            if outcome.status == "throttled":
+        found = [each.answer("old") for each in self.before] if not concurrent else []
+        for each in beside:
+            if each.outcome.status == "throttled":
                 continue
-            fleet: Literal["old", "new"] = "new"
-            if _succeeded(outcome):
-                fleet = "new" if outcome.model_name == self.new_model else "old"
+            fleet: Fleet = "new"
+            if each.succeeded:
+                fleet = "new" if each.outcome.model_name == self.new_model else "old"
             elif excused > 0:
                 fleet, excused = "old", excused - 1
             if fleet == "new" or concurrent:
-                found.append(_answer(fleet, picture, outcome, milliseconds))
+                found.append(each.answer(fleet))
         return found
 
     def _is_first(self, index: int) -> bool:
         """Whether the new fleet may have given this answer: by its name, or a failure that the old one is not known
         for."""
-        outcome = self.during[index][1]
+        outcome = self.during[index].outcome
         if outcome.model_name == self.new_model:
             return True
         return outcome.status == "failed" and self._failed_before() == 0
 
     def _failed_before(self) -> float:
-        failed = sum(outcome.status == "failed" for _, outcome, _ in self.before)
+        failed = sum(each.outcome.status == "failed" for each in self.before)
         return failed / len(self.before) if self.before else 0.0
-
-
-def _succeeded(outcome: Outcome) -> bool:
-    return outcome.status == "succeeded"
-
-
-def _answer(fleet: Literal["old", "new"], picture: LabelledPicture, outcome: Outcome, milliseconds: float) -> Answer:
-    """An answer as the judge takes it. One without predictions is a failure, whatever its status."""
-    predictions = predictions_in(outcome.answer)
-    told = _succeeded(outcome) and bool(predictions)
-    return Answer(fleet, told, milliseconds, picture.file, picture.label, predictions[0][0] if told else None)
 
 
 def points(sampling: Sampling, every: float) -> list[dict[str, Any]]:
     """The release over time, for its page: for each stretch of `every` seconds the share of the answers that the new
     fleet gave, and per fleet median latency in milliseconds and failures."""
     found = []
-    for at, group in itertools.groupby(sampling.during, key=lambda each: int(each[3] // every)):
+    for at, group in itertools.groupby(sampling.during, key=lambda each: int(each.at // every)):
         rows = list(group)
         fleets: dict[str, list[float]] = {"old": [], "new": []}
         failed = 0
-        for _, outcome, milliseconds, _ in rows:
-            if not _succeeded(outcome):
+        for each in rows:
+            if not each.succeeded:
                 failed += 1
                 continue
-            fleets["new" if outcome.model_name == sampling.new_model else "old"].append(milliseconds)
+            fleets["new" if each.outcome.model_name == sampling.new_model else "old"].append(each.milliseconds)
         answered = sum(map(len, fleets.values()))
         found.append(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -120,7 +119,7 @@ class Watch:
             return False
         if self.seconds - first > self.config.bake_seconds - ALARM_SECONDS:
             return True
-        last = [outcome.model_name == self.asked.new_model for _, outcome, _, _ in self.asked.during[-ALL_NEW:]]
+        last = [each.outcome.model_name == self.asked.new_model for each in self.asked.during[-ALL_NEW:]]
         return self.plan.kind == "CANARY" and len(last) == ALL_NEW and all(last) and self.plan.share < 1
 
     def _take_back(self, judgement: Judgement) -> None:
@@ -151,8 +150,8 @@ class Watch:
             seconds=round(self.seconds, 1),
             seconds_to_roll_back=round(self.seconds - self.taken_back[1], 1) if self.taken_back else None,
             requests=len(during),
-            failed=sum(outcome.status != "succeeded" for _, outcome, _, _ in during),
+            failed=sum(not each.succeeded for each in during),
             judged=judgement.outcome,
-            checks=[record.JudgeCheck(**dataclasses.asdict(each)) for each in judgement.checks],
+            checks=list(judgement.checks),
             timeline=[record.ReleasePoint(**each) for each in sampling.points(self.asked, self.look_seconds)],
         )

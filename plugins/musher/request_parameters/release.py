@@ -34,19 +34,14 @@ def heartbeat_alarm(stack: Stack, tags: Sequence[dict[str, str]] = ()) -> dict[s
     Source: CloudWatch user guide, "Configuring how CloudWatch alarms treat missing data".
     """
     return {
+        **_alarm(stack, HEARTBEAT, tags),
         "AlarmName": alarm_names(stack)[0],
         "AlarmDescription": "Nobody judges the release any more: AWS takes it back.",
-        "Namespace": NAMESPACE,
-        "MetricName": HEARTBEAT,
-        "Dimensions": _dimensions(stack),
         "Statistic": "Minimum",
-        "Period": 60,
         "EvaluationPeriods": 2,
         "DatapointsToAlarm": 2,
-        "Threshold": 1.0,
         "ComparisonOperator": "LessThanThreshold",
         "TreatMissingData": "breaching",
-        "Tags": list(tags),
     }
 
 
@@ -54,17 +49,24 @@ def stop_alarm(stack: Stack, tags: Sequence[dict[str, str]] = ()) -> dict[str, A
     """PutMetricAlarm request for the alarm that SetAlarmState trips: its metric is never sent, and missing data leave
     it in the state that it has been set to."""
     return {
+        **_alarm(stack, STOP, tags),
         "AlarmName": alarm_names(stack)[1],
         "AlarmDescription": "Set by the judge of a release, or by a person: AWS takes the release back.",
-        "Namespace": NAMESPACE,
-        "MetricName": STOP,
-        "Dimensions": _dimensions(stack),
         "Statistic": "Maximum",
-        "Period": 60,
         "EvaluationPeriods": 1,
-        "Threshold": 1.0,
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
         "TreatMissingData": "ignore",
+    }
+
+
+def _alarm(stack: Stack, metric: str, tags: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """What both alarms have in common: a metric of ours by the minute, held against 1."""
+    return {
+        "Namespace": NAMESPACE,
+        "MetricName": metric,
+        "Dimensions": _dimensions(stack),
+        "Period": 60,
+        "Threshold": 1.0,
         "Tags": list(tags),
     }
 

@@ -21,7 +21,7 @@ MODEL = {
 @dag(schedule=None, params=DeploymentConfig.params(), catchup=False, default_args={"owner": "musher"})
 def approve_a_release():
     approve = ApproveReleaseOperator(task_id="approve_release", model=MODEL, stack="rehearsal")
-    ReleaseEndpointOperator(task_id="release_endpoint", model=MODEL, stack="rehearsal", approval=approve.output)
+    ReleaseEndpointOperator(task_id="release_endpoint", model=MODEL, tried_on="rehearsal", approval=approve.output)
 
 
 approve_a_release()

@@ -30,6 +30,7 @@ from musher.operators.ec2_training import (
 from musher.operators.training_jobs import described
 
 from tests.local_aws.daemon import Daemon, wait_for
+from tests.plugins.triggering import event_of
 from tools import bootstrap
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,25 +168,12 @@ class Ec2Run:
                 return getattr(operator, step)(self.context, *event)
             except TaskDeferred as deferred:
                 trigger, step = deferred.trigger, deferred.method_name
-            # What the triggerer does: the trigger made anew from what it serialises, and looked at until its event.
-            path, arguments = trigger.serialize()
-            trigger = type(trigger)(**json.loads(json.dumps(arguments)))
-            assert path.endswith(type(trigger).__name__)
-            event = (self._wait(trigger, deadline),)
+            event = (event_of(trigger, deadline, begin=self._listen, look=lambda: self.on_look()),)
 
-    def _wait(self, trigger: Any, deadline: float) -> dict[str, Any]:
+    def _listen(self, trigger: Any) -> None:
         # The instance's name is in front of each of its lines.
         trigger.log.info = lambda text, *values: self.said.append((text % values).split(" | ", 1)[-1])
         self.trigger = trigger
-        while True:
-            state, event = trigger.look()
-            if event is None and time.time() > trigger.deadline:
-                event = trigger.give_up()
-            if event is not None:
-                return json.loads(json.dumps(event))
-            assert time.monotonic() < deadline, f"{state}; {self.said[-10:]}"
-            self.on_look()
-            time.sleep(0.1)
 
     def instances(self) -> dict[str, str]:
         """The run's instances: id -> state."""

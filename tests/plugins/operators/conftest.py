@@ -17,6 +17,7 @@ from musher.operators.base import MusherOperator
 
 from tests.local_aws.daemon import Daemon
 from tests.local_aws.serving import IMAGE, archive
+from tests.plugins.triggering import event_of
 from tools import bootstrap
 
 _NUMBERS = itertools.count(1)
@@ -58,19 +59,7 @@ class Project:
             except TaskDeferred as deferred:
                 trigger, step, more = deferred.trigger, deferred.method_name, dict(deferred.kwargs or {})
             self.waits.append(step)
-            # What the triggerer does: the trigger made anew from what it serialises, and looked at until its event.
-            _, arguments = trigger.serialize()
-            more["event"] = self._wait(type(trigger)(**json.loads(json.dumps(arguments))), deadline)
-
-    def _wait(self, trigger: Any, deadline: float) -> dict[str, Any]:
-        while True:
-            state, event = trigger.look()
-            if event is None and time.time() > trigger.deadline:
-                event = trigger.give_up()
-            if event is not None:
-                return json.loads(json.dumps(event))
-            assert time.monotonic() < deadline, state
-            time.sleep(trigger.poll_seconds)
+            more["event"] = event_of(trigger, deadline)
 
     def put(self, key: str, body: bytes) -> str:
         self.s3.put_object(Bucket=self.environment.bucket, Key=f"{self.name}/{key}", Body=body)

@@ -118,7 +118,7 @@ class Released:
         return self.release_of_this_run(behave)
 
     def release_of_this_run(self, behave: str) -> dict[str, Any]:
-        return self.project.perform(ReleaseEndpointOperator, model=self.model(behave), stack="rehearsal")
+        return self.project.perform(ReleaseEndpointOperator, model=self.model(behave), tried_on="rehearsal")
 
     @contextlib.contextmanager
     def callers(self, rps: float = 10.0) -> Iterator[tuple[list[str], list[bool]]]:

@@ -133,7 +133,7 @@ def test_time_that_is_up_is_a_rejection_and_says_what_to_do(asked):
     # AND nobody has decided anything about the model
     assert asked.package["ModelApprovalStatus"] == "Approved"
     with pytest.raises(AirflowSkipException, match=r"^Not released: Nobody answered within 12 hours"):
-        asked.project.perform(ReleaseEndpointOperator, model={}, stack="rehearsal", approval=answer)
+        asked.project.perform(ReleaseEndpointOperator, model={}, tried_on="rehearsal", approval=answer)
 
 
 def test_a_topic_that_cannot_be_told_holds_nothing_up(asked):

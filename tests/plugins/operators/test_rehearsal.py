@@ -52,7 +52,7 @@ def rehearse_and_release(project, model) -> None:
         verdict = perform(LoadTestOperator, parity=told, **of_model, **more)
     finally:
         perform(RemoveDeploymentOperator, stack=stack)
-    perform(ReleaseEndpointOperator, model=model, stack=stack, verdict=verdict)
+    perform(ReleaseEndpointOperator, model=model, tried_on=stack, verdict=verdict)
 
 
 def left_of(project) -> list[str]:

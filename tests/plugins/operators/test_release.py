@@ -201,12 +201,12 @@ def test_nothing_to_go_back_to_is_one_sentence(serving, new_project):
 
 def test_a_model_that_was_tried_out_where_it_serves_needs_no_release(serving):
     with pytest.raises(AirflowSkipException, match="nothing left to release"):
-        serving.project.perform(ReleaseEndpointOperator, model={}, stack="production")
+        serving.project.perform(ReleaseEndpointOperator, model={}, tried_on="production")
 
 
 def test_a_rehearsal_that_did_not_pass_releases_nothing(serving):
     verdict = {"passed": False, "checks": []}
     before = serving.project.endpoint["EndpointConfigName"]
     with pytest.raises(AirflowFailException, match="load test did not pass"):
-        serving.project.perform(ReleaseEndpointOperator, model={}, stack="rehearsal", verdict=verdict)
+        serving.project.perform(ReleaseEndpointOperator, model={}, tried_on="rehearsal", verdict=verdict)
     assert serving.project.endpoint["EndpointConfigName"] == before
