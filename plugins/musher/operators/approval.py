@@ -12,10 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from musher import names, record, request_parameters
 from musher.config import AWS_CONN_ID, Environment
+from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.in_service import NotToBeTold, in_service
 from musher.hooks.notifications import notify
 from musher.hooks.serving import ServingHook
-from musher.operators.base import deployment_config, plainly
+from musher.operators.base import deployment_config, plainly, run_of
 from musher.release import approval
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ class ApproveReleaseOperator(HITLOperator):
     needs no approval; `verdict` the load test's, None where it was left out; `projected` what
     CheckProjectedCostOperator returned.
 
-    The topic of the Variable is told that an approval waits. Returns `{approved, why}`, `why` a sentence. A rejection,
-    and the end of the time for an answer, are answers as well: the release is skipped, the report is written and the
-    rehearsal is taken down. Who decided, and why, is in the run record's part `approval` and in the registry: a
+    The topic of the Variable is told that an approval waits, and the deployment's lock is given back meanwhile. Returns
+    `{approved, why, serving}`: `why` a sentence, `serving` the endpoint configuration that the figures are of. A
+    rejection, and the end of the time for an answer, are answers as well: the release is skipped, the report is written
+    and the rehearsal is taken down. Who decided, and why, is in the run record's part `approval` and in the registry: a
     rejected package is Rejected from then on, unless it serves.
 
     Airflow's ApprovalOperator skips what follows by itself, and says of it no more than that; HITLOperator, on which it
@@ -97,9 +99,12 @@ class ApproveReleaseOperator(HITLOperator):
             package_arn=arn,
             asked_at=now.isoformat(timespec="seconds"),
             until=until.isoformat(timespec="seconds"),
+            serving=self._configuration(env),
             problems=problems,
         )
         record.write(self._s3(env), env.bucket, self.model["run_key"], asked)
+        # While a person thinks, what serves can be rolled back or removed; the release takes the lock again.
+        DeploymentLock(self._s3(env), env.bucket, run_of(context)).give_back()
         return super().execute(context)
 
     @plainly
@@ -120,7 +125,7 @@ class ApproveReleaseOperator(HITLOperator):
             decided = decided.replace(problems=[*decided.problems, *self._noted(env, decided)])
         record.write(s3, env.bucket, key, decided)
         self.log.info("%s", decided.sentence)
-        return {"approved": decided.outcome == "approved", "why": decided.sentence}
+        return {"approved": decided.outcome == "approved", "why": decided.sentence, "serving": decided.serving}
 
     def _not_asked(self, now: dt.datetime) -> dict[str, Any]:
         """The answer where nobody has to give one, also in a record that has an earlier deployment's."""
@@ -151,6 +156,10 @@ class ApproveReleaseOperator(HITLOperator):
             self.log.warning("%s", problem)
             return [problem]
         return []
+
+    def _configuration(self, env: Environment) -> str | None:
+        now = self._hook(env).describe_endpoint(names.Stack(env.project).endpoint)
+        return now["EndpointConfigName"] if now else None
 
     def _serves(self, env: Environment, package_arn: str) -> bool:
         try:

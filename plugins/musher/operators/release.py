@@ -12,6 +12,7 @@ from musher import names, record
 from musher.costs import prices
 from musher.errors import ConfigError
 from musher.hooks import release_guard, scaling
+from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
 from musher.hooks.release_guard import ReleaseGuard
 from musher.hooks.served_before import ServedBefore
@@ -66,12 +67,19 @@ class ReleaseEndpointOperator(EndpointOperator):
             raise AirflowFailException("The rehearsal's load test did not pass: the model is not released.")
         if self.approval and not self.approval["approved"]:
             raise AirflowSkipException(f"Not released: {self.approval['why']}")
+        if self._approved_against:  # the lock was given back while a person had to answer
+            DeploymentLock(self.client("s3"), self.environment.bucket, run_of(context)).take()
         self.config, self.cloudwatch = deployment_config(context), self.hook.client("cloudwatch")
         self.autoscaling = self.hook.client("application-autoscaling")
         now, wanted = self._settled(context), self._config_name(context)
         if now["EndpointConfigName"] == wanted:
             self.log.info("The endpoint %s serves %s already", self.named.endpoint, wanted)
             return self._endpoint(wanted)
+        if self._approved_against not in (None, now["EndpointConfigName"]):
+            raise AirflowFailException(
+                f"The release was approved while {self._approved_against} served, and {now['EndpointConfigName']} "
+                "serves now: start a new run, to have it approved against that."
+            )
         self._create_configuration(context)
         self._check_archive(wanted)
         before = self._before(context, now)
@@ -98,6 +106,11 @@ class ReleaseEndpointOperator(EndpointOperator):
         )
         problem = self.notify("a release was rolled back", message)
         return part.replace(problems=[*part.problems, problem]) if problem else part
+
+    @property
+    def _approved_against(self) -> str | None:
+        """The endpoint configuration that served when somebody was asked; None where nobody was."""
+        return (self.approval or {}).get("serving")
 
     def on_kill(self) -> None:
         """A person has ended the task: AWS goes back at once, instead of when the heartbeat is missed."""

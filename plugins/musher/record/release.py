@@ -76,7 +76,8 @@ class Approval(Part):
     """What became of the request to approve a release; `not asked` of a later deployment in the same record.
 
     `asked_at`, `until` and `at` are ISO 8601, UTC; `by` who answered and `reason` why, in that person's words.
-    `problems` are sentences on what went wrong beside it: a topic that was not told, a registry not written to.
+    `serving` the endpoint configuration that served when it was asked, which the figures are of. `problems` are
+    sentences on what went wrong beside it: a topic that was not told, a registry not written to.
     """
 
     NAME: ClassVar[str] = "approval"
@@ -85,6 +86,7 @@ class Approval(Part):
     package_arn: str
     asked_at: str
     until: str
+    serving: str | None = None
     by: str | None = None
     at: str | None = None
     reason: str = ""

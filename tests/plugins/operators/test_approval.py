@@ -9,9 +9,11 @@ import types
 import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.providers.standard.triggers.hitl import HITLTriggerEventSuccessPayload
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from musher import record
 from musher.config import Environment
+from musher.hooks.deployment_lock import DeploymentLock
+from musher.names import Run
 from musher.operators.approval import ApproveReleaseOperator
 from musher.operators.release import ReleaseEndpointOperator
 
@@ -113,7 +115,7 @@ def test_the_request_has_the_figures_and_the_topic_is_told(asked):
 def test_who_decided_and_why_is_in_the_registry_and_in_the_record(asked, chosen, status, words):
     asked.ask()
     answer = asked.answer(chosen, why=" looks good ")
-    assert answer == {"approved": chosen == "Approve", "why": words}
+    assert answer == {"approved": chosen == "Approve", "why": words, "serving": None}
     package = asked.package
     assert package["ModelApprovalStatus"] == status
     assert package["ApprovalDescription"] == f"Release {status.lower()}. {words} Accepted: accuracy 0.9."
@@ -165,3 +167,22 @@ def test_nobody_is_asked_in_vain(asked, values, params):
     assert asked.ask(**values)["approved"]
     assert asked.details == []
     assert asked.told() == []
+
+
+def test_what_serves_can_be_changed_while_an_approval_waits(asked):
+    lock = DeploymentLock(asked.project.s3, asked.environment.bucket, asked.project.run)
+    lock.take()
+    asked.ask()
+    assert not lock.is_ours()
+
+
+def test_a_release_that_was_approved_takes_the_lock_again(asked):
+    # GIVEN another run that changes the deployment when the answer has come
+    other = DeploymentLock(asked.project.s3, asked.environment.bucket, Run("roll_back_deployment", "by-hand"))
+    approval = {"approved": True, "why": "Ada approved it.", "serving": "what-served"}
+    values = {"model": asked.model, "tried_on": "rehearsal", "approval": approval}
+    with (
+        other.held(),
+        pytest.raises(AirflowFailException, match=r"^The run by-hand of roll_back_deployment changes the"),
+    ):
+        asked.project.perform(ReleaseEndpointOperator, **values)

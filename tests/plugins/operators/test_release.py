@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from musher.costs import prices
 from musher.hooks.served_before import PREVIOUS_CONFIG
 from musher.operators.deployment import DeployFunctionOperator, RegisterScalingOperator
+from musher.operators.end_deployment import EndDeploymentOperator
 from musher.operators.release import ReleaseEndpointOperator
 from musher.operators.roll_back import RollBackDeploymentOperator
 
@@ -202,6 +203,18 @@ def test_nothing_to_go_back_to_is_one_sentence(serving, new_project):
 def test_a_model_that_was_tried_out_where_it_serves_needs_no_release(serving):
     with pytest.raises(AirflowSkipException, match="nothing left to release"):
         serving.project.perform(ReleaseEndpointOperator, model={}, tried_on="production")
+
+
+def test_what_was_approved_against_another_model_is_not_released(serving):
+    before = serving.project.endpoint["EndpointConfigName"]
+    approval = {"approved": True, "why": "Ada approved it.", "serving": "what-served-then"}
+    serving.project.run_as("deploy_image_classifier", "approved-long-ago", **releasing.PARAMS)
+    with pytest.raises(AirflowFailException, match=rf"^The release was approved while .* and {before} serves now"):
+        serving.project.perform(
+            ReleaseEndpointOperator, model=serving.model("good"), tried_on="rehearsal", approval=approval
+        )
+    assert serving.project.endpoint["EndpointConfigName"] == before
+    serving.project.perform(EndDeploymentOperator)  # gives the lock back
 
 
 def test_a_rehearsal_that_did_not_pass_releases_nothing(serving):
