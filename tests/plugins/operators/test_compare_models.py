@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from musher import names
 from musher.comparison import climb, under_load
+from musher.config import ComparisonConfig
 from musher.load import capacity
 from musher.load.generator import run_phase
 from musher.load.results import OfferLimits
@@ -23,6 +24,7 @@ from musher.operators.comparison import (
 from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
+from musher.operators.running_costs import ReportRunningCostsOperator
 from PIL import Image
 
 from tests.local_aws.serving import archive
@@ -160,7 +162,6 @@ def test_the_better_of_two_models_is_found_and_nothing_is_left(registered):
     assert part["calls"] >= part["a"]["sent"] + part["b"]["sent"] > 200
     assert len(part["by_rate"]) > 2
 
-    # WHEN what serves is removed, what is compared goes too
     gone = project.perform(RemoveComparisonOperator)
     assert f"endpoint {endpoint}" in gone
     assert len([each for each in gone if each.startswith("model ")]) == 2
@@ -172,6 +173,23 @@ def test_the_better_of_two_models_is_found_and_nothing_is_left(registered):
     page = project.s3.get_object(Bucket=project.environment.bucket, Key=key)["Body"].read().decode()
     assert "Two models under the same load" in page
     assert "was not run" not in page
+
+
+def test_what_a_lost_comparison_left_is_removed_once_it_has_expired(registered, monkeypatch):
+    project = registered.project
+    models = choose(registered)
+    with monkeypatch.context() as patch:  # a comparison that began long ago
+        patch.setattr(ComparisonConfig, "limit_seconds", -3600)
+        run = project.run_as("compare_models", "lost", **PARAMS)
+        endpoint = project.perform(DeployVariantsOperator, models=models)
+
+    project.run_as("report_running_costs", "daily")
+    listed = project.perform(ReportRunningCostsOperator)
+
+    (mine,) = [each for each in listed if each["name"] == endpoint]
+    assert (mine["run"], mine["detail"]) == (run.run_id, "1 x ml.m5.large, 1 x ml.m5.large")
+    assert project.perform(RemoveComparisonOperator) == []
+    assert project.endpoint["EndpointStatus"] == "InService"
 
 
 def test_removing_the_deployment_removes_what_a_comparison_left(registered):
