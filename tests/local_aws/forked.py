@@ -1,11 +1,12 @@
 """Forks local AWSs from one process that has imported what they import: a start anew takes three seconds of a core.
 
-    python -m tests.local_aws.forked ORDERS
+    python -m tests.local_aws.forked LISTENER
 
-ORDERS is the descriptor of a socket to the tests' process. A forked local AWS is as `python -m local_aws ARGUMENT...`
-would be, with two differences: what a started one imports at the first call of a service is imported already, and it
-shares its fork servers with the other local AWSs of the same tests' process. Whose a fork server is an instance cannot
-see: several may give orders on one socket (see local_aws/processes/order.py).
+LISTENER is the descriptor of a socket to which the tests' processes connect: all of a pytest-xdist share one that
+forks. A forked local AWS is as `python -m local_aws ARGUMENT...` would be, with two differences: what a started one
+imports at the first call of a service is imported already, and it shares its fork servers with the other local AWSs of
+the same tests. Whose a fork server is an instance cannot see: several may give orders on one socket (see
+local_aws/processes/order.py).
 
 Runs with one thread and nothing computed: threads do not survive a fork. Linux only, as order.py is.
 """
@@ -24,9 +25,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import setproctitle
 
@@ -84,17 +85,21 @@ def fork(arguments: Sequence[str], log: Path) -> Forked:
 
 @functools.cache
 def _forking_process() -> socket.socket:
-    """Where the process that forks takes its orders; it is started at the first use, and ends with this one."""
-    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "tests.local_aws.forked", str(theirs.fileno())]
-    process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
-    theirs.close()
-
-    def end() -> None:
-        orders.close()
-        process.wait()
-
-    atexit.register(end)
+    """Where the process that forks takes this one's orders; it is started at the first use, and ends when those who
+    have connected are gone."""
+    # In the abstract namespace (unix(7)): nothing to clear away, and who comes first has the name.
+    name = f"\0musher-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID') or os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        with contextlib.suppress(OSError):  # another process of the same tests has started it
+            listener.bind(name)
+            listener.listen()
+            command = [sys.executable, "-m", "tests.local_aws.forked", str(listener.fileno())]
+            process = subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()])
+            if "PYTEST_XDIST_TESTRUNUID" not in os.environ:
+                atexit.register(process.wait)
+    orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    orders.connect(name)
+    atexit.register(orders.close)  # before what was registered earlier
     return orders
 
 
@@ -124,8 +129,8 @@ class SharedForkServer(forks.ForkServer):
         self._orders.close()
 
 
-def main(orders: socket.socket) -> list[str]:
-    """Fork until the tests' process is gone. Returns in each forked local AWS, with its arguments."""
+def main(listener: socket.socket) -> list[str]:
+    """Fork until the tests' processes are gone. Returns in each forked local AWS, with its arguments."""
     setproctitle.getproctitle()  # finds the place for titles, which it no longer does when the environment has changed
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_what_they_import()
@@ -133,42 +138,73 @@ def main(orders: socket.socket) -> list[str]:
     gc.freeze()
     servers = forks.ForkServers()
     requests, SharedForkServer.process = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    running: dict[int, tuple[int, int]] = {}
+    clients: set[socket.socket] = set()
+    running: dict[int, Running] = {}
     selector = selectors.DefaultSelector()
-    selector.register(orders, selectors.EVENT_READ)
+    selector.register(listener, selectors.EVENT_READ)
     selector.register(requests, selectors.EVENT_READ)
     while True:
         for key, _ in selector.select():
-            if key.fileobj is requests:
+            if key.fileobj is listener:
+                clients.add(client := listener.accept()[0])
+                selector.register(client, selectors.EVENT_READ)
+            elif key.fileobj is requests:
                 share(servers, requests)
-            elif key.fileobj is not orders:
+            elif key.fileobj not in clients:
                 selector.unregister(key.fileobj)
-                pid, status = running.pop(key.fd)
-                os.write(status, b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-                os.close(status)
+                running.pop(key.fd).report()
                 os.close(key.fd)
-            elif work := order.take(orders):
+            elif work := order.take(key.fileobj):
                 output, status = work.files
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
-                    for each in (orders, requests):
-                        each.close()
-                    for descriptor in (status, *(each for both in running.items() for each in (both[0], both[1][1]))):
-                        os.close(descriptor)
+                    close_all((listener, requests, *clients), (status, *running), running.values())
                     signal.signal(signal.SIGINT, interrupted)
                     become(work.what["arguments"], work.what["environment"], output)
                     return work.what["arguments"]
                 os.close(output)
                 os.write(status, b"%d" % pid)
-                ended = os.pidfd_open(pid)
-                running[ended] = pid, status
-                selector.register(ended, selectors.EVENT_READ)
+                descriptor = os.pidfd_open(pid)
+                running[descriptor] = Running(pid, status, key.fileobj)
+                selector.register(descriptor, selectors.EVENT_READ)
             else:
-                for pid, _ in running.values():
-                    os.kill(pid, signal.SIGTERM)
-                servers.close()
-                sys.exit()
+                selector.unregister(key.fileobj)
+                clients.remove(key.fileobj)
+                key.fileobj.close()
+                end_those_of(key.fileobj, running.values())
+                if not clients:
+                    servers.close()
+                    sys.exit()
+
+
+class Running(NamedTuple):
+    """A forked local AWS: where its exit status goes, and for whom it was forked."""
+
+    pid: int
+    status: int
+    client: Any
+
+    def report(self) -> None:
+        """Say how it has ended, if the tests' process is there to hear it."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.status, b"%d" % os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+        os.close(self.status)
+
+
+def end_those_of(client: Any, running: Iterable[Running]) -> None:
+    """Tell the local AWSs of a tests' process that is gone to end."""
+    for each in running:
+        if each.client is client:
+            os.kill(each.pid, signal.SIGTERM)
+
+
+def close_all(sockets: Iterable[socket.socket], descriptors: Iterable[int], running: Iterable[Running]) -> None:
+    """What is not a forked local AWS's own."""
+    for each in sockets:
+        each.close()
+    for descriptor in (*descriptors, *(each.status for each in running)):
+        os.close(descriptor)
 
 
 def import_what_they_import() -> None:

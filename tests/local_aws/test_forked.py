@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def test_two_forked_from_one_process_make_other_identifiers(new_local_aws):
 
 def test_they_share_fork_servers_that_outlive_each_of_them(new_local_aws):
     def servers_of(process):
-        return {each.pid for each in process.children() if "forkserver.py" in " ".join(each.cmdline())}
+        return {each for each in process.children() if "forkserver.py" in " ".join(each.cmdline())}
 
     # WHEN one daemon after the other serves an endpoint, and is killed
     found = []
@@ -73,8 +74,51 @@ def test_they_share_fork_servers_that_outlive_each_of_them(new_local_aws):
         assert serving.wait(endpoint)["EndpointStatus"] == "InService"
         assert serving.call(endpoint, {"a": 1})["echo"] == {"a": 1}
         assert not servers_of(psutil.Process(daemon.pid))
-        found.append(servers_of(forking))
+        # Those of other tests' processes may fork at the same time.
+        instances = [each for server in servers_of(forking) for each in children_in(daemon.state, server)]
+        found.append({each.ppid() for each in instances})
         daemon.stop(signal.SIGKILL)
-    # THEN the same ones of the process that forks have forked the instances of both
-    assert found[0]
+    # THEN the same one of the process that forks has forked the instances of both
+    assert len(found[0]) == 1
     assert found[0] == found[1]
+
+
+def children_in(folder, process):
+    found = []
+    for each in process.children():
+        with contextlib.suppress(psutil.Error):
+            if each.cwd().startswith(str(folder)):
+                found.append(each)
+    return found
+
+
+def test_the_processes_of_one_pytest_share_the_one_that_forks(tmp_path):
+    # GIVEN two processes of tests of one run, of which each forks a local AWS
+    program = (
+        "import sys, psutil, pathlib; from tests.local_aws.daemon import start_daemon;"
+        "daemon = start_daemon(pathlib.Path(sys.argv[1]));"
+        "print(daemon.pid, psutil.Process(daemon.pid).ppid(), flush=True); sys.stdin.read()"
+    )
+    environment = os.environ | {"PYTEST_XDIST_TESTRUNUID": f"two-of-{os.getpid()}"}
+    two = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path / name], cwd=ROOT, env=environment, text=True,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in ("one", "other")
+    ]  # fmt: skip
+    (one, forking), (other, same) = [map(int, each.stdout.readline().split()) for each in two]
+    assert forking == same
+    first, second, parent = (psutil.Process(pid) for pid in (one, other, forking))
+    # WHEN one of them ends THEN its local AWS does, and no other
+    end(two[0])
+    assert psutil.wait_procs([first], timeout=60)[1] == []
+    assert second.is_running()
+    # AND with the last one the process that forks
+    end(two[1])
+    assert psutil.wait_procs([second, parent], timeout=60)[1] == []
+
+
+def end(process):
+    """Its output may be open still: what it has started has it, too."""
+    process.stdin.close()
+    process.wait(60)
+    process.stdout.close()

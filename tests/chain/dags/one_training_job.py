@@ -15,7 +15,7 @@ from musher.config import TrainingConfig
 from musher.operators.data import StageInputsOperator, SyncDatasetOperator
 from musher.operators.training_jobs import StopJobsOperator, TrainOperator
 
-BEST = {"job": "a-trial", "hyperparameters": {"lr": "0.01", "batch-size": "32"}, "objective": 0.1}
+BEST = {"job": "a-trial", "hyperparameters": {"lr": "0.01", "batch-size": "8"}, "objective": 0.1}
 VALUES = {
     "job": "a-tuning-job",
     "strategy": "Bayesian",
