@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from musher.costs import prices
 from musher.errors import UserError
+from musher.hooks.aws import AwsHook
 
 ALIVE = ("pending", "running")
 INTERRUPTED = "Server.SpotInstanceTermination"
@@ -39,7 +39,7 @@ class NoCapacity(Exception):
     """AWS has no instance of this type to give at the moment."""
 
 
-class Ec2Hook(AwsBaseHook):
+class Ec2Hook(AwsHook):
     """Launches, finds, reaches and terminates the instances of one run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

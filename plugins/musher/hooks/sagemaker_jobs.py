@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from musher import names
+from musher.hooks.aws import AwsHook
 from musher.names import attempt_names
 from musher.record import Trial
 
@@ -51,7 +51,7 @@ RUNNING = {"InProgress", "Stopping"}
 COMPLETED = "Completed"
 
 
-class SageMakerJobHook(AwsBaseHook):
+class SageMakerJobHook(AwsHook):
     """Starts, finds, describes and stops SageMaker jobs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

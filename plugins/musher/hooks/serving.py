@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
+from musher.hooks.aws import AwsHook
 from musher.hooks.sagemaker_jobs import is_missing
 
 # The states in which AWS lets nobody change or delete an endpoint.
 CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 
 
-class ServingHook(AwsBaseHook):
+class ServingHook(AwsHook):
     """SageMaker endpoints; clients for the other two services come from the same connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class ServingHook(AwsBaseHook):
         super().__init__(*args, **kwargs)
 
     def client(self, service: str) -> Any:
-        return AwsBaseHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type=service).get_conn()
+        return AwsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type=service).get_conn()
 
     def describe_endpoint(self, name: str) -> dict[str, Any] | None:
         return found(lambda: self.conn.describe_endpoint(EndpointName=name))

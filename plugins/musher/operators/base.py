@@ -7,13 +7,13 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from musher import names, record
 from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
+from musher.hooks.aws import AwsHook
 from musher.hooks.notifications import notify
 from musher.names import Run
 
@@ -38,7 +38,7 @@ class MusherOperator(AwsBaseOperator):
     their template fields.
     """
 
-    aws_hook_class = AwsBaseHook
+    aws_hook_class = AwsHook
     ui_color = "#e8f1fb"
 
     def __init__(self, *, needed: Any = True, aws_conn_id: str = AWS_CONN_ID, **kwargs: Any) -> None:
@@ -64,7 +64,7 @@ class MusherOperator(AwsBaseOperator):
         """A boto3 client through the Airflow connection; `config` are botocore Config settings."""
         from botocore.config import Config
 
-        hook = AwsBaseHook(
+        hook = AwsHook(
             aws_conn_id=self.aws_conn_id,
             client_type=service,
             region_name=self.environment.region,
@@ -74,7 +74,7 @@ class MusherOperator(AwsBaseOperator):
 
     def client_factory(self, service: str, config: Any) -> Any:
         """The load generator's way to clients: with a botocore Config of its own."""
-        return AwsBaseHook(
+        return AwsHook(
             aws_conn_id=self.aws_conn_id, client_type=service, region_name=self.environment.region, config=config
         ).get_conn()
 
