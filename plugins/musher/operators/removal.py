@@ -73,9 +73,9 @@ class RemovalOperator(MusherOperator):
 
     def remove_stack(self, stack: names.Stack) -> Iterator[str]:
         """Remove everything of a stack, in whatever state a deployment left it."""
+        yield from self.remove_alarms(stack.endpoint)  # before there is anything to be alarmed about
         yield from self.remove_endpoint(stack.endpoint)
         yield from self.remove_function(stack.function)
-        yield from self.remove_alarms(stack.endpoint)
         yield from self._leftovers(stack.step)
 
     def remove_comparison(self) -> Iterator[str]:

@@ -73,8 +73,8 @@ class ReportRunningCostsOperator(RemovalOperator):
 
     def _remove_one(self, each: Mapping[str, Any]) -> Iterator[str]:
         if each["what"] == running.ENDPOINT:
-            yield from self.remove_endpoint(each["name"])
             yield from self.remove_alarms(each["name"])
+            yield from self.remove_endpoint(each["name"])
         elif each["what"] == running.FUNCTION:
             yield from self.remove_function(each["name"])
         elif each["what"] == running.PROVISIONED:
