@@ -59,9 +59,11 @@ def patient(monkeypatch):
 
     monkeypatch.setattr(capacity, "run_phase", late)
     monkeypatch.setattr(under_load, "run_phase", late)
-    # AND there is no need to be gentle with a model that only sleeps
+    # AND there is no need to be gentle with a model that only sleeps, nor to know its capacity well
     monkeypatch.setattr(under_load, "SHARE_OF_ONE_BY_ONE", 1.0)
     monkeypatch.setattr(climb, "START_RPS", 8.0)
+    monkeypatch.setattr(climb, "FIRST_SHARE", 0.5)
+    monkeypatch.setattr(climb, "REFINEMENTS", 1)
 
 
 def picture(shade: int) -> bytes:
