@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import time
 
@@ -10,8 +11,7 @@ import pytest
 from musher import names, record
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.operators.end_deployment import EndDeploymentOperator
-from musher.operators.release import ReleaseEndpointOperator
-from musher.operators.release_plan import PlanReleaseOperator
+from musher.operators.endpoint import DeployEndpointOperator
 
 from tests.local_aws.daemon import wait_for
 from tests.plugins.operators import releasing
@@ -30,13 +30,29 @@ def lost_release(serving):
     calls; returns the configuration that served before."""
     project, before = serving.project, serving.project.endpoint["EndpointConfigName"]
     project.run_as("deploy_image_classifier", f"lost-{time.time_ns()}", **releasing.PARAMS)
-    project.perform(PlanReleaseOperator)
-    process = multiprocessing.get_context("fork").Process(target=serving.release_of_this_run, args=("good",))
-    process.start()
-    wait_for(lambda: is_baking(project.endpoint), message="the release does not bake")
+    DeploymentLock(project.s3, project.environment.bucket, project.run).take()  # as plan_release does
+    process = released_in_a_process_of_its_own(serving)
     process.kill()
     process.join()
     return before
+
+
+def released_in_a_process_of_its_own(serving) -> multiprocessing.Process:
+    """A worker's process, once the new model takes calls."""
+    project = serving.project
+
+    def work() -> None:
+        connect(project, dataclasses.replace(project.daemon, _clients={}))  # a connection is no two processes'
+        serving.release_of_this_run("good")
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    wait_for(lambda: is_baking(project.endpoint), message="the release does not bake")
+    return process
+
+
+def connect(project, daemon) -> None:
+    project.daemon, project.sagemaker, project.s3 = daemon, daemon.client("sagemaker"), daemon.client("s3")
 
 
 @contextlib.contextmanager
@@ -44,7 +60,7 @@ def started_again(project, start_daemon, tmp_path, monkeypatch):
     """The project's local AWS, from the state that it has saved, on another port."""
     daemon = start_daemon(tmp_path, minute=MINUTE, state=project.daemon.state)
     monkeypatch.setenv("AWS_ENDPOINT_URL", daemon.url)
-    project.daemon, project.sagemaker, project.s3 = daemon, daemon.client("sagemaker"), daemon.client("s3")
+    connect(project, daemon)
     yield
     daemon.stop()
 
@@ -95,8 +111,8 @@ def test_a_run_that_is_given_up_at_once_is_taken_back_at_once(serving, lost_rele
 def test_a_configuration_that_a_killed_task_had_no_time_to_delete_goes_too(serving):
     project, before = serving.project, serving.configurations
     project.run_as("deploy_image_classifier", "no-time", **releasing.PARAMS)
-    project.perform(PlanReleaseOperator)
-    project.task(ReleaseEndpointOperator, model=serving.model("good"))._create_configuration(project.context)
+    DeploymentLock(project.s3, project.environment.bucket, project.run).take()  # as plan_release does
+    project.task(DeployEndpointOperator, model=serving.model("good"))._create_configuration(project.context)
     restored = record.ScalingBefore(requests={}, restored=True)
     record.write(project.s3, project.environment.bucket, project.run.key, restored)
     assert serving.configurations != before
@@ -120,10 +136,8 @@ def test_what_a_restart_of_aws_leaves_is_released_by_the_next_try(serving, start
     # GIVEN a release during whose bake the local AWS ends, and with it the try
     project, before = serving.project, serving.project.endpoint["EndpointConfigName"]
     project.run_as("deploy_image_classifier", f"restarted-{time.time_ns()}", **releasing.PARAMS)
-    project.perform(PlanReleaseOperator)
-    process = multiprocessing.get_context("fork").Process(target=serving.release_of_this_run, args=("good",))
-    process.start()
-    wait_for(lambda: is_baking(project.endpoint), message="the release does not bake")
+    DeploymentLock(project.s3, project.environment.bucket, project.run).take()  # as plan_release does
+    process = released_in_a_process_of_its_own(serving)
     project.daemon.stop()
     process.join(60)
     assert process.exitcode == 1
