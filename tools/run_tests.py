@@ -38,7 +38,10 @@ def everything(processes: int) -> list[dict[str, list[str]]]:
 
 
 def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
-    """The steps of `make check`; which tests execute what is in the folder `data` afterwards."""
+    """The steps of `make check`; which tests execute what is in the folder `data` afterwards.
+
+    These tests hardly wait, and each of their processes has to collect all: one process a core is enough.
+    """
     airflow, ml = data / "airflow.coverage", data / "ml.coverage"
     quick = ["-m", "not slow and not alone", *COVERAGE]
     covered = [f"--cov={folder}" for folder in ("dags", "plugins", "lambda", "local_aws", "tools")]
@@ -54,7 +57,7 @@ def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
 
 def main() -> int:
     cores, quick = os.cpu_count() or 1, sys.argv[1:] == ["quick"]
-    processes = os.environ.get("TEST_PROCESSES") or str(cores + 1 if quick else 2 * cores)
+    processes = os.environ.get("TEST_PROCESSES") or str(cores if quick else 2 * cores)
     if not processes.isdigit() or int(processes) < 1:
         print(f"TEST_PROCESSES is {processes!r}; it has to be a whole number from 1.", file=sys.stderr)
         return 2

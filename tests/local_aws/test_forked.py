@@ -92,6 +92,7 @@ def children_in(folder, process):
     return found
 
 
+@pytest.mark.slow
 def test_the_processes_of_one_pytest_share_the_one_that_forks(tmp_path):
     # GIVEN two processes of tests of one run, of which each forks a local AWS
     program = (
