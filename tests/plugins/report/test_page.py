@@ -450,7 +450,9 @@ def test_a_release_alone_is_a_short_page():
     parts = ("dataset", "tuning", "training", "evaluation", "endpoint", "autoscaling", "lambda", "load_test", "verdict")
     alone = render(RECORD | dict.fromkeys((*parts, "model")))
     assert 'class="failed brief"' in alone
-    assert "This run released a model that another one trained and tested" in alone
+    assert "This run deploys a model that another one trained" in alone
     assert 'brief"' not in render(RECORD)
+    stopped = render(RECORD | dict.fromkeys((*parts, "model", "release", "approval")))
+    assert ' brief"' in stopped  # a rehearsal that went no further than its parity
     whole = render(RECORD | {"release": RECORD["release"] | {"cost_usd": 0.123}})
     assert "The instances that were there for it cost $0.123." in whole
