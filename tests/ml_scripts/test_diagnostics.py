@@ -79,6 +79,16 @@ def test_mistakes_in_the_choice_are_named(text, sentence):
         choose(text)
 
 
+def test_the_choice_arrives_through_aws_toolkit_as_it_was_given():
+    from sagemaker_training import mapping
+
+    text = "default,Overfit:off,VanishingGradient:stop:threshold=1e-6"
+    with pytest.raises(ValueError):
+        json.loads(text)  # which the toolkit tries first, and then takes the text
+
+    assert mapping.to_cmd_args({"rules": text}) == ["--rules", text]
+
+
 class Twice(nn.Module):
     """One ReLU that is used twice, a tanh, and a part that is frozen."""
 
