@@ -266,6 +266,7 @@ def _close_epoch(
     logits, labels = predict(task, "valid", plan.batch_size)
     valid_loss = nn.functional.cross_entropy(logits, labels).item()
     if not math.isfinite(valid_loss):
+        diagnostics.lost(valid_loss)
         raise UserError(
             f"the validation loss became {valid_loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high"
         )

@@ -58,17 +58,16 @@ def described(parts: list[tuple[int, torch.Tensor, torch.Tensor]]) -> Inputs:
     return Inputs(pictures, mean.tolist(), deviation.tolist(), low.tolist(), (-high).tolist())
 
 
-def leaked(train: Split, valid: Split) -> list[str]:
-    """The validation pictures whose file is, byte for byte, that of a training picture."""
+def leaked(train: Split, valid: Split, rank: int = 0, world: int = 1) -> list[str]:
+    """The validation pictures whose file is, byte for byte, that of a training picture; of every ``world``-th one."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for file in train.files:
         by_size[(train.root / file).stat().st_size].append(train.root / file)
     found = []
-    for index, file in enumerate(valid.files):
-        path = valid.root / file
-        alike = by_size.get(path.stat().st_size, [])
-        # Few bytes of most, all bytes of hardly any.
-        alike = [other for other in alike if _head(other) == _head(path)]
+    for index in range(rank, len(valid), world):
+        path = valid.root / valid.files[index]
+        # Few bytes of those of the same size, all bytes of hardly any.
+        alike = [other for other in by_size.get(path.stat().st_size, ()) if _head(other) == _head(path)]
         if any(_digest(other) == _digest(path) for other in alike):
             found.append(valid.named(index))
     return found

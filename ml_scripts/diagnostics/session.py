@@ -85,10 +85,16 @@ class Diagnostics:
         return self._inputs
 
     def readable(self, splits: dict[str, Split]) -> None:
-        """These pictures could be read."""
+        """These pictures could be read; all processes together."""
         self.seen.labels = _counts(splits["train"], self.seen.classes)
-        if self.group.leads and any(each.rule.name == "LeakedValidation" for each in self.chosen):
-            self.seen.leaked = inputs.leaked(splits["train"], splits["valid"])
+        if not any(each.rule.name == "LeakedValidation" for each in self.chosen):
+            return
+        try:
+            found = inputs.leaked(splits["train"], splits["valid"], self.group.rank, self.group.world)
+        except OSError:  # a file that was there has gone
+            found = None
+        parts = self.group.gather_objects(found, "the diagnostics")
+        self.seen.leaked = None if None in parts else sorted(name for part in parts for name in part)
 
     def begin(self, task: Any, flat: Any, state: Any) -> None:
         """The training of a :class:`training.Task` goes on from ``state``; ``flat`` are its parameters.

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from backbones import Classifier
-from data import read_splits
+from data import Split, read_splits
 from diagnostics import inputs, recorder
 from diagnostics.choice import choose
 from diagnostics.rule import known_rules
+from diagnostics.session import Diagnostics
+from distributed import Group
 from errors import UserError
 from images import Normalisation
 from torch import nn
@@ -254,6 +256,18 @@ def test_a_picture_that_is_in_both_splits_is_found(leaking):
     _, splits = read_splits(copied / "train", copied / "valid", copied / "test")
 
     assert inputs.leaked(splits["train"], splits["valid"]) == [name]
+    parts = [inputs.leaked(splits["train"], splits["valid"], rank, 3) for rank in range(3)]
+    assert [each for part in parts for each in part] == [name]
+
+
+def test_pictures_that_have_gone_are_no_reason_to_end(tmp_path):
+    splits = {name: Split(name, tmp_path, ["a/1.jpg"], [0]) for name in ("train", "valid")}
+    diagnostics = Diagnostics(choose("none,LeakedValidation"), Group(), splits, ["a", "b"], "head", 8, 1)
+    diagnostics.readable(splits)
+    diagnostics.judge()
+
+    outcome = diagnostics.outcomes["LeakedValidation"]
+    assert (outcome.status, outcome.details) == ("Stopped", "the files were not compared")
 
 
 def test_a_training_says_what_its_rules_found(job, leaking, capsys):
