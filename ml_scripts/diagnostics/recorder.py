@@ -23,7 +23,7 @@ SHORTEST = {"head": 100, "all": 10}
 # A rule sees the first samples and the newest ones, however long a training is.
 KEPT = 24
 # Of each activation at most so many pictures, and so many places along each side of them.
-PICTURES, PLACES = 8, 7
+PICTURES, PLACES = 8, 4
 # Of each tensor at most so many numbers.
 NUMBERS = 1024
 

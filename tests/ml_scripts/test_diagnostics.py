@@ -199,7 +199,7 @@ def test_of_a_convolution_a_channel_is_a_unit_and_a_part_of_it_is_looked_at():
         module(torch.rand(20, 3, 50, 50))
 
     (found,) = recorder.merged([recording.activations()])
-    assert (found.kind, found.inputs) == ("ReLU", recorder.PICTURES * 7 * 7)
+    assert (found.kind, found.inputs) == ("ReLU", recorder.PICTURES * recorder.PLACES**2)
     assert (found.activity[0], found.activity[100]) == (1, 3)
 
 
