@@ -110,7 +110,8 @@ programs that call it by a name of this machine, and no web page ([whom](../loca
 - **Really executed here**: processes start, requests are answered, metrics are counted, limits and states are kept as
   AWS documents them.
 - **Records kept by moto**: what has no life of its own is stored and given back by
-  [moto](https://github.com/getmoto/moto).
+  [moto](https://github.com/getmoto/moto). EventBridge's rules get what `PutEvents` brings: no service here sends it
+  events.
 - Every other operation, and those under "Refused", are answered with an error in AWS's own form that names the
   operation; nothing is invented.
 

@@ -193,8 +193,9 @@ class Concurrency:
             function.reserved = reserved
 
     def unreserved(self) -> int:
+        """What of the quota no function has reserved; none where it has become smaller than what is reserved."""
         with self._lock:
-            return self.limit - sum(each.reserved or 0 for each in self._functions.values())
+            return max(0, self.limit - sum(each.reserved or 0 for each in self._functions.values()))
 
     def forget(self, function: Function, version: Version | None = None) -> None:
         """End what runs a deleted function, or one outdated version of it. Running calls end first."""

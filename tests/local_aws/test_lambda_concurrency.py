@@ -161,7 +161,7 @@ def test_the_accounts_quota_can_be_a_small_one(client, function, account):
     reserve(FunctionName=function, ReservedConcurrentExecutions=3)
     # AND of a quota below a hundred, as a new account's is, all of it is kept
     client.delete_function_concurrency(FunctionName=function)
-    account(10)
+    assert account(10) == (10, max(0, 10 - taken))
     with pytest.raises(ClientError, match=r"minimum value of \[10\]"):
         reserve(FunctionName=function, ReservedConcurrentExecutions=1)
 

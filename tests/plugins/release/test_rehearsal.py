@@ -6,7 +6,7 @@ import pytest
 from musher import record
 from musher.config import DeploymentConfig
 from musher.config.deployment import DeploymentConfig as Settings
-from musher.release import rehearsal
+from musher.release import approval, rehearsal
 from musher.release.rehearsal import Account, rehearse
 
 ARCHIVE = {"code": "0011223344556677", "backbone": "efficientnet_lite0", "head": "linear", "image_size": "224"}
@@ -160,3 +160,16 @@ def test_other_answers_say_why():
     (line,) = rehearsal.checks(told(passed=False, reasons=["3 of 105 answers are no predictions"]), decided())
     assert not line.passed
     assert line.measured.endswith("; 3 of 105 answers are no predictions")
+
+
+def test_who_approves_reads_why_there_was_no_load_test():
+    run = record.RunRecord(run="r", rehearsal=decided(before=passed()), parity=told())
+    body = approval.body(run, "package/2", approval.Serving("package/1", None), verdict=None, month_usd=None)
+
+    assert "**Load test**: none in this run. Smoke test, parity and latency only: " in body
+    assert "**Parity**: the function answers as the evaluation did (105 of 105 answers)" in body
+    # BUT what an earlier deployment found is not this one's
+    run = run.replace(rehearsal=decided("never"))
+    body = approval.body(run, "package/2", approval.Serving("package/1", None), verdict=None, month_usd=None)
+    assert "rehearsal is never" in body
+    assert "Parity" not in body
