@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from botocore.exceptions import ClientError
 
 from musher import names, record
 from musher.costs import prices
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # What the old fleet is asked before the release, to know how often it fails by itself.
 REQUESTS_BEFORE = 40
+UPDATE_TRIES = 5
 # Between two looks at the endpoint and at what the judge has so far.
 MOST_LOOK_SECONDS = 5.0
 
@@ -199,9 +201,7 @@ class ReleaseEndpointOperator(EndpointOperator):
             rps = self.config.judge_requests_per_second
             first = REQUESTS_BEFORE if planned.kind == "CANARY" else self.config.judge_answers
             asked.send(rps, first / rps, 0.0, released=False)
-            self.hook.conn.update_endpoint(
-                **release.release(self.config, planned, stack=self.named, config_name=wanted)
-            )
+            self._update(release.release(self.config, planned, stack=self.named, config_name=wanted))
             watch = Watch(
                 self.config,
                 planned,
@@ -217,7 +217,7 @@ class ReleaseEndpointOperator(EndpointOperator):
         if watch.state.get("EndpointConfigName") == wanted and not (watch.decide() and watch.passed):
             # AWS was done before the judge was: the way back is an update of its own.
             self.log.warning("The release is taken back by an update: %s", watch.decide().why)
-            self.hook.conn.update_endpoint(**release.back(stack=self.named, config_name=previous))
+            self._update(release.back(stack=self.named, config_name=previous))
             watch.state = self._wait("the return to what served before of")
         part = watch.part(
             package_arn=self.model["package_arn"],
@@ -233,6 +233,18 @@ class ReleaseEndpointOperator(EndpointOperator):
             return prices.endpoint_cost(self.config.instance_type, seconds / 3600, planned.more_instances)
         except ConfigError:
             return None
+
+    def _update(self, request: Mapping[str, Any]) -> None:
+        """UpdateEndpoint; where auto-scaling is changing the endpoint just then, once that has ended."""
+        for tries_left in reversed(range(UPDATE_TRIES)):
+            try:
+                self.hook.conn.update_endpoint(**request)
+                return
+            except ClientError as error:
+                # AWS has one code for all refusals; 'Cannot update in-progress endpoint' says somebody was quicker.
+                if "in-progress" not in error.response["Error"]["Message"] or not tries_left:
+                    raise
+            self._wait("the end of the change of the endpoint")
 
     def _keep(self, context: Context, part: record.Release) -> None:
         """Write down what served before, and delete what served before that. The function is still the one of before:
