@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from musher import names, staging
+from musher import names, record, staging
 from musher.hooks import rehearsals
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import account
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+# What a deployment finds out about a model, and another deployment of the same one may have found out before.
+FOUND = (record.Parity, record.LoadTest, record.Verdict, record.Approval, record.Release)
+
+
 class PlanReleaseOperator(MusherOperator):
     """How much of a rehearsal the model needs, and where: musher.release.rehearsal says why.
 
     Parameters: `model` what ChooseModelOperator returned. Writes the part `rehearsal`; returns it, with `stack`, the
     one that the rehearsal's tasks work on, and which of them are wanted: `rehearse` any, `register` auto-scaling,
-    `load` the load test. Takes the lock of the deployment, which operators.end_deployment gives back.
+    `load` the load test. Takes the lock of the deployment, which operators.end_deployment gives back, and takes back
+    what an earlier deployment of the model has written: its verdict is not this one's.
     """
 
     aws_hook_class = ServingHook
@@ -51,6 +56,7 @@ class PlanReleaseOperator(MusherOperator):
             newest=rehearsals.newest(s3, env.bucket),
         )
         self.log.info("%s", part.why)
+        record.take_back(s3, env.bucket, self.model["run_key"], FOUND)
         self.write_part(self.model["run_key"], part)
         return {
             "stack": part.stack,

@@ -41,7 +41,7 @@ from musher.record.rehearsal import PassedRehearsal, Rehearsal
 from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
 from musher.record.run import PARTS, RunRecord
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
-from musher.record.store import prefix, put, read, read_at, read_run, runs_with, write
+from musher.record.store import prefix, put, read, read_at, read_run, runs_with, take_back, write
 from musher.record.training import BestTrial, Training, TrainingJob, Trial, Tuning
 
 __all__ = [
@@ -113,5 +113,6 @@ __all__ = [
     "read_run",
     "runs_with",
     "sentence",
+    "take_back",
     "write",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlparse
 
@@ -23,26 +24,42 @@ def write(s3: Any, bucket: str, run: str, part: Part) -> str:
 
 
 def read(s3: Any, bucket: str, run: str, kind: type[P]) -> P | None:
-    """One part of a run's record, None where it has not been written.
+    """One part of a run's record, None where it has not been written, or was taken back.
 
     Raises RecordError when it cannot be read.
     """
+    key = f"{prefix(run)}{kind.NAME}.json"
     try:
-        return read_at(s3, f"s3://{bucket}/{prefix(run)}{kind.NAME}.json", kind)
+        content = _load(s3, bucket, key)
     except s3.exceptions.NoSuchKey:
         return None
+    return None if content is None else kind.from_json(content, key)
+
+
+def take_back(s3: Any, bucket: str, run: str, kinds: Iterable[type[Part]]) -> None:
+    """Have parts of a run's record read as if they had never been written.
+
+    They stay as empty files: Airflow's role may not delete there.
+    """
+    there = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix(run), Delimiter="/")
+    written = {item["Key"] for page in there for item in page.get("Contents", ())}
+    for key in sorted(written & {f"{prefix(run)}{kind.NAME}.json" for kind in kinds}):
+        put(s3, bucket, key, None)
 
 
 def read_at(s3: Any, uri: str, kind: type[P]) -> P:
     """The part that an S3 URI points to. Raises RecordError when it cannot be read, NoSuchKey when it is not there."""
     where = urlparse(uri)
     key = where.path.lstrip("/")
-    body = s3.get_object(Bucket=where.netloc, Key=key)["Body"].read()
+    return kind.from_json(_load(s3, where.netloc, key), key)
+
+
+def _load(s3: Any, bucket: str, key: str) -> Any:
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
-        content = json.loads(body)
+        return json.loads(body)
     except ValueError as error:
         raise RecordError(f"{key} is damaged: it is no JSON ({error}).") from None
-    return kind.from_json(content, key)
 
 
 def read_run(s3: Any, bucket: str, run: str) -> RunRecord:

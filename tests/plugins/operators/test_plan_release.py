@@ -62,6 +62,20 @@ def test_what_serves_already_may_be_replaced_unrehearsed(serving):
     assert (planned["stack"], planned["rehearse"], planned["load"]) == ("rehearsal", False, False)
 
 
+def test_what_an_earlier_deployment_found_is_not_this_ones(serving):
+    # GIVEN a model whose deployment found something out
+    project = serving.project
+    serving.plan("again", rehearsal="never")
+    found = record.Verdict.of([record.Check(name="p99", passed=True)])
+    record.write(project.s3, project.environment.bucket, serving.model["run_key"], found)
+    # WHEN the same model is deployed once more THEN its record has nothing of that
+    serving.plan("again", rehearsal="never")
+    there = record.read_run(project.s3, project.environment.bucket, serving.model["run_key"])
+    assert there.verdict is None
+    assert not there.unreadable
+    assert there.rehearsal.extent == "none"
+
+
 def test_without_room_for_a_second_reserve_the_rest_is_tried_and_the_next_one_is_short(serving):
     # GIVEN an account that serves with five and has room for no other five
     project, model = serving.project, serving.model
