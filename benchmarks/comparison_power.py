@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from musher.comparison.blocks import Block, Picture, Variant
 from musher.comparison.climb import coarse_capacity, rounds
-from musher.comparison.differences import Difference, Sureness, differences
+from musher.comparison.differences import Sureness, differences
+from musher.record import ModelDifference
 
 RECORDED = Path(__file__).resolve().parents[1] / "tests/plugins/release/latencies.json"
 STRETCH = 10
@@ -77,7 +78,7 @@ def pictures(count: int, chance: random.Random, less_accurate: float = 0.0) -> l
 
 def comparison(
     chance: random.Random, *, count: int = 8, labelled: int = 200, less_accurate: float = 0.0, **worse: float
-) -> list[Difference]:
+) -> list[ModelDifference]:
     """One comparison of `count` rounds and `labelled` pictures, b worse by what is given."""
     simulated = Simulated(chance, **worse)
     capacity, _ = coarse_capacity(simulated.measure)

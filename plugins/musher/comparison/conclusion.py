@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from musher.comparison.blocks import VARIANTS, Variant
-from musher.comparison.differences import ACCURACY, CAPACITY, ERRORS, LATENCY, TAIL, Difference
+from musher.comparison.differences import ACCURACY, CAPACITY, ERRORS, LATENCY, TAIL
+from musher.record import ModelDifference
 
 _OTHER: dict[Variant, Variant] = {"a": "b", "b": "a"}
 
 
-def conclude(found: Sequence[Difference], refused: Mapping[Variant, str], names: Mapping[Variant, str]) -> str:
+def conclude(found: Sequence[ModelDifference], refused: Mapping[Variant, str], names: Mapping[Variant, str]) -> str:
     """The conclusion from all differences.
 
     Parameters: `refused` why a model has no capacity within the limits, for each that has none; `names` what the
@@ -39,7 +40,7 @@ def conclude(found: Sequence[Difference], refused: Mapping[Variant, str], names:
     return " ".join(sentences)
 
 
-def _better(each: Difference) -> str:
+def _better(each: ModelDifference) -> str:
     """What the better model does, up to the word `than`: `takes 25 % more requests a second (18 % to 33 %), ...`."""
     if each.name in (LATENCY, TAIL):
         what = "typically" if each.name == LATENCY else "in its slowest hundredth"
@@ -54,7 +55,7 @@ def _better(each: Difference) -> str:
     return f"is {points} more accurate"
 
 
-def _by(each: Difference, *, inverse: bool = False) -> str:
+def _by(each: ModelDifference, *, inverse: bool = False) -> str:
     """By how much the better one is better, as a share of the other's figure, with its interval.
 
     Of latency and cost by how much less it has, of capacity how much more.
@@ -69,7 +70,7 @@ def _by(each: Difference, *, inverse: bool = False) -> str:
     return f"{middle:.0%} ({low:.0%} to {high:.0%})" if not inverse else f"{middle:.0%}"
 
 
-def _smallest(each: Difference) -> str:
+def _smallest(each: ModelDifference) -> str:
     if each.smallest is None:
         return ""
     return f"{each.smallest - 1:.0%}" if each.is_ratio else f"{each.smallest * 100:.2g} points"

@@ -17,41 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from musher.comparison.blocks import Block, Pair, Picture, Round, Variant
+from musher.comparison.blocks import Block, Pair, Picture, Round
 from musher.comparison.climb import GRID
+from musher.record import AgreementOfModels, ModelDifference
 
 LATENCY, TAIL, CAPACITY, ERRORS, ACCURACY = "typical latency", "p99 latency", "capacity", "errors", "accuracy"
 CLAIMS = 5  # of those five
 COST = "cost of 1,000 predictions"  # which is capacity once more
 POWER = 0.8  # a difference that "could have been seen" is seen in 4 of 5 such comparisons
 LEAST_PAIRS, LEAST_ROUNDS, LEAST_PICTURES, LEAST_REQUESTS = 6, 4, 30, 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One thing in which the models may differ.
-
-    `a` and `b` as measured: milliseconds, requests a second, or shares. `difference` of b to a with its interval, `low`
-    to `high`: a ratio (`is_ratio`; 1.2: b has 20 % more), or a share of all (0.02: two points more). `smallest` is the
-    smallest difference that would have been claimed in POWER of such comparisons, in the same units (1.2, or 0.02).
-    `better` the model that is, None where the difference is noise; `samples` what it rests on, in words. `missing` says
-    why nothing could be compared.
-    """
-
-    name: str
-    is_ratio: bool
-    a: float | None = None
-    b: float | None = None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    smallest: float | None = None
-    p_value: float | None = None
-    better: Variant | None = None
-    samples: str = ""
-    missing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +43,7 @@ class Sureness:
         return (1 - self.confidence) / CLAIMS
 
 
-def differences(rounds: Sequence[Round], pictures: Sequence[Picture], sure: Sureness) -> list[Difference]:
+def differences(rounds: Sequence[Round], pictures: Sequence[Picture], sure: Sureness) -> list[ModelDifference]:
     """All differences, in the order in which they matter to whoever reads them."""
     pairs = [pair for each in rounds for pair in each.pairs]
     return [
@@ -79,16 +55,15 @@ def differences(rounds: Sequence[Round], pictures: Sequence[Picture], sure: Sure
     ]
 
 
-def cost(capacity: Difference, per_1000: Callable[[float], float]) -> Difference:
+def cost(capacity: ModelDifference, per_1000: Callable[[float], float]) -> ModelDifference:
     """The cost of 1,000 predictions at capacity: the same instance's price over another number of them.
 
     Parameters: `per_1000` US dollars at a rate.
     """
     if capacity.missing or not (capacity.a and capacity.b):
-        return replace(capacity, name=COST)
+        return capacity.replace(name=COST)
     inverse = {each: 1 / (getattr(capacity, each) or 1) for each in ("difference", "low", "high")}
-    return replace(
-        capacity,
+    return capacity.replace(
         name=COST,
         a=per_1000(capacity.a),
         b=per_1000(capacity.b),
@@ -107,11 +82,11 @@ def ratio(pairs: Sequence[Pair], percentile: float, sure: Sureness) -> tuple[flo
     return math.exp(mean), math.exp(mean - reach * error), math.exp(mean + reach * error)
 
 
-def _latency(name: str, pairs: Sequence[Pair], percentile: float, sure: Sureness) -> Difference:
+def _latency(name: str, pairs: Sequence[Pair], percentile: float, sure: Sureness) -> ModelDifference:
     """b's latency as a ratio to a's, on average over the rates that both take."""
     if len(pairs) < LEAST_PAIRS:
         few = f"{len(pairs)} pairs of blocks, {LEAST_PAIRS} are needed"
-        return Difference(name=name, is_ratio=True, missing=few)
+        return ModelDifference(name=name, is_ratio=True, missing=few)
     logs = [[_log(each, percentile) for each in (pair.a, pair.b)] for pair in pairs]
     a, b = (math.exp(sum(side) / len(side)) for side in zip(*logs, strict=True))
     return _of_ratios(
@@ -119,11 +94,11 @@ def _latency(name: str, pairs: Sequence[Pair], percentile: float, sure: Sureness
     )
 
 
-def _capacity(rounds: Sequence[Round], sure: Sureness) -> Difference:
+def _capacity(rounds: Sequence[Round], sure: Sureness) -> ModelDifference:
     known = [each.capacity for each in rounds if len(each.capacity) == 2]
     if len(known) < LEAST_ROUNDS:
         few = f"{len(known)} rounds in which both were measured, {LEAST_ROUNDS} are needed"
-        return Difference(name=CAPACITY, is_ratio=True, missing=few)
+        return ModelDifference(name=CAPACITY, is_ratio=True, missing=few)
     a, b = (math.exp(sum(math.log(each[variant]) for each in known) / len(known)) for variant in ("a", "b"))
     return _of_ratios(
         CAPACITY,
@@ -148,7 +123,7 @@ def _of_ratios(
     less_is_better: bool,
     samples: str,
     variance: float = 0.0,
-) -> Difference:
+) -> ModelDifference:
     """What ratios of b to a, as logarithms, come to. `variance` of each that its spread need not show."""
     from scipy.stats import t
 
@@ -156,7 +131,7 @@ def _of_ratios(
     low, high, margin = mean - reach * error, mean + reach * error, math.log1p(sure.margin)
     more = 1 if low > margin else -1 if high < -margin else 0
     beyond = (abs(mean) - margin) / error if error else math.copysign(math.inf, abs(mean) - margin)
-    return Difference(
+    return ModelDifference(
         name=name,
         is_ratio=True,
         a=a,
@@ -171,7 +146,7 @@ def _of_ratios(
     )
 
 
-def _errors(pairs: Sequence[Pair], pictures: Sequence[Picture], sure: Sureness) -> Difference:
+def _errors(pairs: Sequence[Pair], pictures: Sequence[Picture], sure: Sureness) -> ModelDifference:
     """Requests that failed, of those at rates that both take and of the labelled pictures: Fisher's exact test."""
     from scipy.stats import fisher_exact
 
@@ -182,14 +157,14 @@ def _errors(pairs: Sequence[Pair], pictures: Sequence[Picture], sure: Sureness) 
     }
     if min(sent.values()) < LEAST_REQUESTS:
         few = f"{min(sent.values())} requests, {LEAST_REQUESTS} are needed"
-        return Difference(name=ERRORS, is_ratio=False, missing=few)
+        return ModelDifference(name=ERRORS, is_ratio=False, missing=few)
     a, b = failed["a"] / sent["a"], failed["b"] / sent["b"]
     p_value = float(
         fisher_exact([[failed[v], sent[v] - failed[v]] for v in ("a", "b")], alternative="two-sided").pvalue
     )
     low, high = _newcombe((failed["a"], sent["a"]), (failed["b"], sent["b"]), sure.doubt)
     claimed = p_value < sure.doubt and (low > 0 or high < 0)
-    return Difference(
+    return ModelDifference(
         name=ERRORS,
         is_ratio=False,
         a=a,
@@ -204,14 +179,14 @@ def _errors(pairs: Sequence[Pair], pictures: Sequence[Picture], sure: Sureness) 
     )
 
 
-def _accuracy(pictures: Sequence[Picture], sure: Sureness) -> Difference:
+def _accuracy(pictures: Sequence[Picture], sure: Sureness) -> ModelDifference:
     """Pictures told right, of those that both answered: McNemar's exact test, and Bonett's and Price's interval."""
     from scipy.stats import binomtest, norm
 
     both = [each for each in pictures if each.a is not None and each.b is not None]
     if len(both) < LEAST_PICTURES:
         few = f"{len(both)} pictures were answered by both, {LEAST_PICTURES} are needed"
-        return Difference(name=ACCURACY, is_ratio=False, missing=few)
+        return ModelDifference(name=ACCURACY, is_ratio=False, missing=few)
     right = [(each.a == each.label, each.b == each.label) for each in both]
     lost, won, count = right.count((True, False)), right.count((False, True)), len(both)
     p_value = float(binomtest(won, lost + won, 0.5).pvalue) if lost + won else 1.0
@@ -220,7 +195,7 @@ def _accuracy(pictures: Sequence[Picture], sure: Sureness) -> Difference:
     reach, error = float(norm.isf(sure.doubt / 2)), math.sqrt((less + more - (more - less) ** 2) / (count + 2))
     low, high = more - less - reach * error, more - less + reach * error
     claimed = p_value < sure.doubt and (low > 0 or high < 0)
-    return Difference(
+    return ModelDifference(
         name=ACCURACY,
         is_ratio=False,
         a=sum(a for a, _ in right) / count,
@@ -235,17 +210,7 @@ def _accuracy(pictures: Sequence[Picture], sure: Sureness) -> Difference:
     )
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """The share of the pictures on which both say the same, with its interval."""
-
-    share: float
-    low: float
-    high: float
-    pictures: int
-
-
-def agreement(pictures: Sequence[Picture], sure: Sureness) -> Agreement | None:
+def agreement(pictures: Sequence[Picture], sure: Sureness) -> AgreementOfModels | None:
     """None where no picture was answered by both."""
     from scipy.stats import binomtest
 
@@ -254,7 +219,9 @@ def agreement(pictures: Sequence[Picture], sure: Sureness) -> Agreement | None:
         return None
     same = sum(each.a == each.b for each in both)
     interval = binomtest(same, len(both)).proportion_ci(1 - sure.doubt, method="wilson")
-    return Agreement(same / len(both), float(interval.low), float(interval.high), len(both))
+    return AgreementOfModels(
+        share=same / len(both), low=float(interval.low), high=float(interval.high), pictures=len(both)
+    )
 
 
 def percentile(block: Block, wanted: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from musher import record
 from musher.comparison import differences
 from musher.comparison.blocks import VARIANTS, Block, Picture, Round, Variant
 from musher.comparison.conclusion import conclude
-from musher.comparison.differences import CAPACITY, Difference, Sureness
+from musher.comparison.differences import CAPACITY, Sureness
 from musher.load.capacity import REQUESTS_OF_A_P99
 from musher.load.histogram import percentiles_ms
 
@@ -36,7 +35,6 @@ def findings(
     found = differences.differences(rounds, pictures, sure)
     capacity = next(each for each in found if each.name == CAPACITY)
     found.insert(found.index(capacity) + 1, differences.cost(capacity, per_1000))
-    agreed = differences.agreement(pictures, sure)
     models = {
         variant: _model(variant, rounds, pictures, capacity, refused, weights, packages[variant], per_1000)
         for variant in VARIANTS
@@ -46,9 +44,9 @@ def findings(
         confidence=sure.confidence,
         margin=sure.margin,
         rounds=len(rounds),
-        differences=[record.ModelDifference(**dataclasses.asdict(each)) for each in found],
+        differences=found,
         by_rate=_by_rate(rounds, sure),
-        agreement=agreed and record.AgreementOfModels(**dataclasses.asdict(agreed)),
+        agreement=differences.agreement(pictures, sure),
         conclusion=conclude([each for each in found if each.name != differences.COST], refused, names),
         **facts,
     )
@@ -58,7 +56,7 @@ def _model(
     variant: Variant,
     rounds: Sequence[Round],
     pictures: Sequence[Picture],
-    capacity: Difference,
+    capacity: record.ModelDifference,
     refused: Mapping[Variant, str],
     weights: Mapping[Variant, list[str]],
     package: Mapping[str, Any],

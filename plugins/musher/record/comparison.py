@@ -25,7 +25,14 @@ class ContestedModel(Entry):
 
 
 class ModelDifference(Entry):
-    """One difference of b to a; units and meaning as musher.comparison.differences.Difference has them."""
+    """One thing in which the models may differ.
+
+    `a` and `b` as measured: milliseconds, requests a second, or shares. `difference` of b to a with its interval, `low`
+    to `high`: a ratio (`is_ratio`; 1.2: b has 20 % more), or a share of all (0.02: two points more). `smallest` is the
+    smallest difference that would have been claimed in four of five such comparisons, in the same units (1.2, or 0.02).
+    `better` the model that is, None where the difference is noise; `samples` what it rests on, in words. `missing` says
+    why nothing could be compared.
+    """
 
     name: str
     is_ratio: bool

@@ -36,6 +36,7 @@ from musher.report.drawing import (
     THIRD,
     WIDTH,
     drawing,
+    latency_by_rate,
     legend,
     log_ticks,
 )
@@ -151,18 +152,11 @@ def capacity(part: Capacity) -> str | None:
             some = [(s.offered_rps, high(s)) for s in steps if s.ok == ok]
             if some:
                 axes.scatter(*zip(*some, strict=True), color=colour, marker=marker, s=38, zorder=3, label=label)
-        if limit := part.latency_limit_ms:
-            axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **IN_AXES_X, color=BAD, fontsize=9)
         if highest := part.max_rps_per_instance:
             axes.axvline(highest, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             text = f"highest rate {highest:.3g}/s"
             axes.annotate(text, (highest, 1), (-4, -2), **IN_AXES_Y, ha="right", va="top", color=MUTED, fontsize=9)
-        axes.set_yscale("log")
-        log_ticks(axes.yaxis)
-        axes.set(xlabel="offered requests a second", ylabel="latency (ms)", xlim=(0, None))
-        axes.grid(axis="x", visible=False)
-        legend(axes)
+        latency_by_rate(axes, part.latency_limit_ms)
     return drawn[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from musher.record import ModelComparison
-from musher.report.drawing import BAD, FIRST, GRID, IN_AXES_X, MUTED, SECOND, drawing, legend, log_ticks
+from musher.report.drawing import FIRST, GRID, MUTED, SECOND, drawing, latency_by_rate
 
 
 def by_rate(part: ModelComparison) -> str | None:
@@ -25,14 +25,7 @@ def by_rate(part: ModelComparison) -> str | None:
         for model, colour in ((part.a, SECOND), (part.b, FIRST)):
             if model.capacity_rps:
                 axes.axvline(model.capacity_rps, color=colour, linewidth=1, linestyle=(0, (1, 2)))
-        limit = part.latency_limit_ms
-        axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **IN_AXES_X, color=BAD, fontsize=9)
-        axes.set_yscale("log")
-        log_ticks(axes.yaxis)
-        axes.set(xlabel="offered requests a second", ylabel="latency (ms)", xlim=(0, None))
-        axes.grid(axis="x", visible=False)
-        legend(axes)
+        latency_by_rate(axes, part.latency_limit_ms)
     return drawn[0]
 
 

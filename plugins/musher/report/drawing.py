@@ -71,6 +71,18 @@ def legend(axes: Any) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=9, borderaxespad=0.2, handlelength=1.4)
 
 
+def latency_by_rate(axes: Any, limit: float | None) -> None:
+    """Axes for latency in milliseconds, on a logarithmic scale, over the offered rate, with the limit, if any."""
+    if limit:
+        axes.axhline(limit, color=BAD, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(f"limit {limit:g} ms", (0, limit), (4, 4), **IN_AXES_X, color=BAD, fontsize=9)
+    axes.set_yscale("log")
+    log_ticks(axes.yaxis)
+    axes.set(xlabel="offered requests a second", ylabel="latency (ms)", xlim=(0, None))
+    axes.grid(axis="x", visible=False)
+    legend(axes)
+
+
 @contextmanager
 def drawing(title: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[Any, list[str]]]:
     """A figure to draw on; its SVG is in the list once the block is left."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from musher.comparison.conclusion import conclude
-from musher.comparison.differences import ACCURACY, CAPACITY, ERRORS, LATENCY, TAIL, Difference
+from musher.comparison.differences import ACCURACY, CAPACITY, ERRORS, LATENCY, TAIL
+from musher.record import ModelDifference
 
 NAMES = {"a": "a (version 3)", "b": "b (version 4)"}
 
 
 def ratio(name, value, better=None, smallest=1.1):
-    return Difference(
+    return ModelDifference(
         name=name, is_ratio=True, a=1.0, b=value, difference=value, low=value * 0.9, high=value * 1.1,
         smallest=smallest, better=better,
     )  # fmt: skip
 
 
 def points(name, value, better=None, smallest=0.03):
-    return Difference(
+    return ModelDifference(
         name=name, is_ratio=False, a=0.9, b=0.9 + value, difference=value, low=value - 0.02, high=value + 0.02,
         smallest=smallest, better=better,
     )  # fmt: skip
@@ -55,7 +56,9 @@ def test_a_is_better_by_a_share_of_what_b_has():
 
 
 def test_a_model_that_takes_no_load_is_the_first_thing_that_is_said():
-    missing = Difference(name=CAPACITY, is_ratio=True, missing="0 rounds in which both were measured, 4 are needed")
+    missing = ModelDifference(
+        name=CAPACITY, is_ratio=True, missing="0 rounds in which both were measured, 4 are needed"
+    )
     assert conclude([missing, points(ACCURACY, 0.0)], {"b": "3 of 3 requests failed"}, NAMES) == (
         "Model b (version 4) takes no load within the latency limit: 3 of 3 requests failed. In accuracy the "
         "difference is noise. These samples would have shown, in four of five such comparisons, a difference of "
