@@ -5,8 +5,8 @@
 Trains the head, as configured by default, on two drawn data sets, and on photos where a folder with train/, valid/ and
 test/ is named; then with other rates, batches and epochs, which are healthy, too; then with one thing broken. The
 features of a data set are computed once; everything after that is train.py's own code. The last lines are whole
-networks, few and small. Fails when more than one healthy training in 50 has a false alarm, or when a broken one has
-none.
+networks, few and small. Fails when more than one healthy training in 50 of the default or of a whole network has a
+false alarm, or when a broken one has none; false alarms of the other healthy ones are shown.
 """
 
 import argparse

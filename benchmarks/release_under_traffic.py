@@ -2,9 +2,10 @@
 
     make demo && .venv/bin/python benchmarks/release_under_traffic.py [KIND ...] [--rps 10] [--rehearsal always]
 
-Starts from a running stack with a deployment, and leaves it with the model that it found. One line for each kind: what
-callers lost, what they waited, how long it took to go back, and what the second fleet cost at AWS's prices. Latency
-while instances start is given apart: on one machine a starting instance takes the cores of those that serve.
+Starts from a running stack with a deployment, and leaves it with the weights that it found; after `good` they are
+served as a package of this benchmark's own, marked Rejected. One line for each kind: what callers lost, what they
+waited, how long it took to go back, and what the second fleet cost at AWS's prices. Latency while instances start is
+given apart: on one machine a starting instance takes the cores of those that serve.
 """
 
 from __future__ import annotations

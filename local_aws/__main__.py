@@ -61,13 +61,11 @@ def _parser() -> argparse.ArgumentParser:
                        help=f"how long after a change it is saved (default: {SAVE_SECONDS:g}s)")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
-    command["interrupt"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
-    command["published"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
-    command["capacity"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     command["concurrency"].add_argument("limit", type=int, help="a number from 1")
-    command["concurrency"].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
+    for name in ("interrupt", "published", "capacity", "concurrency"):
+        command[name].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     return parser
 
 

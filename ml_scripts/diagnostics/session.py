@@ -170,7 +170,7 @@ class Diagnostics:
         """
         if not self.on:
             return
-        sampled = max((state.step // self._interval) * self._interval, *(n for n in (0, *FIRST) if n <= state.step), 0)
+        sampled = max((state.step // self._interval) * self._interval, *(n for n in (0, *FIRST) if n <= state.step))
         if sampled > self._evaluated and state.step >= GROWTH * self._evaluated:
             self._evaluated = state.step
             self.evaluate()

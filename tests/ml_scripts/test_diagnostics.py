@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -340,15 +339,13 @@ def test_a_training_that_stands_still_is_ended_from_beside(job):
         "features.open_image = lambda *_: time.sleep(600)\n"
         "errors.run(train.main)\n"
     )
-    started = time.monotonic()
     process = job.start("--rules", "StalledTrainingRule:stop:threshold=1", script=hangs)
 
     # WHEN it is given a second
     _, complaints = process.communicate(timeout=120)
 
-    # THEN it ends, long before the disk would answer
+    # THEN it has ended, long before the disk would answer
     assert process.returncode == 1
-    assert time.monotonic() - started < 120
     assert job.failure.read_text().startswith("DiagnosticRule StalledTrainingRule: no batch was finished for 1")
     assert job.failure.read_text() in complaints
     assert rules(read(job))["StalledTrainingRule"]["status"] == "IssuesFound"

@@ -24,14 +24,12 @@ def check(seen: Statistics, large_threshold: float, small_threshold: float, epsi
             if each.weight_norm == 0:
                 continue
             ratio = each.update_norm / (each.weight_norm + epsilon)
-            for beyond, threshold in ((ratio > large_threshold, large_threshold),
-                                      (ratio < small_threshold, small_threshold)):  # fmt: skip
-                if beyond:
-                    side = "above" if ratio > large_threshold else "below"
-                    return Issue(
-                        f"a step changed {each.name} by {ratio:.3g} times its own size, {side} {threshold:g}",
-                        ratio,
-                        threshold,
-                        sample.step,
-                    )
+            if ratio > large_threshold:
+                side, threshold = "above", large_threshold
+            elif ratio < small_threshold:
+                side, threshold = "below", small_threshold
+            else:
+                continue
+            what = f"a step changed {each.name} by {ratio:.3g} times its own size, {side} {threshold:g}"
+            return Issue(what, ratio, threshold, sample.step)
     return None

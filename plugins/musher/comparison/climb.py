@@ -13,8 +13,9 @@ import math
 from collections.abc import Callable, Mapping
 
 from musher.comparison.blocks import VARIANTS, Block, Measure, Pair, Round, Variant
+from musher.load.capacity import LEAST_RPS, MOST_RPS
 
-LEAST_RPS, START_RPS, MOST_RPS = 0.5, 2.0, 2000.0
+START_RPS = 2.0
 STEP = math.sqrt(2)
 # Of the way from the highest rate taken to the lowest that was not, halved so many times.
 REFINEMENTS = 2

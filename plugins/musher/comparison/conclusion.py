@@ -71,8 +71,6 @@ def _by(each: ModelDifference, *, inverse: bool = False) -> str:
 
 
 def _smallest(each: ModelDifference) -> str:
-    if each.smallest is None:
-        return ""
     return f"{each.smallest - 1:.0%}" if each.is_ratio else f"{each.smallest * 100:.2g} points"
 
 

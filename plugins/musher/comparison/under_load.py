@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from musher.comparison.blocks import VARIANTS, Block, Picture, Variant
-from musher.load.capacity import LEAST_RPS, offer
+from musher.load.capacity import gentle_rps, offer
 from musher.load.generator import run_phase
 from musher.load.outcome import Outcome, Target
 from musher.load.pictures import LabelledPicture
@@ -19,8 +18,7 @@ from musher.release.parity import predictions_in
 # A model that fails more of a block's requests than this does not take the rate.
 MOST_FAILED = 0.05
 FIRST_CALLS = 5
-# A quarter of what one call after the other would make, so that none waits for another.
-SHARE_OF_ONE_BY_ONE, MOST_RPS = 0.25, 20.0
+MOST_RPS = 20.0
 # Pictures that one model is asked about before the other one is.
 STRETCH = 10
 # From one turn to the next: no divisor of a usual number of pictures, so that all have their turns.
@@ -44,8 +42,7 @@ class UnderLoad:
     ) -> None:
         self.targets, self.pictures = targets, pictures
         self.latency_limit_ms, self.step_seconds, self.on_block = latency_limit_ms, step_seconds, on_block
-        # A lag of a tenth of what is asked of a prediction does not decide about it.
-        self.limits = OfferLimits(send_lag_p99_ms=max(50.0, latency_limit_ms / 10))
+        self.limits = OfferLimits.within(latency_limit_ms)
         self.calls = 0
 
     def measure(self, variant: Variant, rps: float, turn: int) -> Block:
@@ -106,7 +103,7 @@ class UnderLoad:
                 self.targets[variant](picture.data)
                 took.append(time.perf_counter() - began)
         self.calls += len(took)
-        return max(LEAST_RPS, min(MOST_RPS, SHARE_OF_ONE_BY_ONE / statistics.median(took)))
+        return gentle_rps(took, MOST_RPS)
 
 
 def _label(outcome: Outcome) -> str | None:

@@ -6,13 +6,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from musher import images, instances
+from musher.config.endpoint import MODEL_PACKAGE, check_endpoint_type
 from musher.config.fields import Configuration, Share, option
-
-_PACKAGE = {
-    "pattern": r"^(arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/\S+)?$",
-    "examples": ["arn:aws:sagemaker:us-east-1:111122223333:model-package/musher-image-classifier/3"],
-}
 
 
 class ComparisonConfig(Configuration):
@@ -24,7 +19,7 @@ class ComparisonConfig(Configuration):
         "Model package a",
         "A registered model, whatever its status. Empty: the one in service; where nothing serves, the newest approved "
         "one.",
-        **_PACKAGE,
+        **MODEL_PACKAGE,
     )
     model_package_arn_b: str = option(
         "",
@@ -32,7 +27,7 @@ class ComparisonConfig(Configuration):
         "Model package b",
         "The one to hold against it. Empty: the newest approved one that is not a. The same as a: shows what noise "
         "looks like.",
-        **_PACKAGE,
+        **MODEL_PACKAGE,
     )
     instance_type: str = option(
         "ml.m5.large",
@@ -92,9 +87,7 @@ class ComparisonConfig(Configuration):
 
     @model_validator(mode="after")
     def _instance_type_exists(self) -> Self:
-        if self.instance_type != type(self).model_fields["instance_type"].default:
-            instances.check("instance_type", self.instance_type, instances.ENDPOINT)
-            images.device("instance_type", self.instance_type, images.INFERENCE)
+        check_endpoint_type(self)
         return self
 
     @property

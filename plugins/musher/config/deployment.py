@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from musher import images, instances
+from musher import instances
+from musher.config.endpoint import MODEL_PACKAGE, check_endpoint_type
 from musher.config.fields import Configuration, Share, option
 
 # What a rehearsal takes at most beside the scaling: its endpoint (operators/endpoint.py), its function
@@ -27,8 +28,7 @@ class DeploymentConfig(Configuration):
         "Endpoint",
         "Model package",
         "The registered model to deploy. Empty: the newest approved one.",
-        pattern=r"^(arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/\S+)?$",
-        examples=["arn:aws:sagemaker:us-east-1:111122223333:model-package/musher-image-classifier/3"],
+        **MODEL_PACKAGE,
     )
     instance_type: str = option(
         "ml.m5.large",
@@ -276,9 +276,7 @@ class DeploymentConfig(Configuration):
                 f"answers of the canary take that long at {self.judge_requests_per_second:g} requests a second, and an "
                 f"alarm {ALARM_SECONDS} seconds more. Choose a longer bake, more requests or fewer answers."
             )
-        if self.instance_type != type(self).model_fields["instance_type"].default:
-            instances.check("instance_type", self.instance_type, instances.ENDPOINT)
-            images.device("instance_type", self.instance_type, images.INFERENCE)
+        check_endpoint_type(self)
         return self
 
     @property

@@ -16,7 +16,7 @@ from musher.errors import CostError
 from musher.load.capacity import LEAST_RPS, REQUESTS_OF_A_P99
 from musher.record import Projection, Rehearsal, RunRecord, TrainingJob
 from musher.release.plan import LEAST_FOR_A_CANARY
-from musher.request_parameters.alarms import SCALING_ALARMS
+from musher.request_parameters.alarms import SCALING_ALARMS, WATCHED
 
 # What decides how long a training run takes; an earlier run with the same values is one to go by.
 TRAINING_FACTS = (
@@ -39,7 +39,6 @@ DEPLOYMENT_FACTS = (
 )
 MOST_EARLIER_RUNS = 20
 
-SERVING_ALARMS = 3  # request_parameters.serving_alarms
 # Waiting for the endpoint and for the function, beyond the load test: the limits of those tasks.
 DEPLOYMENT_WAITS_SECONDS = 3600 + 900
 # An endpoint as a rule, and with its removal at its longest.
@@ -103,7 +102,7 @@ def deployment(
         afterwards_per_month_usd=_served(
             config, prices.HOURS_PER_MONTH * 3600, config.min_instances, config.provisioned_concurrency
         )
-        + prices.alarms_month(SERVING_ALARMS + (SCALING_ALARMS if config.scales else 0)),
+        + prices.alarms_month(len(WATCHED) + (SCALING_ALARMS if config.scales else 0)),
         facts=_facts(config, DEPLOYMENT_FACTS),
     )
 

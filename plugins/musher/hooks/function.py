@@ -49,6 +49,11 @@ class LiveFunction:
     def alias(self) -> dict[str, Any] | None:
         return found(lambda: self.client.get_alias(FunctionName=self.name, Name=ALIAS))
 
+    def serving_version(self) -> str | None:
+        """The version that the alias names; None where there is no function or no alias yet."""
+        alias = self.alias()
+        return alias and alias["FunctionVersion"]
+
     def reserved(self) -> int | None:
         """Reserved concurrency; None when none is."""
         return self.client.get_function_concurrency(FunctionName=self.name).get("ReservedConcurrentExecutions")

@@ -26,9 +26,15 @@ def packages(client: Any, group: str) -> Iterator[dict[str, Any]]:
         yield client.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
 
 
-def newest_approved(client: Any, group: str) -> dict[str, Any] | None:
-    """The newest approved model package of a group: what is deployed when nobody names another one."""
-    return next((each for each in packages(client, group) if each.get("ModelApprovalStatus") == "Approved"), None)
+def newest_approved(client: Any, group: str, *, beside: str = "") -> dict[str, Any] | None:
+    """The newest approved model package of a group: what is deployed when nobody names another one.
+
+    Parameters: `beside` the ARN of one that is not meant.
+    """
+    for each in packages(client, group):
+        if each.get("ModelApprovalStatus") == "Approved" and each["ModelPackageArn"] != beside:
+            return each
+    return None
 
 
 def register(client: Any, request: Mapping[str, Any], group: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,16 @@ REQUESTS_OF_A_P99 = 100
 LONGEST_CONFIRMATION_SECONDS = 60.0
 CONFIRMATIONS = 2  # tries, where the load could not be offered
 ACHIEVED_SHARE = 0.95
+# A quarter of what one call after the other would make: a call that takes four times as long still meets no other one.
+SHARE_OF_ONE_BY_ONE = 0.25
+
+
+def gentle_rps(seconds: Sequence[float], most: float) -> float:
+    """A rate at which calls do not wait for each other, after what some took that were made one after the other.
+
+    Parameters: `most` the rate that is gentle however fast they were.
+    """
+    return max(LEAST_RPS, min(most, SHARE_OF_ONE_BY_ONE / statistics.median(seconds)))
 
 
 class CapacityError(UserError):

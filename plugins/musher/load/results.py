@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from musher.load.histogram import percentiles_ms
 from musher.load.outcome import Sample
@@ -17,6 +17,11 @@ class OfferLimits:
 
     send_lag_p99_ms: float = 50.0
     sent_share: float = 0.99
+
+    @classmethod
+    def within(cls, latency_limit_ms: float) -> Self:
+        """A lag of a tenth of what is asked of a prediction does not decide about it."""
+        return cls(send_lag_p99_ms=max(cls.send_lag_p99_ms, latency_limit_ms / 10))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class SetAlarmsOperator(MusherOperator):
             deployment_config(context),
             names.Stack(env.project),
             topic=env.notifications_topic_arn,
-            tags=[{"Key": name, "Value": value} for name, value in run_of(context).tags(env.project).items()],
+            tags=request_parameters.tags(env, run_of(context)),
         )
         for each in alarms:
             cloudwatch.put_metric_alarm(**each)

@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from musher import names, record
-from musher.config import AWS_CONN_ID, DeploymentConfig, Environment, TrainingConfig
+from musher.config import AWS_CONN_ID, ComparisonConfig, DeploymentConfig, Environment, TrainingConfig
 from musher.errors import UserError
 from musher.hooks.aws import AwsHook
 from musher.hooks.notifications import notify
@@ -124,6 +124,11 @@ def training_config(context: Mapping[str, Any]) -> TrainingConfig:
 def deployment_config(context: Mapping[str, Any]) -> DeploymentConfig:
     """What this run was told, checked. Raises ConfigError."""
     return DeploymentConfig.from_params(_told(context, "deployment"))
+
+
+def comparison_config(context: Mapping[str, Any]) -> ComparisonConfig:
+    """What this run was told, checked. Raises ConfigError."""
+    return ComparisonConfig.from_params(dict(context["params"]))
 
 
 def _told(context: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from musher.comparison.climb import coarse_capacity, rounds
 from musher.comparison.differences import Sureness
 from musher.comparison.findings import findings
 from musher.comparison.under_load import UnderLoad
-from musher.config import ComparisonConfig
 from musher.costs import prices
 from musher.errors import ConfigError, UserError
 from musher.hooks import registry
@@ -24,7 +23,7 @@ from musher.hooks.in_service import NotToBeTold, in_service
 from musher.hooks.serving import CHANGING, ServingHook, found
 from musher.load.pictures import labelled_pictures
 from musher.load.targets import EndpointTarget
-from musher.operators.base import MusherOperator, plainly, run_of
+from musher.operators.base import MusherOperator, comparison_config, plainly, run_of
 from musher.operators.deployment import chosen
 from musher.operators.endpoint import LIMIT_SECONDS, check_archive
 from musher.operators.removal import RemovalOperator
@@ -32,11 +31,6 @@ from musher.triggers.endpoint import EndpointTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-
-def comparison_config(context: Mapping[str, Any]) -> ComparisonConfig:
-    """What this run was told, checked. Raises ConfigError."""
-    return ComparisonConfig.from_params(dict(context["params"]))
 
 
 class ChooseModelsOperator(MusherOperator):
@@ -90,9 +84,8 @@ class ChooseModelsOperator(MusherOperator):
 
     def _newest(self, sagemaker: Any, field: str, *, beside: str = "") -> dict[str, Any]:
         group = self.environment.model_package_group
-        for each in registry.packages(sagemaker, group):
-            if each.get("ModelApprovalStatus") == "Approved" and each["ModelPackageArn"] != beside:
-                return each
+        if package := registry.newest_approved(sagemaker, group, beside=beside):
+            return package
         other = f" other than {beside}" if beside else ""
         raise ConfigError(
             f"{field} is empty, and the group {group} has no approved model{other}: train one first, or name a model "

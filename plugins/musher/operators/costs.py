@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from musher import record
-from musher.config import ComparisonConfig, DeploymentConfig
+from musher.config import DeploymentConfig
 from musher.costs import projection
-from musher.operators.base import MusherOperator, deployment_config, plainly, run_of, training_config
+from musher.operators.base import MusherOperator, comparison_config, deployment_config, plainly, run_of, training_config
 from musher.record import ProjectedCosts, Projection
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class CheckProjectedCostOperator(MusherOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         s3, bucket = self.client("s3"), self.environment.bucket
         if self.what == "comparison":
-            compared = ComparisonConfig.from_params(dict(context["params"]))
+            compared = comparison_config(context)
             projected = projection.comparison(compared)
             return check_projection(self, context, self.what, projected, compared.max_cost_usd, self.what).to_json()
         given = {"training": training_config, "deployment": deployment_config}[self.what](context)

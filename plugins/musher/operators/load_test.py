@@ -138,8 +138,7 @@ class LoadTestOperator(MusherOperator):
                     plan.SCALED_OUT: observer.in_service_at_least(config.min_instances + 1),
                     plan.SCALED_IN: observer.in_service_at_most(config.min_instances),
                 },
-                # A lag of a tenth of what is asked of a prediction does not decide about it.
-                limits=OfferLimits(send_lag_p99_ms=max(50.0, config.latency_limit_ms / 10)),
+                limits=OfferLimits.within(config.latency_limit_ms),
                 on_phase=begin,
                 on_result=lambda result: self.log.info("%s", result.record()),
             )

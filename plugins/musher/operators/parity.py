@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from musher import record
-from musher.load.capacity import LEAST_RPS, REQUESTS_OF_A_P99
+from musher.load.capacity import REQUESTS_OF_A_P99, gentle_rps
 from musher.load.generator import run_phase
 from musher.load.pictures import LabelledPicture, labelled_pictures
 from musher.load.results import OfferLimits
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from musher.load.outcome import Outcome
 
 FIRST_CALLS = 5
-# A quarter of what one call after the other would make: a call that takes four times as long still meets no other one,
-# neither on the only instance nor in the only provisioned environment, so that none waits for a cold start.
-SHARE_OF_ONE_BY_ONE, MOST_RPS = 0.25, 10.0
+# At a gentle rate a call meets no other one in the only provisioned environment either: none waits for a cold start.
+MOST_RPS = 10.0
 
 
 class CheckParityOperator(StackOperator):
@@ -107,7 +105,7 @@ class CheckParityOperator(StackOperator):
             began = time.perf_counter()
             asked.append((each, target(each.data)))
             took.append(time.perf_counter() - began)
-        rps = max(LEAST_RPS, min(MOST_RPS, SHARE_OF_ONE_BY_ONE / statistics.median(took)))
+        rps = gentle_rps(took, MOST_RPS)
         requests = max(REQUESTS_OF_A_P99, len(pictures))
         phase = Phase(name="parity", kind="rate", rps=rps, seconds=requests / rps)
         self.log.info("%d requests at %.1f a second", requests, rps)
@@ -115,8 +113,7 @@ class CheckParityOperator(StackOperator):
             phase,
             target,
             [each.data for each in pictures],
-            # A lag of a tenth of what is asked of a prediction does not decide about it.
-            limits=OfferLimits(send_lag_p99_ms=max(50.0, limit_ms / 10)),
+            limits=OfferLimits.within(limit_ms),
         )
         # Requests are due evenly spaced, and take the pictures in turn.
         asked += [(pictures[round(each.due * rps) % len(pictures)], each.outcome) for each in result.samples]

@@ -9,7 +9,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from botocore.exceptions import ClientError
 
-from musher import names, record
+from musher import names, record, request_parameters
 from musher.costs import prices
 from musher.errors import ConfigError
 from musher.hooks import release_guard, scaling
@@ -196,7 +196,7 @@ class ReleaseEndpointOperator(EndpointOperator):
             labelled_pictures(s3, env, self.model["dataset_uri"], most=max(100, self.config.judge_answers // 2)),
             new_model=wanted,
         )
-        tags = [{"Key": name, "Value": value} for name, value in run_of(context).tags(env.project).items()]
+        tags = request_parameters.tags(env, run_of(context))
         with ReleaseGuard(self.cloudwatch, self.named, poll_seconds=env.poll_seconds, tags=tags) as guard:
             rps = self.config.judge_requests_per_second
             first = REQUESTS_BEFORE if planned.kind == "CANARY" else self.config.judge_answers
@@ -255,9 +255,7 @@ class ReleaseEndpointOperator(EndpointOperator):
             for gone in self.hook.delete_endpoint_config(older):
                 self.log.info("Deleted the %s, which served before the one before", gone)
         function = LiveFunction(self.hook.client("lambda"), self.named.function, poll_seconds=1.0, log=self.log)
-        alias = function.alias() if function.configuration() else None
-        version = alias["FunctionVersion"] if alias else None
-        ServedBefore(part.previous_config, version, run_of(context).key).keep(conn, arn)
+        ServedBefore(part.previous_config, function.serving_version(), run_of(context).key).keep(conn, arn)
 
     def _endpoint(self, wanted: str) -> dict[str, Any]:
         return record.Endpoint(

@@ -72,13 +72,12 @@ class RollBackDeploymentOperator(MusherOperator):
         if kept := record.read(s3, bucket, self.run.key, record.RollBack):
             return kept
         before, serving = self._before(now), now["EndpointConfigName"]
-        alias = self._function().alias() if self._function().configuration() else None
         instances, kind = scaling.desired(now), self.hook.instance_type(before.config)
         part = record.RollBack(
             config=before.config,
             previous_config=serving,
             version=before.version,
-            previous_version=alias["FunctionVersion"] if alias else None,
+            previous_version=self._function().serving_version(),
             scaling_run=before.run,
             instances=instances,
             instance_type=kind,

@@ -73,7 +73,7 @@ class Release(Part):
 
 
 class Approval(Part):
-    """What became of the request to approve a release; `not asked` of a later deployment in the same record.
+    """What became of the request to approve a release.
 
     `asked_at`, `until` and `at` are ISO 8601, UTC; `by` who answered and `reason` why, in that person's words.
     `serving` the endpoint configuration that served when it was asked, which the figures are of. `problems` are
@@ -82,7 +82,7 @@ class Approval(Part):
 
     NAME: ClassVar[str] = "approval"
 
-    outcome: Literal["waiting", "approved", "rejected", "timed out", "not asked"]
+    outcome: Literal["waiting", "approved", "rejected", "timed out"]
     package_arn: str
     asked_at: str
     until: str
@@ -95,8 +95,6 @@ class Approval(Part):
     @property
     def sentence(self) -> str:
         """How it went, for a person."""
-        if self.outcome == "not asked":
-            return "Nobody had to approve it."
         if self.outcome == "waiting":
             return f"Nobody has answered yet; the time is up on {_moment(self.until)}."
         if self.outcome == "timed out":

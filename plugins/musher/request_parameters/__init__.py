@@ -4,7 +4,7 @@ Nothing here calls AWS, reads a clock or looks at the environment: the same argu
 tests check every one of them against botocore's own model of the service.
 """
 
-from musher.request_parameters.alarms import SCALING_ALARMS, serving_alarm_names, serving_alarms
+from musher.request_parameters.alarms import serving_alarm_names, serving_alarms
 from musher.request_parameters.common import tags
 from musher.request_parameters.comparison import variants
 from musher.request_parameters.ec2 import run_instance
@@ -35,7 +35,6 @@ from musher.request_parameters.tuning import tuning
 __all__ = [
     "METRIC_DEFINITIONS",
     "OBJECTIVE",
-    "SCALING_ALARMS",
     "Inputs",
     "create_alias",
     "create_endpoint",

@@ -11,11 +11,13 @@ from musher.names import ALIAS, VARIANT, Stack
 # How many alarms Application Auto Scaling keeps for a target tracking policy, one a direction.
 SCALING_ALARMS = 2
 MINUTES = 5
+# Too many errors, too slow, and no instance.
+WATCHED = ("errors", "latency", "no-instance")
 
 
-def serving_alarm_names(stack: Stack) -> tuple[str, str, str]:
-    """Too many errors, too slow, and no instance."""
-    return tuple(f"{stack.endpoint}-serving-{what}" for what in ("errors", "latency", "no-instance"))
+def serving_alarm_names(stack: Stack) -> tuple[str, ...]:
+    """The alarms of WATCHED on what serves."""
+    return tuple(f"{stack.endpoint}-serving-{what}" for what in WATCHED)
 
 
 def serving_alarms(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from types import SimpleNamespace
 
@@ -25,9 +24,9 @@ from musher.operators.endpoint import DeployEndpointOperator
 from musher.operators.removal import RemoveDeploymentOperator
 from musher.operators.report import WriteReportOperator
 from musher.operators.running_costs import ReportRunningCostsOperator
-from PIL import Image
 
 from tests.local_aws.serving import archive
+from tests.plugins.operators.labelled import pictures, put
 
 # Says of each picture what its table says, after a while.
 MODEL = """
@@ -60,19 +59,13 @@ def patient(monkeypatch):
     monkeypatch.setattr(capacity, "run_phase", late)
     monkeypatch.setattr(under_load, "run_phase", late)
     # AND there is no need to be gentle with a model that only sleeps, nor to know its capacity well
-    monkeypatch.setattr(under_load, "SHARE_OF_ONE_BY_ONE", 1.0)
+    monkeypatch.setattr(capacity, "SHARE_OF_ONE_BY_ONE", 1.0)
     monkeypatch.setattr(climb, "START_RPS", 8.0)
     monkeypatch.setattr(climb, "FIRST_SHARE", 0.5)
     monkeypatch.setattr(climb, "REFINEMENTS", 1)
 
 
-def picture(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 12), (shade, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PICTURES = {f"{label}/{number}.png": picture(100 * (label == "b") + number) for label in "ab" for number in range(20)}
+PICTURES = pictures(20)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +73,7 @@ def registered(new_project):
     """A project in which the first of three models serves: quick and right, slow and often wrong, and a rejected
     one."""
     project = new_project()
-    for file, data in PICTURES.items():
-        project.put(f"pictures/test/{file}", data)
-    uri = f"s3://{project.environment.bucket}/{project.name}/pictures/"
+    uri = put(project, PICTURES)
 
     def package(name: str, seconds: float, said: dict[str, str], **more) -> str:
         table = {hashlib.sha256(data).hexdigest(): said.get(file, file[0]) for file, data in PICTURES.items()}
