@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from local_aws import instance_types
 from local_aws.clock import Clock
@@ -176,13 +176,27 @@ class TrainingJob(JobRecord):
         outcome = self._wait(checkpoints)
         if checkpoints:
             checkpoints.upload()
-        if outcome == "failed":
-            raise JobFailed(self._reason(bases))
         if outcome == "interrupted" and self._lose_instances():
             return outcome
         self._enter("Uploading")
+        if outcome == "failed":
+            self._fail(bases)
         self._upload(bases)
         return "stopped" if outcome == "interrupted" else outcome
+
+    def _fail(self, bases) -> NoReturn:
+        """End as Failed, with what the script had written uploaded all the same.
+
+        AWS: the SDK's maintainers, aws/sagemaker-python-sdk pull request 746: "SageMaker Training exports model/output
+        artifacts even when the training job fails".
+        """
+        reason = self._reason(bases)
+        try:
+            self._upload(bases)
+        except (JobFailed, OSError) as error:
+            # Why the script failed is what its owner has to know.
+            log.warning("what the failed training job %s wrote is lost: %s", self.name, error)
+        raise JobFailed(reason)
 
     def _lose_instances(self) -> bool:
         """The instances are taken back with all that is on their disks; False if the job is to stop anyway."""

@@ -125,8 +125,11 @@ def test_a_script_that_raises_fails_the_job_with_its_message(jobs):
     assert "ValueError: the pictures are of birds only" in described["FailureReason"]
     assert described["FailureReason"].endswith("exit code: 1")
     assert [each["Status"] for each in described["SecondaryStatusTransitions"]] == [
-        "Starting", "Downloading", "Training", "Failed",
+        "Starting", "Downloading", "Training", "Uploading", "Failed",
     ]  # fmt: skip
+    # AND what it had written is kept
+    assert jobs.facts(described["TrainingJobName"]) == [{"birds": 4}]
+    assert jobs.files(described["TrainingJobName"], "model.tar.gz") == {"weights.bin": b"half trained"}
 
 
 def test_a_line_that_is_written_in_pieces_stays_one(jobs):
@@ -146,6 +149,7 @@ def test_a_script_that_hangs_is_stopped_at_its_time_limit(jobs):
     described = jobs.end(jobs.start("hang", runtime=3))
     assert described["TrainingJobStatus"] == "Stopped"
     assert described["SecondaryStatus"] == "MaxRuntimeExceeded"
+    assert jobs.facts(described["TrainingJobName"]) == [{"birds": 4}]
     assert not processes_of(described["TrainingJobName"])
 
 

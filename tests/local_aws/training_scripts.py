@@ -43,7 +43,12 @@ SCRIPT = textwrap.dedent('''
         (output / f"facts-{host}.json").write_text(json.dumps(facts))
         (checkpoints / "state.txt").write_text("epoch 2")
 
+    def leave_something():
+        (model / "weights.bin").write_bytes(b"half trained")
+        (output / f"facts-{host}.json").write_text(json.dumps({"birds": 4}))
+
     def fail():
+        leave_something()
         raise ValueError("the pictures are of birds only")
 
     def fail_in_pieces():
@@ -61,6 +66,7 @@ SCRIPT = textwrap.dedent('''
         time.sleep(600)
 
     def hang():
+        leave_something()
         print("hanging", flush=True)
         time.sleep(600)
 
