@@ -34,6 +34,7 @@ class Settings:
     epochs: int
     lr: float
     batch_size: int
+    accumulation: int
     seed: int
     augment_views: int
     image_size: int | None
@@ -124,6 +125,12 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
     parser.add_argument("--epochs", type=number(int, 1), default=10)
     parser.add_argument("--lr", type=number(float, 0, 10, above=True), default=0.001)
     parser.add_argument("--batch-size", type=number(int, 1), default=32, help="over all processes together")
+    parser.add_argument(
+        "--accumulation",
+        type=number(int, 1, 65_536),
+        default=1,
+        help="parts of a batch that are computed one after the other, for less memory; the batch stays what it is",
+    )
     parser.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0)
     parser.add_argument("--augment-views", type=number(int, 0, 100), default=0, help="extra views of each picture")
     parser.add_argument(
@@ -143,7 +150,7 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
     parser.add_argument(
         "--rules",
         default="default",
-        help="diagnostics: default, aws or none, then rules, such as default,Overfit:off,VanishingGradient:stop",
+        help="diagnostics: default, aws or none, then rules, such as default,Overfit:off,Overtraining:end",
     )
     add_folders(parser, ("train", "valid", "test", "pretrained"), environ)
     parser.add_argument("--model-dir", type=Path, default=_path(environ, "SM_MODEL_DIR"))

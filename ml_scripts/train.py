@@ -33,6 +33,7 @@ from distributed import Group  # noqa: E402
 from errors import PeerLost, Stopped, UserError, end, run  # noqa: E402
 from images import Normalisation  # noqa: E402
 from kept_features import KeptFeatures, files_digest, weights_digest  # noqa: E402
+from memory import out_of_memory  # noqa: E402
 from pictures import Pictures, default_workers  # noqa: E402
 from precision import Precision, choose, keep_freed_memory  # noqa: E402
 from settings import Settings  # noqa: E402
@@ -62,9 +63,13 @@ def main(argv: list[str]) -> None:
     try:
         with Watch(diagnostics, end_stalled):
             task, splits, unreadable, state = learn(settings, classifier, splits, precision, group, stop, diagnostics)
+    except (RuntimeError, MemoryError) as error:
+        if sentence := out_of_memory(error, plan_of(settings)):
+            raise UserError(sentence) from error
+        raise
     finally:
         diagnostics.write(settings.output_dir)
-    logits, _ = predict(task, "test", settings.batch_size)
+    logits, _ = predict(task, "test", plan_of(settings).at_once)
     group.leave()
     if group.leads:
         finish(settings, classifier, classes, splits["test"], logits, unreadable, state, group.world)
@@ -88,12 +93,24 @@ def learn(
         print(f"images: {counts} unreadable={len(unreadable)}", flush=True)
     features.refuse_too_many(unreadable, files, settings.max_unreadable_share, splits, len(diagnostics.seen.classes))
     diagnostics.readable(splits)
-    plan = Plan(settings.epochs, settings.lr, settings.batch_size, settings.seed, settings.patience)
+    plan = plan_of(settings)
     checkpoints = None
     if settings.epochs_dir:
         checkpoints = Checkpoints(settings.epochs_dir, identity(settings, classifier, splits))
     report = announce_epoch if group.leads else lambda entry: None
     return task, splits, unreadable, train(task, plan, stop, checkpoints, report, diagnostics)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """How it is to be trained."""
+    return Plan(
+        settings.epochs,
+        settings.lr,
+        settings.batch_size,
+        settings.seed,
+        settings.patience,
+        settings.accumulation,
+    )
 
 
 def agreed_precision(settings: Settings, group: Group) -> Precision:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from checkpoints import Checkpoints, State
-from diagnostics.session import Diagnostics
+from diagnostics.session import Diagnostics, TrainingEnded
 from distributed import Group
 from errors import PeerLost, Stopped, UserError
 from precision import Precision
@@ -91,13 +91,19 @@ class Task:
 
 @dataclass
 class Plan:
-    """How it is trained; ``patience`` 0 means off."""
+    """How it is trained; ``patience`` 0 means off. A batch is computed in ``accumulation`` parts."""
 
     epochs: int
     lr: float
     batch_size: int
     seed: int
     patience: int = 0
+    accumulation: int = 1
+
+    @property
+    def at_once(self) -> int:
+        """How many samples of a batch are in the network at once, over all processes."""
+        return -(-self.batch_size // self.accumulation)
 
 
 @dataclass
@@ -119,17 +125,25 @@ def epoch_batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[
 
 
 def batch_gradient(
-    task: Task, flat: FlatParameters, inputs: torch.Tensor, labels: torch.Tensor, size: int, *, exchange: bool = True
+    task: Task,
+    flat: FlatParameters,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    size: int,
+    *,
+    exchange: bool = True,
+    parts: int = 1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradient of the mean loss over a global batch of ``size``, and the sum of its losses, on every rank.
 
     ``inputs`` and ``labels`` are this rank's part, which may be empty; without ``exchange`` they are the whole batch.
+    They go through the network in ``parts``, one after the other, so that less has to be kept for the way back.
     """
     total = torch.zeros(1, device=flat.values.device)
-    if len(labels):
+    for some, expected in zip(inputs.chunk(parts), labels.chunk(parts), strict=True) if len(labels) else ():
         with task.precision.context():
-            logits = task.module(inputs)
-        loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+            logits = task.module(some)
+        loss = nn.functional.cross_entropy(logits.float(), expected, reduction="sum")
         (loss / size).backward()
         total += loss.detach()
     found = torch.cat([flat.gradient(), total])
@@ -169,7 +183,8 @@ def train(
 ) -> State:
     """Train until ``plan.epochs`` (or ``plan.patience`` epochs without improvement) and keep the best epoch.
 
-    Goes on where ``checkpoints`` left off. Rank 0 saves after every epoch, and when a stop is requested.
+    Goes on where ``checkpoints`` left off. Rank 0 saves after every epoch, and when a stop is requested. A rule of the
+    diagnostics that ends the training does so as if that epoch had been the last one planned.
 
     Args:
         report: called with each epoch's history entry, plus ``best_valid_loss``.
@@ -185,15 +200,20 @@ def train(
     flat = FlatParameters(task.module)
     task.group.broadcast(flat.values, "the first weights")
     state = _resume(task, flat, checkpoints)
-    diagnostics.begin(task, flat, state)
     try:
+        diagnostics.begin(task, flat, state)
         while state.epoch < plan.epochs and not (plan.patience and state.since_best() >= plan.patience):
             started = time.monotonic()
             train_loss = _train_epoch(task, plan, stop, flat, state, diagnostics)
             report(_close_epoch(task, plan, flat, state, train_loss, started, diagnostics))
             diagnostics.closed_epoch(state)
             _save(task, checkpoints, flat, state)
-        diagnostics.finish()
+        diagnostics.finish(state)
+    except TrainingEnded as why:
+        if task.group.leads:
+            print(f"the training ends after epoch {state.epoch} of {plan.epochs}: {why}", flush=True)
+        state.batch, state.loss_sum, state.issues = 0, 0.0, diagnostics.issues()
+        _save(task, checkpoints, flat, state)
     except (Stopped, PeerLost):
         # Parameters change only after an exchange has succeeded, so the state is whole whenever one failed.
         saved = _save(task, checkpoints, flat, state) if stop.requested else None
@@ -236,9 +256,11 @@ def _train_epoch(
         if stop.requested:
             raise Stopped("")
         with diagnostics.step(state.step + 1) as sampled:
-            gradient, loss = batch_gradient(task, flat, inputs, labels, len(batch), exchange=exchange)
+            gradient, loss = batch_gradient(
+                task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
+            )
         if not math.isfinite(loss := loss.item()):
-            diagnostics.lost(loss)
+            diagnostics.lost(loss, state.epoch)
             raise UserError(f"the training loss became {loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high")
         before = diagnostics.before(flat.values) if sampled else None
         adam(state, flat, gradient, plan.lr)
@@ -263,10 +285,10 @@ def _close_epoch(
 ) -> dict[str, float]:
     """Validate, keep the best, append to the history; returns the entry with ``best_valid_loss``."""
     task.module.eval()
-    logits, labels = predict(task, "valid", plan.batch_size)
+    logits, labels = predict(task, "valid", plan.at_once)
     valid_loss = nn.functional.cross_entropy(logits, labels).item()
     if not math.isfinite(valid_loss):
-        diagnostics.lost(valid_loss)
+        diagnostics.lost(valid_loss, state.epoch)
         raise UserError(
             f"the validation loss became {valid_loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high"
         )

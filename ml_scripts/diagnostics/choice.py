@@ -2,6 +2,7 @@
 
 One text, because SageMaker passes every hyperparameter as a text: ``default``, ``aws`` or ``none``, then, after commas,
 rules that differ from that: ``Name``, ``Name:stop``, ``Name:off``, ``Name:threshold=0.5:patience=2``, in any order.
+``stop`` fails the job; ``end`` ends the training there and keeps its best epoch, so that the job completes.
 No quotes and no blanks, so that a shell and AWS's toolkit, which decodes JSON, leave it as it is.
 """
 
@@ -12,13 +13,13 @@ from errors import UserError
 
 from diagnostics.rule import Rule, Value, known_rules
 
-ACTIONS = ("report", "stop", "off")
+ACTIONS = ("report", "stop", "end", "off")
 BASES = ("default", "aws", "none")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A rule to be evaluated; ``action`` is ``report`` or ``stop``."""
+    """A rule to be evaluated; ``action`` is ``report``, ``stop`` or ``end``."""
 
     rule: Rule
     action: str

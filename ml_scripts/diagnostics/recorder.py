@@ -50,7 +50,9 @@ class Recorder:
         self.sizes = [each.numel() for each in flat.parameters]
         self.limits, self.tolerance = limits, tolerance
         self.watched = [(prefix + name, kind, each) for name, kind, each in _activations(module)]
+        self.module = module
         self._seen: dict[str, tuple[str, int, int, torch.Tensor]] = {}
+        self._uses: dict[str, int] = {}
         # The places in the flat vector that are looked at, how many of each tensor, and whose each one is.
         places, start = [], 0
         for size in self.sizes:
@@ -67,7 +69,9 @@ class Recorder:
     def watching(self) -> Iterator[bool]:
         """Look at what the activation functions get meanwhile."""
         self._seen = {}
-        hooks = [
+        # A batch may come in several parts: each pass through the network counts the uses of a module anew.
+        hooks = [self.module.register_forward_pre_hook(lambda *_: self._uses.clear())]
+        hooks += [
             module.register_forward_pre_hook(partial(self._look, name, kind)) for name, kind, module in self.watched
         ]
         try:
@@ -82,11 +86,12 @@ class Recorder:
         low, high = self.limits[kind]
         active = (rows > low if high == math.inf else (rows > low) & (rows < high)).sum(0)
         total, squares = rows.sum(), rows.square().sum()
-        number = 2
-        while name in self._seen:  # one module that is used several times
-            name = f"{name.split('#')[0]}#{number}"
-            number += 1
-        self._seen[name] = (kind, *rows.shape, torch.cat([torch.stack([total, squares]), active.double()]))
+        sums = torch.cat([torch.stack([total, squares]), active.double()])
+        self._uses[name] = self._uses.get(name, 0) + 1
+        if self._uses[name] > 1:  # one module that is used several times
+            name = f"{name}#{self._uses[name]}"
+        inputs_before, sums_before = self._seen[name][1::2] if name in self._seen else (0, 0)
+        self._seen[name] = (kind, inputs_before + len(rows), rows.shape[1], sums_before + sums)
 
     def activations(self) -> dict[str, tuple[str, int, int, torch.Tensor]]:
         """What was seen since :meth:`watching` began: kind, inputs, units, and sums on the CPU.

@@ -39,6 +39,10 @@ class RuleFired(UserError):
     """A rule whose action is ``stop`` has found something."""
 
 
+class TrainingEnded(Exception):
+    """A rule whose action is ``end`` has found something: what was trained so far is kept."""
+
+
 class Diagnostics:
     """The diagnostics of a training. Without rules it records nothing and costs nothing.
 
@@ -67,6 +71,7 @@ class Diagnostics:
         self._interval = LONGEST
         self._evaluated = 0
         self._exchanged = True
+        self.ended_by: str | None = None
 
     @classmethod
     def none(cls, group: Group) -> "Diagnostics":
@@ -101,6 +106,7 @@ class Diagnostics:
 
         Raises:
             RuleFired: the pictures alone are enough for a rule that stops.
+            TrainingEnded: a rule has ended the training before it was interrupted.
         """
         if not self.on:
             return
@@ -116,7 +122,7 @@ class Diagnostics:
         for name, issue in state.issues.items():
             if name in self.outcomes:
                 self._found(name, Issue(**issue), say=False)
-        self.evaluate()
+        self.evaluate(state.epoch)
 
     def step(self, number: int) -> contextlib.AbstractContextManager[bool]:
         """To be entered around forward and backward of a step; gives whether it is sampled."""
@@ -127,14 +133,18 @@ class Diagnostics:
             return NOTHING
         return self._recorder.watching()
 
-    def lost(self, loss: float) -> None:
-        """The loss is no longer a finite number, on every process. Raises :class:`RuleFired` if a rule is to say so."""
+    def lost(self, loss: float, epochs: int) -> None:
+        """The loss is no longer a finite number, on every process, after so many finished epochs.
+
+        Raises:
+            RuleFired: a rule is to say so.
+            TrainingEnded: a rule is to keep the best epoch.
+        """
         if not self.on:
             return
         self.seen.losses.append(loss)
         self.judge()
-        if sentence := self._reason_to_stop():
-            raise RuleFired(sentence)
+        self._act(epochs)
 
     def before(self, values: torch.Tensor) -> torch.Tensor:
         """What :meth:`took` has to know of the weights before a sampled step."""
@@ -167,46 +177,63 @@ class Diagnostics:
 
         Raises:
             RuleFired: a rule that stops has found something.
+            TrainingEnded: so has one that ends the training.
         """
         if not self.on:
             return
         sampled = max((state.step // self._interval) * self._interval, *(n for n in (0, *FIRST) if n <= state.step))
         if sampled > self._evaluated and state.step >= GROWTH * self._evaluated:
             self._evaluated = state.step
-            self.evaluate()
+            self.evaluate(state.epoch)
         state.issues = self.issues()
 
-    def finish(self) -> None:
+    def finish(self, state: Any) -> None:
         """The training has come to its end. Raises :class:`RuleFired`."""
         if self.on:
             self.seen.finished = True
-            self.evaluate()
+            self.evaluate(state.epoch)
 
     def stalled(self, seconds: float) -> str | None:
         """Nothing has moved for so long; the sentence to end with, if that is what is to be done."""
         self.seen.idle_seconds = max(self.seen.idle_seconds, seconds)
         self.judge(STALLED)
-        return self._reason_to_stop()
+        fired = self._fired()
+        return self._sentence(fired) if fired else None
 
     def issues(self) -> dict[str, dict[str, Any]]:
         """What was found so far, for the checkpoint."""
         return {name: asdict(each.issue) for name, each in self.outcomes.items() if each.issue}
 
-    def evaluate(self) -> None:
-        """Evaluate every rule that has found nothing yet; all processes together.
+    def evaluate(self, epochs: int) -> None:
+        """Evaluate every rule that has found nothing yet; all processes together, after so many finished epochs.
 
         Raises:
             RuleFired: a rule that stops has found something.
+            TrainingEnded: so has one that ends the training.
         """
         if self._inputs is not None:
             parts = self.group.gather_objects(self._inputs.totals(), "the diagnostics")
             self.seen.inputs = inputs.described(parts)
         if self.group.leads:
             self.judge()
-        if any(each.action == "stop" for each in self.chosen):
-            sentence = self.group.gather_objects(self._reason_to_stop(), "the diagnostics")[0]
-            if sentence:
-                raise RuleFired(sentence)
+        self._act(epochs)
+
+    def _act(self, epochs: int) -> None:
+        """End the training on all processes, if the first one has a rule that says so."""
+        if all(each.action == "report" for each in self.chosen):
+            return
+        fired = self._fired()
+        found = fired and (fired.rule.name, fired.action, self._sentence(fired))
+        found = self.group.gather_objects(found, "the diagnostics")[0]
+        if found is None:
+            return
+        name, action, sentence = found
+        if action == "stop" or not epochs:  # there is nothing to keep yet
+            raise RuleFired(sentence)
+        if self.seen.finished or epochs >= self.seen.planned_epochs:  # it comes to its end without that
+            return
+        self.ended_by = name
+        raise TrainingEnded(sentence)
 
     def judge(self, only: str | None = None) -> None:
         """Evaluate the rules, or one of them, on what this process knows."""
@@ -242,12 +269,14 @@ class Diagnostics:
                 flush=True,
             )
 
-    def _reason_to_stop(self) -> str | None:
-        for each in self.chosen:
-            outcome = self.outcomes[each.rule.name]
-            if each.action == "stop" and outcome.issue:
-                return f"{PREFIX} {each.rule.name}: {outcome.details} (step {outcome.issue.step})"
-        return None
+    def _fired(self) -> Chosen | None:
+        """Of the rules that stop or end the training the one that was the first to find something."""
+        fired = [each for each in self.chosen if each.action != "report" and self.outcomes[each.rule.name].issue]
+        return min(fired, key=lambda each: self.outcomes[each.rule.name].issue.step, default=None)
+
+    def _sentence(self, each: Chosen) -> str:
+        outcome = self.outcomes[each.rule.name]
+        return f"{PREFIX} {each.rule.name}: {outcome.details} (step {outcome.issue.step})"
 
     def write(self, folder: Path) -> None:
         """Leave ``diagnostics.json``, and one line with the number of rules by what became of them."""
@@ -263,6 +292,9 @@ class Diagnostics:
         content = {
             "rules": [described(each, self.outcomes[each.rule.name]) for each in self.chosen],
             "trained": self.seen.trained,
+            "planned_epochs": self.seen.planned_epochs,
+            "steps_per_epoch": self.seen.steps_per_epoch,
+            "ended_by": self.ended_by,
             "inputs": self.seen.inputs and asdict(self.seen.inputs),
             "epochs": self.seen.epochs,
             "steps": [curves(sample) for sample in self.seen.samples],

@@ -65,7 +65,7 @@ def test_single_rules_are_set_apart():
             "VanishingGradiant",
             "--rules names 'VanishingGradiant'; it must be one of AllZero, .*or first default, aws or",
         ),
-        ("DeadRelu:halt", "--rules has 'halt' for DeadRelu; it must be report, stop or off, or a parameter=value"),
+        ("DeadRelu:halt", "--rules has 'halt' for DeadRelu; it must be report, stop, end or off, or a parameter=value"),
         (
             "DeadRelu:layer=5",
             "--rules has the parameter 'layer' for DeadRelu; it must be one of threshold_inactivity, ",
@@ -311,6 +311,86 @@ def test_a_rule_that_stops_ends_the_training_with_its_sentence(job):
     (found,) = read(job)["rules"]
     assert (found["status"], found["action"], found["issue"]["step"]) == ("IssuesFound", "stop", 1)
     assert not (job.model / "model.json").exists()
+
+
+ENDS = "none,Overtraining:end:patience_train=1:patience_validation=2:delta=9"
+
+
+def test_a_rule_that_ends_a_training_keeps_its_best_epoch(job, capsys):
+    job.checkpoints.mkdir()
+    job.here("--epochs", 12, "--batch-size", 8, "--head", "linear", "--rules", ENDS)
+
+    # The rule is evaluated after the epoch that has the tenth step: the fourth.
+    content = read(job)
+    assert (content["ended_by"], content["planned_epochs"], content["steps_per_epoch"]) == ("Overtraining", 12, 3)
+    assert len(content["epochs"]) == 4
+    printed = capsys.readouterr().out
+    assert "the training ends after epoch 4 of 12: DiagnosticRule Overtraining: the validation loss has not" in printed
+    best = min(content["epochs"], key=lambda each: each["valid_loss"])
+    kept = json.loads((job.output / "evaluation.json").read_text())["validation"]
+    assert (kept["epoch"], kept["loss"]) == (best["epoch"], best["valid_loss"])
+
+    # AND the same job, started again, trains no further
+    job.here("--epochs", 12, "--batch-size", 8, "--head", "linear", "--rules", ENDS)
+    assert read(job)["epochs"] == content["epochs"]
+
+
+def test_a_rule_has_nothing_to_end_in_the_first_epoch_nor_after_the_last(job, leaking):
+    with pytest.raises(UserError, match=r"^DiagnosticRule LeakedValidation: "):
+        job.here("--epochs", 3, "--rules", "none,LeakedValidation:end", pictures=leaking[0])
+    job.here("--epochs", 4, "--batch-size", 8, "--rules", ENDS)
+    assert read(job)["ended_by"] is None
+    assert rules(read(job))["Overtraining"]["status"] == "IssuesFound"
+
+
+def test_of_two_rules_that_stop_the_one_speaks_that_found_something_first(job):
+    with pytest.raises(UserError, match=r"^DiagnosticRule WeightUpdateRatio: .* \(step 1\)$"):
+        job.here(
+            "--epochs", 8, "--lr", 10, "--batch-size", 8, "--rules", "default,Confusion:stop,WeightUpdateRatio:stop"
+        )
+
+
+@pytest.mark.parametrize("finetune", ["head", "all"])
+def test_a_batch_in_parts_trains_the_same_with_less_at_once(job, finetune, monkeypatch):
+    together: list[int] = []
+    forward = Classifier.forward
+
+    def counted(self, pictures):
+        if self.training:
+            together.append(len(pictures))
+        return forward(self, pictures)
+
+    monkeypatch.setattr(Classifier, "forward", counted)
+    trained = ["--epochs", 1, "--batch-size", 9, "--finetune", finetune, "--lr", 0.0001]
+    histories = []
+    for parts in (1, 3):
+        together.clear()
+        job.here(*trained, "--accumulation", parts)
+        histories.append(read(job))
+        if finetune == "all":
+            assert together == ([9, 9, 6] if parts == 1 else [3, 3, 3, 3, 3, 3, 2, 2, 2])
+    whole, parted = (each["epochs"][0] for each in histories)
+    # A network's batch normalisation sees the parts, a head has none.
+    assert parted["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-4 if finetune == "head" else 0.3)
+    assert [each["step"] for each in histories[1]["steps"]] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), MemoryError()]
+)
+def test_a_training_that_does_not_fit_into_memory_says_so(job, monkeypatch, error):
+    import training
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(training, "batch_gradient", full)
+    sentence = r"^DiagnosticRule OutOfMemory: 4 of the 8 pictures of a batch at once are too many .*accumulation, 2 now"
+    with pytest.raises(UserError, match=sentence):
+        job.here("--epochs", 1, "--batch-size", 8, "--accumulation", 2)
+    monkeypatch.setattr(training, "batch_gradient", lambda *_, **__: [] + 1)
+    with pytest.raises(TypeError):
+        job.here("--epochs", 1)
 
 
 @pytest.mark.parametrize(
