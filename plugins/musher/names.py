@@ -189,7 +189,7 @@ class Stack:
     @property
     def scaling_alarms(self) -> str:
         """How the names of the alarms begin that Application Auto Scaling makes for the endpoint."""
-        return f"TargetTracking-endpoint/{self.endpoint}/variant/{VARIANT}-"
+        return scaling_alarms(self.endpoint)
 
     @property
     def step(self) -> Step:
@@ -213,6 +213,21 @@ class Stack:
 
     def _end(self, end: str) -> str:
         return f"{self.project}-{end}{'-rehearsal' if self.rehearsal else ''}"
+
+
+def serving_alarms(endpoint: str) -> str:
+    """How the names of the alarms begin that watch an endpoint as long as it serves."""
+    return f"{endpoint}-serving-"
+
+
+def release_alarms(endpoint: str) -> str:
+    """How the names of the alarms begin by which a release is taken back."""
+    return f"{endpoint}-release-"
+
+
+def scaling_alarms(endpoint: str) -> str:
+    """How the names of the alarms begin that Application Auto Scaling makes for an endpoint."""
+    return f"TargetTracking-endpoint/{endpoint}/variant/{VARIANT}-"
 
 
 def comparison_endpoint(project: str) -> str:

@@ -8,6 +8,7 @@ import shutil
 from typing import Any
 
 import pytest
+from musher import names
 from musher.costs import running
 from musher.costs.running import Running
 
@@ -136,6 +137,12 @@ def test_what_was_started_meanwhile_keeps_its_roles_and_its_bucket(account, sour
 def test_everything_that_costs_can_be_ended_by_hand():
     kinds = {running.ENDPOINT, running.FUNCTION, running.PROVISIONED, running.TRAINING_JOB, running.TUNING_JOB}
     assert BY_HAND.keys() == kinds | {running.INSTANCE, running.ALARMS}
+
+
+def test_the_alarms_that_are_ended_by_hand_are_those_that_cost():
+    command = BY_HAND[running.ALARMS].format(name="musher-image-classifier")
+    for prefix in (names.serving_alarms, names.release_alarms, names.scaling_alarms):
+        assert f"starts_with(AlarmName, '{prefix('musher-image-classifier')}')" in command
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,10 @@ BY_HAND = {
     "training job": "aws sagemaker stop-training-job --training-job-name {name}",
     "tuning job": "aws sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name {name}",
     "EC2 instance": "aws ec2 terminate-instances --instance-ids {name}",
-    "CloudWatch alarms": "aws cloudwatch delete-alarms --alarm-names $(aws cloudwatch describe-alarms "
-    "--alarm-name-prefix {name}- --query 'MetricAlarms[].AlarmName' --output text)",
+    "CloudWatch alarms": 'aws cloudwatch delete-alarms --alarm-names $(aws cloudwatch describe-alarms --query "'
+    "MetricAlarms[?starts_with(AlarmName, '{name}-serving-') || starts_with(AlarmName, '{name}-release-') || "
+    "starts_with(AlarmName, 'TargetTracking-endpoint/{name}/variant/AllTraffic-')].AlarmName"
+    '" --output text)',
 }
 
 

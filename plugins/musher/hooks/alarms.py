@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from musher import names
+
 
 def alarms_on(client: Any, endpoint: str, *, with_scaling: bool = False) -> list[str]:
     """The names of an endpoint's alarms: those on what serves and those of a release.
@@ -11,9 +13,9 @@ def alarms_on(client: Any, endpoint: str, *, with_scaling: bool = False) -> list
     Parameters: `client` boto3's of CloudWatch; `with_scaling` those of Application Auto Scaling too, which go with the
     scalable target.
     """
-    prefixes = [f"{endpoint}-serving-", f"{endpoint}-release-"]
+    prefixes = [names.serving_alarms(endpoint), names.release_alarms(endpoint)]
     if with_scaling:
-        prefixes.append(f"TargetTracking-endpoint/{endpoint}/")
+        prefixes.append(names.scaling_alarms(endpoint))
     pages = client.get_paginator("describe_alarms")
     return [
         each["AlarmName"]

@@ -64,10 +64,13 @@ class RemovalOperator(MusherOperator):
         if removed(lambda: self.hook.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")):
             yield f"log group /aws/lambda/{name}"
 
-    def remove_alarms(self, endpoint: str) -> Iterator[str]:
-        """Remove the alarms on an endpoint that are ours: those on what serves, and what a broken release left."""
+    def remove_alarms(self, endpoint: str, *, with_scaling: bool = False) -> Iterator[str]:
+        """Remove the alarms on an endpoint that are ours: those on what serves, and what a broken release left.
+
+        Parameters: `with_scaling` those of auto-scaling too, which otherwise go with the scalable target.
+        """
         client: Any = self.hook.client("cloudwatch")
-        for alarm in alarms_on(client, endpoint):
+        for alarm in alarms_on(client, endpoint, with_scaling=with_scaling):
             if removed(lambda alarm=alarm: client.delete_alarms(AlarmNames=[alarm])):
                 yield f"alarm {alarm}"
 

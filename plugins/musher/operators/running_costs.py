@@ -72,16 +72,15 @@ class ReportRunningCostsOperator(RemovalOperator):
         return self.notify("what had expired was removed", f"report_running_costs removed:\n{lines}")
 
     def _remove_one(self, each: Mapping[str, Any]) -> Iterator[str]:
-        if each["what"] == running.ENDPOINT:
+        if each["what"] in (running.ENDPOINT, running.ALARMS):
             yield from self.remove_alarms(each["name"])
             yield from self.remove_endpoint(each["name"])
+            yield from self.remove_alarms(each["name"], with_scaling=True)  # of a target that was gone already
         elif each["what"] == running.FUNCTION:
             yield from self.remove_function(each["name"])
         elif each["what"] == running.PROVISIONED:
             function, qualifier = each["name"].rsplit(":", 1)
             yield from self.remove_provisioned_concurrency(function, qualifier)
-        elif each["what"] == running.ALARMS:
-            yield from self.remove_alarms(each["name"])
         elif each["what"] == running.INSTANCE:
             self.client("ec2").terminate_instances(InstanceIds=[each["name"]])
             yield f"EC2 instance {each['name']}"

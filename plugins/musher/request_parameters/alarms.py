@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from musher import names
 from musher.config import DeploymentConfig
 from musher.names import ALIAS, VARIANT, Stack
 
@@ -17,7 +18,7 @@ WATCHED = ("errors", "latency", "no-instance")
 
 def serving_alarm_names(stack: Stack) -> tuple[str, ...]:
     """The alarms of WATCHED on what serves."""
-    return tuple(f"{stack.endpoint}-serving-{what}" for what in WATCHED)
+    return tuple(f"{names.serving_alarms(stack.endpoint)}{what}" for what in WATCHED)
 
 
 def serving_alarms(

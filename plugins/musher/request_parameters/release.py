@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from musher import names
 from musher.config import DeploymentConfig
 from musher.names import Stack
 from musher.release.plan import ReleasePlan
@@ -17,7 +18,8 @@ LEAST_TIMEOUT, MOST_TIMEOUT = 600, 28_800
 
 def alarm_names(stack: Stack) -> tuple[str, str]:
     """The heartbeat's alarm and the one that a person or the judge sets."""
-    return f"{stack.endpoint}-release-heartbeat", f"{stack.endpoint}-release-stop"
+    prefix = names.release_alarms(stack.endpoint)
+    return f"{prefix}heartbeat", f"{prefix}stop"
 
 
 def heartbeat(stack: Stack, value: float = 1.0) -> dict[str, Any]:

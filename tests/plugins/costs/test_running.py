@@ -353,6 +353,25 @@ def test_what_a_rehearsal_left_is_listed_as_that_and_removed_once_it_has_expired
     assert record["not_notified"] == ""
 
 
+def test_what_auto_scaling_has_left_of_an_endpoint_that_is_gone_is_removed_too(daemon, report):
+    # GIVEN a policy's alarm, whose endpoint and scalable target somebody has deleted
+    cloudwatch = daemon.client("cloudwatch")
+    endpoint = names.Stack("musher").endpoint
+    cloudwatch.put_metric_alarm(
+        AlarmName=f"{names.scaling_alarms(endpoint)}AlarmHigh-0",
+        Namespace="AWS/SageMaker", MetricName="InvocationsPerInstance", Statistic="Sum", Period=60,
+        EvaluationPeriods=3, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+
+    # WHEN it is listed as unused, and that is to be removed
+    found, record, _ = report(remove_unused=True)
+
+    (each,) = [each for each in found if each["what"] == "CloudWatch alarms"]
+    assert (each["name"], each["unused"]) == (endpoint, "the endpoint that they watch does not exist")
+    assert f"alarm {names.scaling_alarms(endpoint)}AlarmHigh-0" in record["removed"]
+    assert cloudwatch.describe_alarms(AlarmNamePrefix="TargetTracking-")["MetricAlarms"] == []
+
+
 @pytest.mark.parametrize(
     ("expires", "expired"),
     [
