@@ -2,10 +2,10 @@
 
     make demo && .venv/bin/python benchmarks/release_under_traffic.py [KIND ...] [--rps 10] [--rehearsal always]
 
-Starts from a running stack with a deployment, and leaves it with the weights that it found; after `good` they are
-served as a package of this benchmark's own, marked Rejected. One line for each kind: what callers lost, what they
-waited, how long it took to go back, and what the second fleet cost at AWS's prices. Latency while instances start is
-given apart: on one machine a starting instance takes the cores of those that serve.
+Starts from a running stack with a deployment, and has the model that it found serve again at the end: what was released
+is rolled back and deleted. One line for each kind: what callers lost, what they waited, how long it took to go back,
+and what the second fleet cost at AWS's prices. Latency while instances start is given apart: on one machine a starting
+instance takes the cores of those that serve.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tools.airflow_rest import Airflow  # noqa: E402
 from tools.callers import Callers  # noqa: E402
 from tools.stack import Stack  # noqa: E402
 
-DAG = "deploy_image_classifier"
+DAG, ROLL_BACK = "deploy_image_classifier", "roll_back_deployment"
 ENDPOINT, FUNCTION, INSTANCE_TYPE = "musher-image-classifier", "musher-classifier", "ml.m5.large"
 GOOD = "good"
 # As short as a judge with so many answers can be served: an AWS minute lasts two seconds here.
@@ -113,6 +113,8 @@ def release(stack: Stack, airflow: Airflow, kind: str, served: Any, body: bytes,
     count = Counter(each.outcome.status for each in during)
     aws_seconds = watched.more_instance_seconds * 60 / float(stack.local_aws.facts()["minute"].removesuffix("s"))
     stays = sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"] == before
+    if not stays:
+        clean_up(stack, airflow, before)
     part = record.read(s3, bucket(stack), name, record.Release)
     back = f", back {part.seconds_to_roll_back:.1f} s after the decision" if part and part.seconds_to_roll_back else ""
     return (
@@ -124,6 +126,25 @@ def release(stack: Stack, airflow: Airflow, kind: str, served: Any, body: bytes,
         f"AWS's pace, ${prices.endpoint_cost(INSTANCE_TYPE, aws_seconds / 3600):.3f}."
         f"\n    {why(airflow, run, part)}"
     )
+
+
+def clean_up(stack: Stack, airflow: Airflow, before: str) -> None:
+    """Roll back to the configuration before, and delete the one that was released with its model: it was tried out, and
+    no roll-back is to bring it into service again."""
+    from musher.hooks.served_before import ServedBefore
+
+    sagemaker = stack.client("sagemaker")
+    released = sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    run = airflow.trigger(ROLL_BACK, {}, f"after-{released}")
+    ended = airflow.wait(ROLL_BACK, run, 3600)
+    now = sagemaker.describe_endpoint(EndpointName=ENDPOINT)
+    if now["EndpointConfigName"] != before:
+        raise SystemExit(f"{released} still serves: {ROLL_BACK} is {ended['state']} (run {run}).")
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=released)
+    sagemaker.delete_endpoint_config(EndpointConfigName=released)
+    for variant in config["ProductionVariants"]:
+        sagemaker.delete_model(ModelName=variant["ModelName"])
+    ServedBefore().keep(sagemaker, now["EndpointArn"])
 
 
 def why(airflow: Airflow, run: str, part: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from musher.comparison.blocks import VARIANTS, Variant
 from musher.comparison.differences import ACCURACY, CAPACITY, ERRORS, LATENCY, TAIL
 from musher.record import ModelDifference
+from musher.words import listed
 
 _OTHER: dict[Variant, Variant] = {"a": "b", "b": "a"}
 
@@ -25,16 +26,16 @@ def conclude(found: Sequence[ModelDifference], refused: Mapping[Variant, str], n
     for variant in VARIANTS:
         better = [_better(each) for each in found if each.better == variant]
         if better:
-            sentences.append(f"Model {names[variant]} {_listed(better)} than {names[_OTHER[variant]]}.")
+            sentences.append(f"Model {names[variant]} {listed(better)} than {names[_OTHER[variant]]}.")
     noise = [each for each in found if each.better is None and not each.missing]
     if noise and not sentences:
         sentences.append(f"Nothing tells {names['a']} and {names['b']} apart: what differs is noise.")
     elif noise:
-        sentences.append(f"In {_listed([each.name for each in noise])} the difference is noise.")
+        sentences.append(f"In {listed([each.name for each in noise])} the difference is noise.")
     if noise:
         seen = [f"{_smallest(each)} in {each.name}" for each in noise if each.smallest is not None]
         sentences.append(
-            f"These samples would have shown, in four of five such comparisons, a difference of {_listed(seen)}."
+            f"These samples would have shown, in four of five such comparisons, a difference of {listed(seen)}."
         )
     sentences += [f"Nothing is known of {each.name}: {each.missing}." for each in found if each.missing]
     return " ".join(sentences)
@@ -72,7 +73,3 @@ def _by(each: ModelDifference, *, inverse: bool = False) -> str:
 
 def _smallest(each: ModelDifference) -> str:
     return f"{each.smallest - 1:.0%}" if each.is_ratio else f"{each.smallest * 100:.2g} points"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -78,6 +78,14 @@ def endpoint_cost(instance_type: str, hours: float = 1, instances: float = 1) ->
     return table().usd("sagemaker_per_hour", instance_type) * instances * hours
 
 
+def endpoint_cost_if_known(instance_type: str, seconds: float, instances: float = 1) -> float | None:
+    """USD of an endpoint's instances for some seconds; None for a type that has no price."""
+    try:
+        return endpoint_cost(instance_type, seconds / 3600, instances)
+    except ConfigError:
+        return None
+
+
 def endpoint_month(instance_type: str, instances: float = 1) -> float:
     """An endpoint that stays for a month."""
     return endpoint_cost(instance_type, HOURS_PER_MONTH, instances)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -67,7 +66,7 @@ class ReleaseGuard:
     def trip(self, reason: str) -> None:
         """Have AWS take the release back."""
         log.warning("The release is taken back: %s", reason)
-        self.cloudwatch.set_alarm_state(**release.trip(self.stack, reason))
+        trip(self.cloudwatch, self.stack, reason)
 
     @property
     def tripped(self) -> str | None:
@@ -95,10 +94,13 @@ class ReleaseGuard:
             self._thread.join()
 
 
-def trip(cloudwatch: Any, stack: Stack, reason: str) -> None:
-    """Have AWS take back the release that is under way, if there is one."""
-    with contextlib.suppress(cloudwatch.exceptions.ResourceNotFound):
+def trip(cloudwatch: Any, stack: Stack, reason: str) -> bool:
+    """Have AWS take back the release that is under way; whether there was one."""
+    try:
         cloudwatch.set_alarm_state(**release.trip(stack, reason))
+    except cloudwatch.exceptions.ResourceNotFound:
+        return False
+    return True
 
 
 def remove(cloudwatch: Any, stack: Stack) -> None:

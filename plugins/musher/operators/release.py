@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from musher import names, record, request_parameters
 from musher.costs import prices
-from musher.errors import ConfigError
 from musher.hooks import release_guard, scaling
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction
@@ -117,7 +116,7 @@ class ReleaseEndpointOperator(EndpointOperator):
     def on_kill(self) -> None:
         """A person has ended the task: AWS goes back at once, instead of when the heartbeat is missed."""
         if hasattr(self, "cloudwatch"):
-            self.cloudwatch.set_alarm_state(**release.trip(self.named, "The task was ended by a person."))
+            release_guard.trip(self.cloudwatch, self.named, "The task was ended by a person.")
 
     def _settled(self, context: Context) -> Mapping[str, Any]:
         """The endpoint, once nobody changes it; a release that a try before left behind is taken back."""
@@ -126,7 +125,7 @@ class ReleaseEndpointOperator(EndpointOperator):
         pending = (now.get("PendingDeploymentSummary") or {}).get("EndpointConfigName")
         if pending == self._config_name(context) and now["EndpointStatus"] == "Updating":
             self.log.info("A try before has left this release unwatched: it is taken back, and begins anew")
-            self.cloudwatch.set_alarm_state(**release.trip(self.named, "The try before has ended."))
+            release_guard.trip(self.cloudwatch, self.named, "The try before has ended.")
         now = self._wait("the end of the change of the endpoint")
         if now["EndpointStatus"] != "InService":
             raise AirflowException(
@@ -225,14 +224,9 @@ class ReleaseEndpointOperator(EndpointOperator):
             previous=previous,
             why=watch.state.get("FailureReason") or "",
         )
-        return part.replace(cost_usd=self._cost(planned, part.seconds))
-
-    def _cost(self, planned: ReleasePlan, seconds: float) -> float | None:
-        """What the second fleet and an added instance cost for some seconds; None for a type without a price."""
-        try:
-            return prices.endpoint_cost(self.config.instance_type, seconds / 3600, planned.more_instances)
-        except ConfigError:
-            return None
+        # Of the second fleet and of an added instance.
+        cost = prices.endpoint_cost_if_known(self.config.instance_type, part.seconds, planned.more_instances)
+        return part.replace(cost_usd=cost)
 
     def _update(self, request: Mapping[str, Any]) -> None:
         """UpdateEndpoint; where auto-scaling is changing the endpoint just then, once that has ended."""

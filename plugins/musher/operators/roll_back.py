@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from musher import names, record
 from musher.costs import prices
-from musher.errors import ConfigError, UserError
+from musher.errors import UserError
 from musher.hooks import release_guard, scaling
 from musher.hooks.deployment_lock import DeploymentLock
 from musher.hooks.function import LiveFunction, move_alias_back
@@ -43,9 +43,10 @@ class RollBackDeploymentOperator(MusherOperator):
         self.production, self.run = names.Stack(self.environment.project), run_of(context)
         cloudwatch = self.hook.client("cloudwatch")
         now = self._there(self.hook.describe_endpoint(self.production.endpoint))
-        if now["EndpointStatus"] == "Updating" and release_guard.is_under_way(cloudwatch, self.production):
+        if now["EndpointStatus"] == "Updating" and release_guard.trip(
+            cloudwatch, self.production, "Rolled back by a person."
+        ):
             self.log.info("A release is under way: it is stopped, and %s goes on serving", now["EndpointConfigName"])
-            cloudwatch.set_alarm_state(**release.trip(self.production, "Rolled back by a person."))
             return self._settled()["EndpointConfigName"]
         with DeploymentLock(self.client("s3"), self.environment.bucket, self.run).held():
             return self._roll_back(self._settled())
@@ -159,11 +160,8 @@ class RollBackDeploymentOperator(MusherOperator):
         return before
 
     def _cost(self, part: record.RollBack) -> float | None:
-        """What the second set of instances costs for the part's seconds; None for a type without a price."""
-        try:
-            return prices.endpoint_cost(part.instance_type, (part.seconds or 0) / 3600, part.instances)
-        except ConfigError:
-            return None
+        """What the second set of instances costs for the part's seconds."""
+        return prices.endpoint_cost_if_known(part.instance_type, part.seconds or 0, part.instances)
 
     def _told(self, part: record.RollBack) -> record.RollBack:
         problem = self.notify("the deployment was rolled back", part.sentence)

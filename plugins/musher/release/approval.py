@@ -53,9 +53,8 @@ def body(
     ]
     if serving.note:
         lines += [serving.note, ""]
-    rehearsed = bool(verdict) or (run.rehearsal is not None and run.rehearsal.extent != "none")
     lines.append(f"**Load test**: {_verdict(run, verdict)}{_figures(run, verdict)}")
-    if run.parity and rehearsed:  # without a rehearsal it is an earlier deployment's
+    if run.parity:
         compared, parity = run.parity.comparison, run.parity
         lines.append(
             f"\n**Parity**: {'the function answers as the evaluation did' if parity.passed else 'not reached'} "

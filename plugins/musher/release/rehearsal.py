@@ -17,6 +17,7 @@ from musher import names, record
 from musher.config import DeploymentConfig
 from musher.record import PassedRehearsal, Rehearsal
 from musher.release import parity
+from musher.words import listed
 
 # Beside the run records: that is where Airflow's role may write.
 FOLDER = "runs/rehearsals/"
@@ -48,11 +49,7 @@ CHOSEN = (
 # guide, "Configuring reserved concurrency".
 LEAST_UNRESERVED = 100
 
-PARITY, LATENCY, AS_BEFORE = (
-    "answers are those that were judged",
-    "p99 latency of single calls within limit",
-    "capacity, scaling and load as in a rehearsal that passed",
-)
+PARITY, LATENCY = "answers are those that were judged", "p99 latency of single calls within limit"
 
 
 def facts(config: DeploymentConfig, *, image: str, archive: Mapping[str, str], function: str) -> dict[str, Any]:
@@ -134,7 +131,7 @@ def rehearse(
     if wanted == "always":
         why = "Rehearsed in full: rehearsal is always."
     elif unknown:
-        why = f"Rehearsed in full: the model's registration does not say its {_listed(unknown)}."
+        why = f"Rehearsed in full: the model's registration does not say its {listed(unknown)}."
     elif before:
         extent = "short"
         why = (
@@ -160,16 +157,12 @@ def rehearse(
     )
 
 
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]
-
-
 def checks(told: record.Parity, rehearsal: Rehearsal) -> list[record.Check]:
     """The verdict's lines about what a function answered; those of a short rehearsal, which has no load test, are all
     of its verdict."""
     if rehearsal.extent != "short":
         return [_same_answers(told)]
-    return [_same_answers(told), _latency(told), _as_before(rehearsal)]
+    return [_same_answers(told), _latency(told)]
 
 
 def _same_answers(told: record.Parity) -> record.Check:
@@ -202,14 +195,4 @@ def _latency(told: record.Parity) -> record.Check:
         passed=bool(load.p99_ms) and not load.invalid_because and load.p99_ms <= told.latency_limit_ms,
         measured=measured,
         required=f"at most {told.latency_limit_ms:g} ms",
-    )
-
-
-def _as_before(rehearsal: Rehearsal) -> record.Check:
-    before = rehearsal.before
-    return record.Check(
-        name=AS_BEFORE,
-        passed=before is not None,
-        measured=before.named if before else "none",
-        required="the same image, code, network, instances, function and plan",
     )

@@ -62,8 +62,8 @@ def key_figures(run: RunRecord) -> list[Figure]:
     return [figure for figure in (make(run) for make in _FIGURES) if figure]
 
 
-def text(run: RunRecord, *, report: str = "", ui: str = "") -> str:
-    """Lines for a terminal: outcome, failed checks, key figures, and where the report and Airflow's UI are."""
+def text(run: RunRecord) -> str:
+    """Lines for a terminal: outcome, failed checks and key figures."""
     ended = outcome(run)
     mark = {"passed": "PASSED", "failed": "FAILED", "refused": "NO VERDICT", "rejected": "REJECTED"}
     lines = [f"{mark.get(ended.state, 'NO VERDICT')}: {ended.because}"]
@@ -76,8 +76,6 @@ def text(run: RunRecord, *, report: str = "", ui: str = "") -> str:
         note = f"  ({figure.note})" if figure.note else ""
         lines.append(f"  {figure.name:<{width}}  {figure.value}{note}")
     lines += [f"  ! {sentence}" for name, sentence in run.unreadable.items() if name != "verdict"]
-    lines += [f"Report: {report}"] if report else []
-    lines += [f"Airflow: {ui}"] if ui else []
     return "\n".join(lines)
 
 

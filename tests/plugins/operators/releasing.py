@@ -19,7 +19,8 @@ from musher.operators.release import ReleaseEndpointOperator
 
 from tests.local_aws.daemon import wait_for
 from tests.local_aws.serving import archive
-from tests.plugins.operators.labelled import WEIGHTS, pictures, put
+from tests.plugins.operators.labelled import judged_right, pictures, put
+from tests.plugins.operators.listening import Listener
 
 # Says of each picture what its table says, and behaves as it is told.
 MODEL = """
@@ -87,12 +88,7 @@ class Released:
 
     def __init__(self, project: Any) -> None:
         self.project = project
-        self.topic = project.daemon.client("sns").create_topic(Name=project.name)["TopicArn"]
-        self.queue = project.daemon.client("sqs").create_queue(QueueName=project.name)["QueueUrl"]
-        project.daemon.client("sns").subscribe(
-            TopicArn=self.topic, Protocol="sqs", Endpoint=self.topic.replace(":sns:", ":sqs:")
-        )
-        project.environment = project.environment.model_copy(update={"notifications_topic_arn": self.topic})
+        self.listener = Listener(project)
         self.uri = put(project, PICTURES)
         project.run_as("deploy_image_classifier", "first", **PARAMS)
         endpoint = project.perform(DeployEndpointOperator, model=self.model("good"))
@@ -105,12 +101,7 @@ class Released:
         classes = CLASSES[::-1] if behave == "other order" else CLASSES
         told = json.dumps({"behave": behave, "table": TABLE, "classes": classes})
         arn = project.package(project.model_archive(behave.replace(" ", "-"), archive(code=MODEL, name=told)))
-        pictures = [
-            record.JudgedPicture(file, len(data), CLASSES.index(file[0]), CLASSES.index(file[0]), 0.9)
-            for file, data in PICTURES.items()
-        ]
-        judged = record.Predictions(weights=WEIGHTS, classes=list(CLASSES), pictures=pictures)
-        record.write(project.s3, project.environment.bucket, project.run.key, judged)
+        record.write(project.s3, project.environment.bucket, project.run.key, judged_right(PICTURES))
         return {"package_arn": arn, "specification": "", "dataset_uri": self.uri, "run_key": project.run.key}
 
     def release(self, run: str, behave: str, **params: Any) -> dict[str, Any]:
@@ -157,11 +148,7 @@ class Released:
 
     def told(self) -> list[str]:
         """The subjects of what the topic was told since this was last asked, without the project's name."""
-        found = self.project.daemon.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
-        messages = found.get("Messages", ())
-        for each in messages:
-            self.project.daemon.client("sqs").delete_message(QueueUrl=self.queue, ReceiptHandle=each["ReceiptHandle"])
-        return [json.loads(each["Body"])["Subject"].partition(": ")[2] for each in messages]
+        return [each.partition(": ")[2] for each in self.listener.subjects()]
 
     @property
     def variant(self) -> str:

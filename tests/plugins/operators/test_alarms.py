@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -15,6 +14,7 @@ from musher.operators.removal import RemoveDeploymentOperator
 
 from tests.local_aws.daemon import wait_for
 from tests.local_aws.serving import archive
+from tests.plugins.operators.listening import Listener
 
 FAILS = """
 def model_fn(model_dir):
@@ -29,11 +29,7 @@ ERRORS, LATENCY, NO_INSTANCE = "errors", "latency", "no-instance"
 @pytest.fixture
 def watched(project):
     """A project whose endpoint fails on every call, and whose alarms tell a topic that a queue has subscribed to."""
-    sns, sqs = project.daemon.client("sns"), project.daemon.client("sqs")
-    topic = sns.create_topic(Name=project.name)["TopicArn"]
-    project.queue = sqs.create_queue(QueueName=project.name)["QueueUrl"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=topic.replace(":sns:", ":sqs:"))
-    project.environment = project.environment.model_copy(update={"notifications_topic_arn": topic})
+    project.listener = Listener(project)
     project.run_as("deploy_image_classifier", "first", max_error_rate=0.05)
     model = {"package_arn": project.package(project.model_archive(body=archive(code=FAILS))), "specification": ""}
     project.perform(DeployEndpointOperator, model=model)
@@ -48,8 +44,7 @@ def states(project) -> dict[str, str]:
 
 def told(project) -> list[str]:
     """The subjects of the messages that have come since this was last asked."""
-    found = project.daemon.client("sqs").receive_message(QueueUrl=project.queue, MaxNumberOfMessages=10)
-    return [json.loads(each["Body"])["Subject"].partition('"')[0] for each in found.get("Messages", ())]
+    return [each.partition('"')[0] for each in project.listener.subjects()]
 
 
 def test_the_alarms_follow_what_serves_until_it_is_removed(watched):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import types
 
 import pytest
@@ -17,6 +16,8 @@ from musher.names import Run
 from musher.operators.approval import ApproveReleaseOperator
 from musher.operators.release import ReleaseEndpointOperator
 
+from tests.plugins.operators.listening import Listener
+
 # What ends a task's first part: it waits in the scheduler from Airflow 3.3 on, and in the triggerer before that.
 WAITS = ("TaskAwaitingInput", "TaskDeferred")
 PARAMS = {"approval": "before_release", "approval_limit_hours": 12}
@@ -29,11 +30,8 @@ class Asked:
 
     def __init__(self, project, monkeypatch) -> None:
         self.project, self.details = project, []
-        self.topic = project.daemon.client("sns").create_topic(Name=project.name)["TopicArn"]
-        self.queue = project.daemon.client("sqs").create_queue(QueueName=project.name)["QueueUrl"]
-        arn = self.topic.replace(":sns:", ":sqs:")
-        project.daemon.client("sns").subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
-        self.environment = project.environment.model_copy(update={"notifications_topic_arn": self.topic})
+        self.listener = Listener(project)
+        self.environment = project.environment
         monkeypatch.setattr(Environment, "load", classmethod(lambda cls: self.environment))
         monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: self.details.append(detail))
         project.run_as("deploy_image_classifier", "asked", **PARAMS)
@@ -72,10 +70,6 @@ class Asked:
         )
         return self.operator().execute_complete(self.project.context, event)
 
-    def told(self) -> list[dict]:
-        found = self.project.daemon.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
-        return [json.loads(each["Body"]) for each in found.get("Messages", ())]
-
     @property
     def package(self) -> dict:
         return self.project.sagemaker.describe_model_package(ModelPackageName=self.arn)
@@ -98,7 +92,7 @@ def test_the_request_has_the_figures_and_the_topic_is_told(asked):
     assert "Nothing serves now." in body
     assert "**Load test**: passed, all 1 checks hold." in body
     assert "89.50 USD a month" in body
-    (message,) = asked.told()
+    (message,) = asked.listener.messages()
     assert message["Subject"] == f"{asked.project.name}: {detail['subject']}"
     assert body in message["Message"]
     assert "later is a rejection" in message["Message"]
@@ -139,11 +133,12 @@ def test_time_that_is_up_is_a_rejection_and_says_what_to_do(asked):
 
 
 def test_a_topic_that_cannot_be_told_holds_nothing_up(asked):
-    asked.environment = asked.environment.model_copy(update={"notifications_topic_arn": asked.topic + "-gone"})
+    topic = asked.environment.notifications_topic_arn
+    asked.environment = asked.environment.model_copy(update={"notifications_topic_arn": f"{topic}-gone"})
     assert asked.ask() is None
     assert len(asked.details) == 1
     (problem,) = asked.project.read_part("approval")["problems"]
-    assert problem.startswith(f"The topic {asked.topic}-gone was not told '{asked.project.name}: Release ")
+    assert problem.startswith(f"The topic {topic}-gone was not told '{asked.project.name}: Release ")
 
 
 def test_a_decision_that_the_registry_does_not_take_stands_all_the_same(asked):
@@ -166,7 +161,7 @@ def test_nobody_is_asked_in_vain(asked, values, params):
     asked.project.params = params
     assert asked.ask(**values)["approved"]
     assert asked.details == []
-    assert asked.told() == []
+    assert asked.listener.messages() == []
 
 
 def test_what_serves_can_be_changed_while_an_approval_waits(asked):

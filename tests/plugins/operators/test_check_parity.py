@@ -118,7 +118,7 @@ def test_a_function_that_says_something_else_than_was_judged_fails_in_one_senten
     assert [each["file"] for each in part["comparison"]["differences"]] == ["a/2.png"]
     verdict = deployed.project.read_part("verdict")
     assert {each["name"]: each["passed"] for each in verdict["checks"]} == {
-        rehearsal.PARITY: False, rehearsal.LATENCY: True, rehearsal.AS_BEFORE: True,
+        rehearsal.PARITY: False, rehearsal.LATENCY: True,
     }  # fmt: skip
     assert not verdict["passed"]
 

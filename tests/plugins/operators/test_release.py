@@ -115,6 +115,15 @@ def test_a_person_can_stop_it(serving):
     assert serving.settled["EndpointConfigName"] == before
 
 
+def test_a_task_that_is_ended_before_its_release_has_begun_ends_quietly(serving):
+    task = serving.project.task(ReleaseEndpointOperator, model={}, tried_on="rehearsal")
+    task.cloudwatch = serving.project.daemon.client("cloudwatch")
+
+    task.on_kill()  # with no alarm there that it could set
+
+    assert serving.alarms == []
+
+
 def function_of(serving, folder, code: str) -> None:
     """Have a function with this code in front of the endpoint."""
     (folder / "handler.py").write_text(f"def handler(event, context):\n    return {{'code': '{code}'}}\n")
