@@ -15,6 +15,8 @@ from musher.load.schedule import Phase
 
 SPARE_WORKERS = 4
 DROP_AFTER_SECONDS = 5.0
+# How long a burst waits at most for the answers to the one before it.
+STRAGGLERS_SECONDS = 30.0
 
 Condition = Callable[[], bool]
 
@@ -71,8 +73,9 @@ def run_phase(
     """Run one phase and wait for every answer.
 
     A request that could not leave within `DROP_AFTER_SECONDS` of its time is not sent; the result then says that the
-    promised load was not offered. The target's own time limit bounds the wait for answers. The phase begins
-    `lead_seconds` after the first connections have been asked for.
+    promised load was not offered. A burst is due once the one before it has been answered, however long after its time
+    that is, up to `STRAGGLERS_SECONDS`: two that overlap would be one larger burst. The target's own time limit bounds
+    the wait for answers. The phase begins `lead_seconds` after the first connections have been asked for.
     """
     if not payloads and phase.offered_rps:
         raise ValueError(f"phase {phase.name}: there is nothing to send, payloads is empty")
@@ -97,6 +100,7 @@ class _Run:
         self.lead_seconds = lead_seconds
         self.prepare = target.prepare if isinstance(target, PreparingTarget) else _prepare_plain(target)
         self.slots = enumerate(phase.offsets())
+        self.bursts = _Bursts(phase.size, lead_seconds) if phase.kind == "bursts" else None
         self.samples: list[Sample] = []
         self.stop = threading.Event()
         self.lock = threading.Lock()
@@ -115,12 +119,12 @@ class _Run:
                 self._hire()
             met = self._wait(until, poll_seconds)
         finally:
-            self.stop.set()
+            self._end()
             for worker in self.workers:  # grows no more: stop is set
                 worker.join()
         if self.failure:
             raise self.failure
-        seconds = min(self.ended - self.start, self.phase.limit_seconds)
+        seconds = min(self.ended - self.start, self.phase.limit_seconds + self._late)
         return PhaseResult(
             phase=self.phase,
             samples=sorted(self.samples, key=lambda sample: sample.due),
@@ -135,7 +139,7 @@ class _Run:
         """Wait for the end of the schedule, or for the condition and then its hold time; True when it was met."""
         end = self.start + self.phase.limit_seconds
         met = False
-        while (left := end - time.perf_counter()) > 0 and not self.failure:
+        while (left := end + self._late - time.perf_counter()) > 0 and not self.failure:
             if until and not met and until():
                 met = True
                 end = min(end, time.perf_counter() + self.phase.hold_seconds)
@@ -144,9 +148,21 @@ class _Run:
         self.ended = time.perf_counter()
         if self.phase.kind == "rate" and met:
             return True
-        while not self._schedule_done() and time.perf_counter() < self.ended + DROP_AFTER_SECONDS:
+        patience = DROP_AFTER_SECONDS + (STRAGGLERS_SECONDS if self.bursts else 0)
+        late = self._late
+        while not self._schedule_done() and time.perf_counter() < self.ended + self._late - late + patience:
             time.sleep(0.01)  # requests that are due but late: still to be sent, their lag tells
         return met
+
+    @property
+    def _late(self) -> float:
+        """By how many seconds bursts have put off what comes after them."""
+        return self.bursts.late if self.bursts else 0.0
+
+    def _end(self) -> None:
+        self.stop.set()
+        if self.bursts:
+            self.bursts.end()
 
     def _schedule_done(self) -> bool:
         with self.lock:
@@ -175,11 +191,13 @@ class _Run:
                 self._send(*slot)
         except BaseException as error:  # a fault of the generator or of the target's code: the caller hears of it
             self.failure = error
-            self.stop.set()
+            self._end()
 
     def _send(self, index: int, due: float) -> None:
         try:
             call = self.prepare(self.payloads[index % len(self.payloads)], self.start + due - time.perf_counter())
+            if self.bursts:
+                due = self.bursts.due(index, due, self.start)
             early = self.start + due - time.perf_counter()
             if early > 0:
                 self.stop.wait(early)
@@ -192,10 +210,55 @@ class _Run:
         if short:
             self._hire()
         sent = time.perf_counter() - self.start
-        if sent - due > DROP_AFTER_SECONDS:
-            return
-        outcome = call()
-        self.samples.append(Sample(due, sent, time.perf_counter() - self.start, outcome))
+        if sent - due <= DROP_AFTER_SECONDS:
+            outcome = call()
+            self.samples.append(Sample(due, sent, time.perf_counter() - self.start, outcome))
+        if self.bursts:
+            self.bursts.over()
+
+
+class _Bursts:
+    """When the bursts of a phase are due: at their times, but not before the one before has been answered.
+
+    Parameters: `size` calls of each; `lead_seconds` what a burst that had to wait gets to have all its calls ready.
+    """
+
+    def __init__(self, size: int, lead_seconds: float) -> None:
+        self.size, self.lead_seconds = size, lead_seconds
+        self.late = 0.0
+        self._times: dict[int, float] = {}
+        self._over = 0
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def due(self, index: int, planned: float, start: float) -> float:
+        """When a request is due, once that is known, in seconds from the phase's start (`start`, on the clock).
+
+        Parameters: `index` which request of the phase; `planned` when the schedule has it.
+        """
+        burst = index // self.size
+        with self._changed:
+            wait = start + planned + self.late + STRAGGLERS_SECONDS - time.perf_counter()
+            self._changed.wait_for(
+                lambda: self._ended or burst in self._times or self._over >= burst * self.size, timeout=max(0, wait)
+            )
+            if burst not in self._times:
+                now, due = time.perf_counter() - start, planned + self.late
+                self._times[burst] = due if now <= due else now + self.lead_seconds
+                self.late = self._times[burst] - planned
+            return self._times[burst]
+
+    def over(self) -> None:
+        """One more call has come back, or was dropped."""
+        with self._changed:
+            self._over += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Keep nobody waiting any more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
 
 def _prepare_plain(send: Callable[[bytes], Outcome]) -> Callable[[bytes, float], Callable[[], Outcome]]:

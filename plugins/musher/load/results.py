@@ -56,7 +56,7 @@ class PhaseResult:
             "throttled": statuses.count("throttled"),
             "failed": statuses.count("failed"),
             "max_concurrency": self.max_concurrency(),
-            "max_in_flight": max_overlap((sample.sent, sample.done) for sample in self.samples),
+            "max_in_flight": self.max_in_flight(),
             "environments": len({s.outcome.environment for s in self.samples if s.outcome.environment}),
             "cold_starts": sum(sample.outcome.initialization == "cold" for sample in self.samples),
             "p50_ms": p50,
@@ -69,6 +69,10 @@ class PhaseResult:
             "errors": self.errors(),
             "invalid_because": self.not_offered(lag),
         }
+
+    def max_in_flight(self) -> int:
+        """Most calls that were unanswered at one moment, as the sender saw it."""
+        return max_overlap((sample.sent, sample.done) for sample in self.samples)
 
     def max_concurrency(self) -> int | None:
         """Most executions the function itself says ran at the same time; None where no target said so."""
@@ -100,6 +104,11 @@ class PhaseResult:
         if lag_p99_ms is not None and lag_p99_ms > self.limits.send_lag_p99_ms:
             most = self.limits.send_lag_p99_ms
             return f"requests left late: send lag p99 {lag_p99_ms:.1f} ms, at most {most:g} ms is allowed"
+        if self.phase.kind == "bursts" and (most := self.max_in_flight()) > self.phase.size:
+            return (
+                f"{most} calls were unanswered at once where bursts of {self.phase.size} were promised: a burst left "
+                "before the one before it had been answered"
+            )
         return None
 
 

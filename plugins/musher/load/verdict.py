@@ -1,7 +1,9 @@
 """The verdict on a deployment: a pure function of what was measured and what was required.
 
 A measurement that is missing fails its check and says so. A load that was not offered as promised refuses the verdict:
-the other checks are still shown, but say nothing about the deployment.
+the other checks are still shown, but say nothing about the deployment. Those about calls at once are inconclusive where
+it is their own bursts that were not offered: too many calls at once are the sender's doing then, and so are the
+throttles and cold starts that come of them.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class _MissingError(Exception):
     """A measurement that a check needs is not there."""
 
 
+class _NotOfferedError(Exception):
+    """The load that a check goes by was not the promised one."""
+
+
 @dataclass(frozen=True)
 class _Measurements:
     """The parts of the run record, read so that what is missing is said and not a KeyError."""
@@ -69,6 +75,13 @@ class _Measurements:
                 return phase
         raise _MissingError(f"not measured: the phase {name} was not run")
 
+    def bursts(self, name: str) -> Mapping[str, Any]:
+        """A phase of calls at once, whose bursts were those that were promised."""
+        phase = self.phase(name)
+        if reason := phase.get("invalid_because"):
+            raise _NotOfferedError(f"no verdict: the load of {name} was not offered as promised, {reason}")
+        return phase
+
     def of_phase(self, name: str, field: str) -> Any:
         return _field(self.phase(name), field)
 
@@ -87,8 +100,8 @@ def decide(measurements: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 
     Returns
     -------
-    `{passed, refused_because, checks: [{name, passed, measured, required}]}`; `refused_because` is None unless the
-    load was not offered.
+    `{passed, refused_because, checks: [{name, passed, inconclusive, measured, required}]}`; `refused_because` is None
+    unless the load was not offered.
     """
     measured = _Measurements(measurements)
     offered = _check("load was offered as promised", _load_offered(limits), measured, "every phase, on time")
@@ -119,11 +132,16 @@ def decide(measurements: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 def _check(
     name: str, find: Callable[[_Measurements], _Finding], measurements: _Measurements, required: Any
 ) -> dict[str, Any]:
+    inconclusive = False
     try:
         passed, measured = find(measurements)
     except _MissingError as missing:
         passed, measured = False, str(missing)
-    return {"name": name, "passed": bool(passed), "measured": measured, "required": required}
+    except _NotOfferedError as not_offered:
+        passed, measured, inconclusive = False, str(not_offered), True
+    return {
+        "name": name, "passed": bool(passed), "inconclusive": inconclusive, "measured": measured, "required": required,
+    }  # fmt: skip
 
 
 def _field(phase: Mapping[str, Any], field: str) -> Any:
@@ -159,15 +177,15 @@ def _load_offered(limits: Limits) -> Callable[[_Measurements], _Finding]:
 
 
 def _no_cold_start(measured: _Measurements) -> _Finding:
-    cold = measured.of_phase(WITHIN_PROVISIONED, "cold_starts")
-    succeeded = measured.of_phase(WITHIN_PROVISIONED, "succeeded")
+    phase = measured.bursts(WITHIN_PROVISIONED)
+    cold, succeeded = _field(phase, "cold_starts"), _field(phase, "succeeded")
     if not succeeded:
         return False, "no call succeeded within provisioned"
     return cold == 0, f"{_count(cold, 'cold start')} in {_count(succeeded, 'call')}"
 
 
 def _no_throttle(measured: _Measurements) -> _Finding:
-    phases = [measured.phase(name) for name in (WITHIN_PROVISIONED, WITHIN_RESERVED)]
+    phases = [measured.bursts(name) for name in (WITHIN_PROVISIONED, WITHIN_RESERVED)]
     throttled = sum(_field(phase, "throttled") for phase in phases)
     sent = sum(_field(phase, "sent") for phase in phases)
     return throttled == 0 and sent > 0, f"{_count(throttled, 'throttle')} in {_count(sent, 'call')}"
@@ -175,8 +193,8 @@ def _no_throttle(measured: _Measurements) -> _Finding:
 
 def _concurrency(measured: _Measurements) -> _Finding:
     reserved = measured.get("lambda", "reserved")
-    seen = measured.of_phase(BEYOND_RESERVED, "max_concurrency")
-    offered = measured.of_phase(BEYOND_RESERVED, "offered_concurrency")
+    phase = measured.bursts(BEYOND_RESERVED)
+    seen, offered = _field(phase, "max_concurrency"), _field(phase, "offered_concurrency")
     return seen == reserved, f"{seen} at once, of {offered} offered"
 
 

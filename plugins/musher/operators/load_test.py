@@ -272,6 +272,8 @@ class AssertVerdictOperator(MusherOperator):
         if self.verdict is None:
             return record.Rehearsal.from_json(self.rehearsal).why
         verdict = record.Verdict.from_json(self.verdict)
+        if verdict.refused_because:
+            raise AirflowFailException(f"There is no verdict: {verdict.refused_because}")
         failed = [check for check in verdict.checks if not check.passed]
         if failed:
             sentences = "; ".join(f"{each.name}: measured {each.measured}, required {each.required}" for each in failed)

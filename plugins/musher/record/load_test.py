@@ -60,10 +60,12 @@ class LoadTest(Part):
 
 
 class Check(Entry):
-    """One check of the verdict; `measured` and `required` are for people."""
+    """One check of the verdict; `measured` and `required` are for people. One that is `inconclusive` has neither passed
+    nor failed: the load that it goes by was not offered."""
 
     name: str
     passed: bool
+    inconclusive: bool = False
     measured: Any = None
     required: Any = None
 

@@ -69,7 +69,9 @@ def text(run: RunRecord) -> str:
     lines = [f"{mark.get(ended.state, 'NO VERDICT')}: {ended.because}"]
     for check in run.verdict.checks if run.verdict else ():
         if not check.passed:
-            lines.append(f"  ✗ {check.name}: {check.measured} (required: {check.required})")
+            lines.append(
+                f"  {'?' if check.inconclusive else '✗'} {check.name}: {check.measured} (required: {check.required})"
+            )
     figures = key_figures(run)
     width = max((len(figure.name) for figure in figures), default=0)
     for figure in figures:

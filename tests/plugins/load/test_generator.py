@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+from musher.load import generator
 from musher.load.generator import run_phase, run_phases
 from musher.load.outcome import Outcome
 from musher.load.results import OfferLimits
@@ -117,6 +118,38 @@ def test_an_unknown_condition_is_refused_before_anything_is_sent():
         run_phases([phase], sent.append, [b"x"], conditions={"scaled_in": lambda: True})
 
     assert sent == []
+
+
+class Straggling:
+    """Answers at once, but for the first call of all, which takes `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.first = seconds, iter([True])
+
+    def __call__(self, payload: bytes) -> Outcome:
+        time.sleep(self.seconds if next(self.first, False) else 0.01)
+        return Outcome("succeeded")
+
+
+BURSTS = Phase(name="bursts", kind="bursts", size=3, count=3, interval_seconds=0.3)
+
+
+def test_a_burst_waits_for_the_stragglers_of_the_one_before():
+    record = run_phase(BURSTS, Straggling(1.0), [b"x"], limits=PATIENT).record()
+
+    assert (record["sent"], record["promised"], record["max_in_flight"]) == (9, 9, 3)
+    assert record["invalid_because"] is None
+    assert record["p50_ms"] < 900, "calls that left later were due later"
+
+
+def test_a_straggler_that_takes_too_long_is_no_longer_waited_for(monkeypatch):
+    monkeypatch.setattr(generator, "STRAGGLERS_SECONDS", 0.2)
+
+    record = run_phase(BURSTS, Straggling(2.0), [b"x"], limits=PATIENT).record()
+
+    assert (record["sent"], record["succeeded"]) == (9, 9)
+    assert record["max_in_flight"] == 4
+    assert "4 calls were unanswered at once" in record["invalid_because"]
 
 
 def test_a_fault_in_the_target_ends_the_phase_and_is_raised():

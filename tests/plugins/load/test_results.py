@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from musher.load.histogram import percentiles_ms
 from musher.load.outcome import Outcome, Sample
@@ -82,6 +84,19 @@ def test_a_load_that_did_not_leave_is_no_measurement():
     assert "90 of the 100 promised" in short["invalid_because"]
     assert "send lag p99 200" in late["invalid_because"]
     assert result([sample(lag=0.2)] * 100, limits=OfferLimits(send_lag_p99_ms=300)).record()["invalid_because"] is None
+
+
+def test_bursts_that_overlap_are_no_measurement():
+    # GIVEN bursts of two, of which the second left while a call of the first was unanswered
+    phase = Phase(name="x", kind="bursts", size=2, count=2, interval_seconds=1)
+    overlapping = [sample(0, latency=1.5), sample(0), sample(1), sample(1)]
+    apart = [sample(0, latency=0.9), sample(0), sample(1), sample(1)]
+
+    assert replace(result(overlapping), phase=phase).record()["invalid_because"] == (
+        "3 calls were unanswered at once where bursts of 2 were promised: a burst left before the one before it had "
+        "been answered"
+    )
+    assert replace(result(apart), phase=phase).record()["invalid_because"] is None
 
 
 def test_nothing_measured_has_no_percentiles():

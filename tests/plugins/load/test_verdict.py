@@ -155,6 +155,29 @@ def test_a_load_that_was_not_offered_refuses_the_verdict():
     assert verdict["refused_because"] == "load not offered, so no verdict; scale_out: requests left late"
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "check"),
+    [
+        ("within_provisioned", "cold_starts", "no cold start within provisioned"),
+        ("within_reserved", "throttled", "no throttle within reserved"),
+        ("within_provisioned", "throttled", "no throttle within reserved"),
+        ("beyond_reserved", "max_concurrency", "beyond reserved, concurrency is the reserved number"),
+    ],
+)
+@pytest.mark.parametrize("value", [0, 7])
+def test_bursts_that_were_not_offered_say_nothing_of_the_service(name, field, check, value):
+    record = changed("load_test", name, "invalid_because", to="bursts overlapped")
+    next(each for each in record["load_test"]["phases"] if each["name"] == name)[field] = value
+
+    verdict = decide(record, LIMITS)
+
+    (found,) = [each for each in verdict["checks"] if each["name"] == check]
+    assert (found["passed"], found["inconclusive"]) == (False, True)
+    assert found["measured"] == f"no verdict: the load of {name} was not offered as promised, bursts overlapped"
+    assert verdict["refused_because"] == f"load not offered, so no verdict; {name}: bursts overlapped"
+    assert not verdict["passed"]
+
+
 def test_nothing_measured_fails_every_check_and_says_so():
     verdict = decide({}, LIMITS)
 

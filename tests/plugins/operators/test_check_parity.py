@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from musher import record
+from musher.load.results import OfferLimits
 from musher.operators import parity
 from musher.operators.deployment import DeployFunctionOperator
 from musher.operators.endpoint import DeployEndpointOperator
@@ -93,7 +94,7 @@ def test_a_function_that_says_what_was_judged_passes(deployed):
     assert found["accuracy"] == comparison["judged_accuracy"] == pytest.approx(5 / 6, abs=0.02)
     # AND that is the verdict of a short rehearsal
     verdict = deployed.project.read_part("verdict")
-    assert [each["passed"] for each in verdict["checks"]] == [True] * 3
+    assert [each["passed"] for each in verdict["checks"]] == [True] * 2
     assert verdict["passed"]
 
 
@@ -123,7 +124,9 @@ def test_a_function_that_says_something_else_than_was_judged_fails_in_one_senten
     assert not verdict["passed"]
 
 
-def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed):
+def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed, monkeypatch):
+    patient = OfferLimits(send_lag_p99_ms=10_000)  # how busy this machine is is not what is tested
+    monkeypatch.setattr(OfferLimits, "within", classmethod(lambda cls, latency_limit_ms: patient))
     with pytest.raises(
         AirflowFailException, match=r"99 of 100 calls took up to \d+ ms, and latency_limit_ms allows 1\.$"
     ):

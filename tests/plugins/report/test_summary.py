@@ -40,6 +40,18 @@ def test_a_failed_check_states_measured_and_required():
     )
 
 
+def test_a_check_that_the_load_says_nothing_of_is_no_failure():
+    record = copy.deepcopy(RECORD)
+    sentence = "no verdict: the load of within_reserved was not offered as promised, bursts overlapped"
+    record["verdict"] |= {"passed": False, "refused_because": "load not offered, so no verdict; bursts overlapped"}
+    record["verdict"]["checks"][2] |= {"passed": False, "inconclusive": True, "measured": sentence}
+
+    lines = text(RunRecord.from_json(record)).splitlines()
+
+    assert lines[0] == "NO VERDICT: load not offered, so no verdict; bursts overlapped"
+    assert lines[1].startswith(f"  ? no throttle within reserved: {sentence}")
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "because"),
     [
