@@ -64,6 +64,8 @@ class LocalAws:
         self.services: list[Any] = []
         self.metrics: Any = None
         """The service CloudWatch, once it is built: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
+        self.events: Any = None
+        """The service EventBridge, once it is built: `aws.events.send(detail_type, arn, detail, source)`."""
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from moto.core.exceptions import ServiceException
 
 
@@ -18,6 +21,15 @@ class AwsError(ServiceException):
         self.status = status
         for name, value in members.items():
             setattr(self, name, value)
+
+
+@contextlib.contextmanager
+def of_moto() -> Iterator[None]:
+    """Errors of moto's backends, called directly, as the service's answer."""
+    try:
+        yield
+    except ServiceException as error:
+        raise AwsError(error.code, error.message) from error
 
 
 def validation(message: str) -> AwsError:

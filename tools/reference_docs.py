@@ -87,7 +87,7 @@ the last save. After a restart:
 - **Training and tuning jobs that ran** are `Failed`: "the local AWS was restarted", as of the save.
 - **EC2 instances** are `terminated` with that reason and the code `Server.InternalError`, their Spot requests closed;
   what was on their disks is gone.
-- **Lost** are calls of functions that were under way, and events that waited for one.
+- **Lost** are calls of functions that were under way, and events that waited for one or for a rule's target.
 
 `GET /_local_aws/health` says under `state` when it was saved last, whether anything waits to be saved, and why a save
 has failed, such as a full disk: calls are answered all the same, and it is tried again. Once saves have failed for a
@@ -110,8 +110,8 @@ programs that call it by a name of this machine, and no web page ([whom](../loca
 - **Really executed here**: processes start, requests are answered, metrics are counted, limits and states are kept as
   AWS documents them.
 - **Records kept by moto**: what has no life of its own is stored and given back by
-  [moto](https://github.com/getmoto/moto). EventBridge's rules get what `PutEvents` brings: no service here sends it
-  events.
+  [moto](https://github.com/getmoto/moto). EventBridge's rules are kept so, too: SageMaker's events reach them
+  ([which](../local_aws/README.md#eventbridge)), and their targets get them.
 - Every other operation, and those under "Refused", are answered with an error in AWS's own form that names the
   operation; nothing is invented.
 

@@ -29,8 +29,11 @@ class Mixed(Exception):
 class Changing(ABC):
     """What has EndpointStatus and FailureReason; a change while another one runs is refused as AWS refuses it.
 
-    `_kept` are the variants as they were before an update, as long as that runs (`_updating`).
+    `_kept` are the variants as they were before an update, as long as that runs (`_updating`). `on_state` is called
+    after every change of the status.
     """
+
+    on_state: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, aws: LocalAws, name: str, arn: str) -> None:
         self.aws, self.name, self.arn = aws, name, arn
@@ -53,6 +56,7 @@ class Changing(ABC):
             self.status, self.modified = status, dt.datetime.now(dt.UTC)
             self.failure = None
             self._updating, self._kept = updating is not None, updating or []
+        self.on_state()
 
     def _run(self, work: Callable[[], None], after_failure: Callable[[], str], note: str | None = None) -> None:
         """Do the work in a thread; `note` is the reason that an endpoint keeps although the work succeeds."""
@@ -79,6 +83,7 @@ class Changing(ABC):
                 self.status = status
                 self._updating = False
             self.aws.saver.changed()
+            self.on_state()
 
         threading.Thread(target=run, name=f"change-{self.name}", daemon=True).start()
 

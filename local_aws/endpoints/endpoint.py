@@ -35,7 +35,11 @@ class Endpoint(Changing):
 
     After a restart of the local AWS it is SystemUpdating -> InService or Failed: AWS's own state for work on an
     endpoint that changes nothing of what the customer has asked for.
+
+    `on_progress` is called after every step of a deployment.
     """
+
+    on_progress: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self, aws: LocalAws, name: str, arn: str, config: dict[str, Any], deployment_config: dict[str, Any] | None
@@ -189,14 +193,14 @@ class Endpoint(Changing):
             pending.fleet = new
             rollout = Rollout(
                 plan, fleet, new, self.aws.clock, self.aws.metrics.in_alarm, lambda share: self._route(new, share),
-                self.aws.saver.changed, self._gone,
+                self._progressed, self._gone,
             )  # fmt: skip
             try:
                 rollout.run()
             except Ended:
                 raise
             except Exception as error:
-                self.status = "RollingBack"
+                self._turn_back()
                 self._roll_back(rollout, error)
                 raise
             rollout.finish()
@@ -231,7 +235,7 @@ class Endpoint(Changing):
                     variant.scale(variant.desired)
                     variant.weight = variant.desired_weight
             except (StartFailed, OSError):
-                self.status = "RollingBack"
+                self._turn_back()
                 for name in wanted:
                     variant = fleet.variant(name)
                     variant.desired, variant.desired_weight = before[name], variant.weight
@@ -262,6 +266,14 @@ class Endpoint(Changing):
                 variant.closed.set()
 
     # --- inside
+
+    def _progressed(self) -> None:
+        self.aws.saver.changed()
+        self.on_progress()
+
+    def _turn_back(self) -> None:
+        self.status = "RollingBack"
+        self.on_state()
 
     def _variants(self) -> list[VariantRecord]:
         """As they were asked for. While there is no fleet to ask, or one that is changed without anybody having asked

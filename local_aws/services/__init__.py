@@ -10,6 +10,7 @@ from local_aws.services.base import Service
 from local_aws.services.cloudwatch import CloudWatch
 from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
+from local_aws.services.events import EventBridge
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_permissions import LambdaPermissions
@@ -28,6 +29,7 @@ SERVICES: list[type[Service]] = [
     SageMakerModels,
     SageMakerEndpoints,
     CloudWatch,
+    EventBridge,
     ApplicationAutoScaling,
     Lambda,
     LambdaConcurrency,

@@ -22,6 +22,7 @@ from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
 from local_aws.errors import AwsError, validation
+from local_aws.events import sagemaker
 from local_aws.services.base import FORWARD, RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
 
 # AWS emits concurrency as a high-resolution metric, one datapoint in 10 s.
@@ -55,7 +56,7 @@ class SageMakerEndpoints(Service):
     def restore(self, kept: list[EndpointRecord], saved_at: dt.datetime) -> None:
         # What was being deleted is gone, from moto's records as well.
         kept = [each for each in kept if each.status != "Deleting"]
-        self._endpoints = {each.name: Endpoint.restored(self.aws, each, RESTARTED) for each in kept}
+        self._endpoints = {each.name: self._told(Endpoint.restored(self.aws, each, RESTARTED)) for each in kept}
         for name in set(self._moto.endpoints) - set(self._endpoints):
             del self._moto.endpoints[name]
 
@@ -120,10 +121,11 @@ class SageMakerEndpoints(Service):
             if name in self._endpoints:
                 raise validation(f'Cannot create already existing endpoint "{arn}".')
             endpoint = Endpoint(self.aws, name, arn, config, call.params.get("DeploymentConfig"))
-            self._endpoints[name] = endpoint
+            self._endpoints[name] = self._told(endpoint)
         self._moto.create_endpoint(name, config["EndpointConfigName"], call.params.get("Tags") or [])
         # Moto's ARN must be the one that was given out, or ListTags would not find it.
         self._moto.endpoints[name].arn = arn
+        endpoint.on_state()
         endpoint.deploy()
         return {"EndpointArn": arn}
 
@@ -201,6 +203,21 @@ class SageMakerEndpoints(Service):
                 tried = fleet
 
     # --- inside
+
+    def _told(self, endpoint: Endpoint) -> Endpoint:
+        """An endpoint whose changes EventBridge is told."""
+        endpoint.on_state = lambda: self._announce(endpoint, sagemaker.ENDPOINT)
+        endpoint.on_progress = lambda: self._announce(endpoint, sagemaker.DEPLOYMENT)
+        return endpoint
+
+    def _announce(self, endpoint: Endpoint, kind: str) -> None:
+        kept = self._moto.endpoints.get(endpoint.name)
+        self.aws.events.send(
+            kind,
+            endpoint.arn,
+            lambda: sagemaker.detail(kind, endpoint.describe(), kept.tags if kept else ()),
+            sagemaker.SOURCE,
+        )
 
     @property
     def _moto(self):

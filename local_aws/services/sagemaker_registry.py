@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from moto.backends import get_backend
 
-from local_aws.errors import AwsError, validation
+from local_aws.errors import AwsError, of_moto, validation
+from local_aws.events import sagemaker
 from local_aws.services.base import Call, Service
 
 
@@ -17,6 +19,15 @@ class SageMakerRegistry(Service):
     """
 
     name = "sagemaker"
+
+    def create_model_package(self, call: Call) -> dict[str, Any]:
+        """As moto does, and the event that it does not send."""
+        create = self._backend(call).create_model_package
+        given = {name: call.params.get(name.title().replace("_", "")) for name in inspect.signature(create).parameters}
+        with of_moto():
+            arn = create(**given | {"certify_for_marketplace": bool(given["certify_for_marketplace"])})
+        self._announce(self._package(call, arn))
+        return {"ModelPackageArn": arn}
 
     def update_model_package(self, call: Call) -> dict[str, Any]:
         """Moto would clear the metadata and the approval description that a call does not repeat."""
@@ -31,6 +42,7 @@ class SageMakerRegistry(Service):
         package.customer_metadata_properties = properties or None
         package.add_additional_inference_specifications(params.get("AdditionalInferenceSpecificationsToAdd"))
         package.modifications_done()
+        self._announce(package)
         return {"ModelPackageArn": package.arn}
 
     def delete_model_package(self, call: Call) -> None:
@@ -44,6 +56,14 @@ class SageMakerRegistry(Service):
         if any(each.model_package_group_name == name for each in backend.model_packages.values()):
             raise AwsError("ConflictException", f"The model package group {name} still has model packages.")
         del backend.model_package_groups[name]
+
+    def _announce(self, package: Any) -> None:
+        self.aws.events.send(
+            sagemaker.MODEL_PACKAGE,
+            package.arn,
+            lambda: sagemaker.detail(sagemaker.MODEL_PACKAGE, package.gen_response_object()),
+            sagemaker.SOURCE,
+        )
 
     @staticmethod
     def _backend(call: Call) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from local_aws import images
 from local_aws.errors import AwsError, validation
+from local_aws.events import sagemaker
 from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
 from local_aws.storage import parse_s3_uri
 from local_aws.tags import Tags
@@ -58,11 +59,19 @@ class SageMakerTraining(Service):
                     f"this name already exists ({arn})",
                 )
             self.check(params)
-            job = TrainingJob(self.aws, params, arn, **options)
+            job = TrainingJob(self.aws, params, arn, on_state=self._announce, **options)
             self.jobs[job.name] = job
         self.tags.add(arn, params.get("Tags"))
         job.start()
         return job
+
+    def _announce(self, job: TrainingJob) -> None:
+        self.aws.events.send(
+            sagemaker.TRAINING_JOB,
+            job.arn,
+            lambda: sagemaker.detail(sagemaker.TRAINING_JOB, job.describe(), self.tags.of(job.arn)),
+            sagemaker.SOURCE,
+        )
 
     def check(self, params: dict[str, Any]) -> None:
         """What CreateTrainingJob refuses besides what the API's model says. Raises AwsError."""

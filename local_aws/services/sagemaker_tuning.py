@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from local_aws.errors import AwsError, validation
+from local_aws.events import sagemaker
 from local_aws.services.base import RESTARTED, Call, Service, page
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.tuning import search
@@ -55,11 +56,20 @@ class SageMakerTuning(Service):
                     "ResourceInUse", f"Hyperparameter tuning job names must be unique: {arn} already exists."
                 )
             self._check(params)
-            job = TuningJob(self.aws.service(SageMakerTraining), params, arn)
+            job = TuningJob(self.aws.service(SageMakerTraining), params, arn, self._announce)
             self.jobs[name] = job
         self.aws.service(SageMakerTraining).tags.add(arn, params.get("Tags"))
         job.start()
         return {"HyperParameterTuningJobArn": arn}
+
+    def _announce(self, job: TuningJob) -> None:
+        tags = self.aws.service(SageMakerTraining).tags.of(job.arn)
+        self.aws.events.send(
+            sagemaker.TUNING_JOB,
+            job.arn,
+            lambda: sagemaker.detail(sagemaker.TUNING_JOB, job.describe(), tags),
+            sagemaker.SOURCE,
+        )
 
     def _check(self, params: dict[str, Any]) -> None:
         config = params["HyperParameterTuningJobConfig"]

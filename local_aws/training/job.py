@@ -48,7 +48,8 @@ class JobFailed(Exception):
 class TrainingJob(JobRecord):
     """A training job from Create to its end.
 
-    Parameters: those of the record. `on_change` is called after every change of status or metric.
+    Parameters: those of the record. `on_change` is called after every change of status or metric, `on_state` after
+    every change of a status.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class TrainingJob(JobRecord):
         *,
         extra: Mapping[str, Any] | None = None,
         on_change: Callable[[TrainingJob], None] | None = None,
+        on_state: Callable[[TrainingJob], None] | None = None,
     ) -> None:
         super().__init__(dict(request), arn, dict(extra or {}))
         self.aws = aws
         self.on_change = on_change
+        self.on_state = on_state
         self.attempted = self.modified = self.created
         self._instances: list[Instance] = []
         self._tail: deque[str] = deque(maxlen=20)
@@ -76,7 +79,7 @@ class TrainingJob(JobRecord):
         self._hosts: list[str] = []
         self._ran = 0.0
         self._folder = aws.settings.state / "instances" / "training" / self.name
-        self._enter("Starting")
+        self.enter("Starting", self.created)
 
     # What the API asks
 
@@ -85,6 +88,7 @@ class TrainingJob(JobRecord):
         return self._instances
 
     def start(self) -> None:
+        self._announce()
         threading.Thread(target=self._run, name=f"job-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
@@ -379,11 +383,17 @@ class TrainingJob(JobRecord):
     def _enter(self, secondary: str) -> None:
         with self._lock:
             self.enter(secondary, Clock.now())
+            self._announce()
 
     def _end(self, status: str, reason: str | None, secondary: str | None = None) -> None:
         with self._lock:
             self.end(status, reason, secondary, Clock.now())
+            self._announce()
         self._changed()
+
+    def _announce(self) -> None:
+        if self.on_state:
+            self.on_state(self)
 
     def _changed(self) -> None:
         self.aws.saver.changed()

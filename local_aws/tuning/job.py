@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.clock import Clock
@@ -23,12 +23,21 @@ DEFAULT_PARALLEL = 10
 
 
 class TuningJob(TuningRecord):
-    """A tuning job from Create to its end. Parameters: those of the record."""
+    """A tuning job from Create to its end. Parameters: those of the record; `on_state` is called after every change of
+    its status.
+    """
 
-    def __init__(self, training: SageMakerTraining, request: Mapping[str, Any], arn: str) -> None:
+    def __init__(
+        self,
+        training: SageMakerTraining,
+        request: Mapping[str, Any],
+        arn: str,
+        on_state: Callable[[TuningJob], None] = lambda job: None,
+    ) -> None:
         super().__init__(request, arn)
         self.modified = self.created
         self.training = training
+        self.on_state = on_state
         self._learned: set[str] = set()
         self._stopped_early: set[str] = set()
         self._wake = threading.Condition()
@@ -39,6 +48,7 @@ class TuningJob(TuningRecord):
         self._search = search.Search(self.config["Strategy"], ranges, objective["Type"], self.config.get("RandomSeed"))
 
     def start(self) -> None:
+        self.on_state(self)
         threading.Thread(target=self._run, name=f"tuning-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
@@ -48,6 +58,7 @@ class TuningJob(TuningRecord):
                 return
             self.status, self.modified = "Stopping", Clock.now()
             self._wake.notify_all()
+        self.on_state(self)
         for trial in list(self.trials):
             trial.stop()
 
@@ -129,4 +140,5 @@ class TuningJob(TuningRecord):
     def _end(self, status: str, reason: str | None = None) -> None:
         with self._wake:
             self.end(status, reason, Clock.now())
+        self.on_state(self)
         self.training.aws.saver.changed()

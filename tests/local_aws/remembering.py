@@ -208,7 +208,7 @@ def _fill_records(world: World) -> None:
         ModelApprovalStatus="Approved",
         CustomerMetadataProperties={"accuracy": "0.9"},
         InferenceSpecification={
-            "Containers": [container], "SupportedContentTypes": ["a"], "SupportedResponseMIMETypes": ["b"],
+            "Containers": [container], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
         },
     )["ModelPackageArn"]  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_aws.daemon import make_role
+from tests.local_aws.event_rules import Listening
 from tests.local_aws.remembering import BUCKET, RESTARTED, SOON, wait_until_saved
 from tests.local_aws.serving import MODEL, Serving, archive
 
@@ -110,7 +111,10 @@ def invocations(serving, endpoint: str, since: float, config: str | None = None)
     return sum(point["Sum"] for point in answer["Datapoints"])
 
 
-def test_a_canary_tells_its_story_and_is_measured_by_itself(serving, endpoint, old, models, alarm, wait_for):
+def test_a_canary_tells_its_story_and_is_measured_by_itself(
+    serving, endpoint, old, models, alarm, wait_for, local_aws
+):  # fmt: skip
+    listening = Listening(local_aws, wait_for, {"detail": {"EndpointName": [endpoint]}})
     # GIVEN a canary of one of two instances, which bakes for ten minutes (ten seconds here), and then for five
     new, since = serving.config(models[1], count=2), time.time() - 1
     routing = {"Type": "CANARY", "CanarySize": ONE, "WaitIntervalInSeconds": 600}
@@ -156,6 +160,21 @@ def test_a_canary_tells_its_story_and_is_measured_by_itself(serving, endpoint, o
     assert described["LastDeploymentConfig"] == asked
     with pytest.raises(ProcessLookupError):
         os.kill(shares["old"][0]["pid"], 0)
+    # AND EventBridge was told of the endpoint's states and of each step
+    events = listening.until(lambda heard: heard[-1]["detail"]["EndpointStatus"] == "IN_SERVICE")
+    listening.close()
+    state, step = (f"SageMaker Endpoint {each}State Change" for each in ("", "Deployment "))
+    states = [each["detail"] for each in events if each["detail-type"] == state]
+    assert [each["EndpointStatus"] for each in states] == ["UPDATING", "IN_SERVICE"]
+    assert [each["EndpointConfigName"] for each in states] == [old, new]
+    said = [message(each["detail"]) for each in events if each["detail-type"] == step]
+    assert list(dict.fromkeys(each.split(" (")[0] for each in said if each)) == [
+        "Launching 2 instance(s).",
+        "Activating traffic on canary capacity of 1 instance(s).",
+        "Baking for 600 seconds",
+        "Activating traffic on full capacity of 2 instance(s).",
+        "Baking for 300 seconds",
+    ]
 
 
 @pytest.mark.parametrize("last", [0, 3600])
@@ -170,7 +189,11 @@ def test_an_alarm_that_is_on_sends_everything_back(serving, endpoint, old, model
     assert {serving.call(endpoint)["model"] for _ in range(10)} == {"old"}
 
 
-def test_an_alarm_in_the_last_bake_sends_everything_back(serving, endpoint, old, models, alarm, wait_for):
+def test_an_alarm_in_the_last_bake_sends_everything_back(
+    serving, endpoint, old, models, alarm, wait_for, local_aws
+):  # fmt: skip
+    pattern = {"detail-type": ["SageMaker Endpoint State Change"], "detail": {"EndpointName": [endpoint]}}
+    listening = Listening(local_aws, wait_for, pattern)
     # GIVEN all of the traffic on the new fleet, which is on trial
     update(serving, endpoint, serving.config(models[1], count=2), all_at_once(3600, alarm))
     until(serving, endpoint, "Baking for", wait_for)
@@ -186,6 +209,9 @@ def test_an_alarm_in_the_last_bake_sends_everything_back(serving, endpoint, old,
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", old)
     with pytest.raises(ProcessLookupError):
         os.kill(new["pid"], 0)
+    events = listening.until(lambda heard: heard[-1]["detail"]["EndpointStatus"] == "IN_SERVICE")
+    assert [each["detail"]["EndpointStatus"] for each in events] == ["UPDATING", "ROLLING_BACK", "IN_SERVICE"]
+    listening.close()
 
 
 def test_an_alarm_on_the_new_fleet_alone_sees_it_fail(serving, endpoint, old, models, wait_for):

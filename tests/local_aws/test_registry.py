@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local_aws.event_rules import Listening
+
 GROUP = "registry-test"
 
 
-def test_an_update_keeps_what_it_does_not_name_and_deletion_deletes(local_aws):
+def test_an_update_keeps_what_it_does_not_name_and_deletion_deletes(local_aws, wait_for):
     sagemaker = local_aws.client("sagemaker")
+    listening = Listening(local_aws, wait_for, {"detail": {"ModelPackageGroupName": [GROUP]}})
+    with pytest.raises(ClientError, match="Group does not exist"):
+        sagemaker.create_model_package(ModelPackageGroupName=GROUP)
     sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
     container = {"Image": "image", "ModelDataUrl": "s3://bucket/model.tar.gz"}
     arn = sagemaker.create_model_package(
@@ -17,7 +22,7 @@ def test_an_update_keeps_what_it_does_not_name_and_deletion_deletes(local_aws):
         ModelApprovalStatus="PendingManualApproval",
         CustomerMetadataProperties={"run": "1", "accuracy": "0.9"},
         InferenceSpecification={
-            "Containers": [container], "SupportedContentTypes": ["a"], "SupportedResponseMIMETypes": ["b"],
+            "Containers": [container], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
         },
     )["ModelPackageArn"]  # fmt: skip
 
@@ -28,6 +33,13 @@ def test_an_update_keeps_what_it_does_not_name_and_deletion_deletes(local_aws):
     assert found["ModelApprovalStatus"] == "Rejected"
     assert found["ApprovalDescription"] == "too weak"
     assert found["CustomerMetadataProperties"] == {"run": "2", "accuracy": "0.9"}
+
+    # EventBridge is told of each version and each change of it
+    events = [each["detail"] for each in listening.until(lambda heard: len(heard) >= 3)]
+    assert [each["ModelApprovalStatus"] for each in events] == ["PendingManualApproval", "Rejected", "Rejected"]
+    assert events[0]["CreationTime"].endswith("Z")
+    assert (events[0]["ModelPackageArn"], events[0]["ModelPackageVersion"]) == (arn, 1)
+    listening.close()
 
     with pytest.raises(ClientError, match="still has model packages"):
         sagemaker.delete_model_package_group(ModelPackageGroupName=GROUP)

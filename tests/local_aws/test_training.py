@@ -9,6 +9,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local_aws.event_rules import Listening
 from tests.local_aws.training_scripts import SCRIPT, Jobs, archive
 
 
@@ -117,8 +118,11 @@ def test_nothing_is_left_of_a_job_that_has_ended(local_aws, succeeded):
     assert not processes_of(name)
 
 
-def test_a_script_that_raises_fails_the_job_with_its_message(jobs):
-    described = jobs.end(jobs.start("fail"))
+def test_a_script_that_raises_fails_the_job_with_its_message(jobs, local_aws, wait_for):
+    # GIVEN rules for the states of jobs, and for those that fail of their script
+    states = Listening(local_aws, wait_for, {"detail": {"TrainingJobName": [{"prefix": "fail-"}]}})
+    reasons = Listening(local_aws, wait_for, {"detail": {"FailureReason": [{"prefix": "AlgorithmError: "}]}})
+    described = jobs.end(jobs.start("fail", changes={"Tags": [{"Key": "run", "Value": "8"}]}))
     assert described["TrainingJobStatus"] == "Failed"
     assert described["SecondaryStatus"] == "Failed"
     assert described["FailureReason"].startswith("AlgorithmError: ")
@@ -130,6 +134,19 @@ def test_a_script_that_raises_fails_the_job_with_its_message(jobs):
     # AND what it had written is kept
     assert jobs.facts(described["TrainingJobName"]) == [{"birds": 4}]
     assert jobs.files(described["TrainingJobName"], "model.tar.gz") == {"weights.bin": b"half trained"}
+    # AND EventBridge was told of each state, and of the reason
+    events = states.until(lambda heard: heard[-1]["detail"]["TrainingJobStatus"] == "Failed")
+    assert [each["detail"]["SecondaryStatus"] for each in events] == [
+        "Starting", "Downloading", "Training", "Uploading", "Failed",
+    ]  # fmt: skip
+    (event,) = reasons.until(bool)
+    assert event["detail-type"] == "SageMaker Training Job State Change"
+    assert event["resources"] == [described["TrainingJobArn"]]
+    assert event["detail"]["FailureReason"] == described["FailureReason"]
+    assert event["detail"]["TrainingEndTime"] == int(described["TrainingEndTime"].timestamp() * 1000)
+    assert event["detail"]["Tags"] == {"run": "8"}
+    states.close()
+    reasons.close()
 
 
 def test_a_line_that_is_written_in_pieces_stays_one(jobs):

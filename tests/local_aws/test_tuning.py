@@ -7,6 +7,7 @@ import itertools
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local_aws.event_rules import Listening
 from tests.local_aws.training_scripts import ENDED, Jobs
 
 GOOD_OR_BAD = {"CategoricalParameterRanges": [{"Name": "choice", "Values": ["good", "bad"]}]}
@@ -59,10 +60,15 @@ def value(trial):
     return trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
 
 
-def test_bayesian_search_runs_its_trials_and_names_the_best(tuning):
+def test_bayesian_search_runs_its_trials_and_names_the_best(tuning, local_aws, wait_for):
+    states = Listening(local_aws, wait_for, {"detail": {"HyperParameterTuningJobName": [{"exists": True}]}})
     # WHEN four trials are run, two at a time
     name = tuning.tune("Bayesian", X, most=4, RandomSeed=1)
     described = tuning.tuned(name)
+    events = states.until(lambda heard: len(heard) >= 2)
+    assert [each["detail"]["HyperParameterTuningJobStatus"] for each in events] == ["InProgress", "Completed"]
+    assert events[1]["detail"]["TrainingJobStatusCounters"]["Completed"] == 4
+    states.close()
     # THEN all of them count
     assert described["HyperParameterTuningJobStatus"] == "Completed", described
     assert described["TrainingJobStatusCounters"]["Completed"] == 4
