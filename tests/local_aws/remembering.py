@@ -208,7 +208,9 @@ def _fill_records(world: World) -> None:
         ModelApprovalStatus="Approved",
         CustomerMetadataProperties={"accuracy": "0.9"},
         InferenceSpecification={
-            "Containers": [container], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
+            "Containers": [container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
         },
     )["ModelPackageArn"]  # fmt: skip
 

@@ -22,7 +22,9 @@ def test_an_update_keeps_what_it_does_not_name_and_deletion_deletes(local_aws, w
         ModelApprovalStatus="PendingManualApproval",
         CustomerMetadataProperties={"run": "1", "accuracy": "0.9"},
         InferenceSpecification={
-            "Containers": [container], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
+            "Containers": [container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
         },
     )["ModelPackageArn"]  # fmt: skip
 
