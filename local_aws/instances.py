@@ -51,6 +51,8 @@ class Instance:
         self.niceness = 0
         self.pinned_to: frozenset[int] = frozenset()
         self.started_at = time.time()
+        self.cpu_seen = time.monotonic(), 0.0
+        """When its CPU time was last looked at, and how much that was."""
         self.ended_at: float | None = None
         self.returncode: int | None = None
         self._process: subprocess.Popen[bytes] | Forked | None = None

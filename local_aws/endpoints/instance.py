@@ -53,8 +53,6 @@ class EndpointInstance:
                  on_exit: Callable[[EndpointInstance], None]) -> None:  # fmt: skip
         self.in_flight = 0
         self.peak = 0
-        self.cpu_seen = time.monotonic(), 0.0
-        """When its CPU time was last looked at, and how much that was."""
         self.stopping = False
         self.in_service = False
         self.variant, self.container = variant, container

@@ -17,7 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.backends import get_backend
 
-from local_aws.endpoints import deployment, router, usage
+from local_aws import usage
+from local_aws.endpoints import deployment, router
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
@@ -66,7 +67,7 @@ class SageMakerEndpoints(Service):
             endpoint.abandon()
 
     def every_minute(self, now: float) -> None:
-        """The CPU of each instance in the minute that has just ended, and a zero for every variant that served nothing.
+        """What each instance used in the minute that has just ended, and a zero for every variant that served nothing.
 
         AWS emits no datapoint of these then; its scale-in of an idle endpoint rests on how its own alarm treats missing
         data. Here the zeros make "15 low datapoints" hold for an idle endpoint without a second rule. They are left out
@@ -80,8 +81,7 @@ class SageMakerEndpoints(Service):
             for variant in fleet.variants:
                 dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
                 for instance in list(variant.instances):
-                    used = usage.cpu_percent(instance)
-                    self.aws.metrics.put(usage.NAMESPACE, "CPUUtilization", dimensions, used, "Percent", middle)
+                    usage.publish(self.aws, usage.ENDPOINTS, dimensions, instance.instance, middle)
                 for metric in ("Invocations", "InvocationsPerInstance"):
                     found = self.aws.metrics.statistic(
                         router.NAMESPACE, metric, dimensions, "SampleCount", 60, now - self.aws.clock.minute, now

@@ -7,7 +7,7 @@ import re
 import threading
 from typing import Any
 
-from local_aws import images
+from local_aws import images, usage
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
 from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
@@ -64,6 +64,15 @@ class SageMakerTraining(Service):
         self.tags.add(arn, params.get("Tags"))
         job.start()
         return job
+
+    def every_minute(self, now: float) -> None:
+        """What the instances of each job used in the minute that has just ended."""
+        middle = now - self.aws.clock.minute / 2
+        for job in list(self.jobs.values()):
+            for number, instance in enumerate(list(job.instances), 1):
+                if instance.running:
+                    host = {"Host": f"{job.name}/algo-{number}"}
+                    usage.publish(self.aws, usage.TRAINING_JOBS, host, instance, middle)
 
     def _announce(self, job: TrainingJob) -> None:
         self.aws.events.send(

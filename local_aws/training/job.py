@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from local_aws import instance_types
+from local_aws import instance_types, usage
 from local_aws.clock import Clock
 from local_aws.errors import validation
 from local_aws.instances import NICENESS, Instance, describe_exit
@@ -366,15 +366,15 @@ class TrainingJob(JobRecord):
             match = regex.search(line)
             if match:
                 with contextlib.suppress(ValueError, IndexError):
-                    self._metric(name, float(match[1] if regex.groups else match[0]), stream)
+                    self._metric(name, float(match[1] if regex.groups else match[0]))
 
-    def _metric(self, name: str, value: float, stream: str) -> None:
+    def _metric(self, name: str, value: float) -> None:
         if not math.isfinite(value):
             return
         with self._lock:
             self.metrics[name] = (value, Clock.now())
             self.series.setdefault(name, []).append(value)
-        self.aws.metrics.put("/aws/sagemaker/TrainingJobs", name, {"TrainingJobName": self.name, "Host": stream}, value)
+        self.aws.metrics.put(usage.TRAINING_JOBS, name, {"TrainingJobName": self.name}, value)
         self._changed()
 
     def _log(self, host: str, lines: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import psutil
 import pytest
@@ -168,6 +169,31 @@ def test_a_script_that_hangs_is_stopped_at_its_time_limit(jobs):
     assert described["SecondaryStatus"] == "MaxRuntimeExceeded"
     assert jobs.facts(described["TrainingJobName"]) == [{"birds": 4}]
     assert not processes_of(described["TrainingJobName"])
+
+
+def test_metrics_are_in_cloudwatch_by_job_and_what_a_host_uses_by_host(jobs, succeeded, local_aws, wait_for):
+    cloudwatch = local_aws.client("cloudwatch")
+
+    def statistic(metric, statistic, **dimensions):
+        found = cloudwatch.get_metric_statistics(
+            Namespace="/aws/sagemaker/TrainingJobs", MetricName=metric, Period=3600, Statistics=[statistic],
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=succeeded["CreationTime"], EndTime=time.time() + 60,
+        )["Datapoints"]  # fmt: skip
+        return found[0][statistic] if found else None
+
+    # As SageMaker's SDK asks (TrainingJobAnalytics).
+    assert statistic("loss", "Average", TrainingJobName=succeeded["TrainingJobName"]) == 0.75
+    # GIVEN a job whose script computes
+    name = jobs.start("busy", runtime=60)
+    jobs.says(name, "busy")
+    host = f"{name}/algo-1"
+    wait_for(lambda: (statistic("CPUUtilization", "SampleCount", Host=host) or 0) >= 2)
+    # THEN it uses a core, as far as the machine gives it one, and some of the memory and the disk
+    assert 5 < statistic("CPUUtilization", "Maximum", Host=host) <= 100 * psutil.cpu_count()
+    for metric in ("MemoryUtilization", "DiskUtilization"):
+        assert 0 < statistic(metric, "Maximum", Host=host) < 100
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
 
 
 def test_a_stopped_script_is_told_and_what_it_saves_is_kept(jobs):

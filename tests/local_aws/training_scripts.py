@@ -70,6 +70,12 @@ SCRIPT = textwrap.dedent('''
         print("hanging", flush=True)
         time.sleep(600)
 
+    def busy():
+        print("busy", flush=True)
+        began = time.process_time()
+        while time.process_time() - began < 4:
+            pass
+
     def stopped():
         def stop(*_):
             print("SIGTERM came", flush=True)
