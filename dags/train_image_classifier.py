@@ -4,6 +4,8 @@ Syncs the pictures to the bucket, finds good hyperparameters, and trains with th
 both to compare them (`paths`). The model with the lowest validation loss is judged once on the test pictures, beside
 the model that the endpoint serves, and registered: as *Approved* if it passes the quality gate, else as *Rejected*
 with the reason, which ends the run green but deploys nothing. An approved model starts `deploy_image_classifier`.
+Rules watch every training; `on_issue` says what is done about what they find: a job may be stopped, and run again with
+a remedy.
 
 **Runs** every Monday at 04:00 UTC on what is in the bucket, whenever the asset `image_data_set` is updated, and by
 hand. **Costs** are projected by the first task, which ends the run when they are above `max_cost_usd`, and stand on
@@ -20,11 +22,8 @@ from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.data import StageInputsOperator, SyncDatasetOperator
 from musher.operators.evaluation import EvaluateInServiceOperator
 from musher.operators.report import WriteReportOperator
-from musher.operators.training_jobs import (
-    StopJobsOperator,
-    TrainOperator,
-    TuneOperator,
-)
+from musher.operators.training_jobs import StopJobsOperator, TrainOperator
+from musher.operators.tuning import TuneOperator
 
 WEEKLY = CronTriggerTimetable("0 4 * * MON", timezone="UTC")
 DATA_SET = Asset("image_data_set")
@@ -74,7 +73,8 @@ def train_image_classifier():
     register = RegisterModelOperator(
         task_id="register_model", candidate=candidate.output, in_service=in_service.output, dataset=dataset.output
     )
-    report = WriteReportOperator(task_id="report")
+    # Also of a run that a rule has ended: what it found, and what that saved.
+    report = WriteReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE)
     release = ReleaseModelOperator(task_id="release_model", registered=register.output, outlets=[REGISTERED_MODEL])
 
     # One after the other, so that the two wall times can be compared wherever instances share a machine.

@@ -4,8 +4,9 @@
 
 `job.json`: `region`; `channels` {name: s3:// prefix}; `hyperparameters` {name: text}; `checkpoints` and `output`, s3://
 prefixes. Downloads the channels and what there is of checkpoints, trains, keeps the checkpoints on S3 up to date, and
-leaves `model.tar.gz` and `output.tar.gz` under `output`. Whoever watches reads `status.json` beside `job.json`; each
-instance's last one is also on S3, at `<output>hosts/<instance id>.json`, where it outlives the instance.
+leaves `model.tar.gz` and `output.tar.gz` under `output`; of a training that failed, `output.tar.gz` with what it had
+written. Whoever watches reads `status.json` beside `job.json`; each instance's last one is also on S3, at
+`<output>hosts/<instance id>.json`, where it outlives the instance.
 
 Exit status: train.py's; 0 also when the instance is being taken back, once everything is saved. The states in
 `status.json`: downloading, training, uploading, then completed, failed, interrupted (the Spot notice came) or stopped
@@ -32,6 +33,8 @@ METADATA = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.1
 NOTICE_SECONDS = 1.0
 SYNC_SECONDS = 2.0
 STREAMS = 8
+# As much of a script's `failure` as SageMaker shows.
+FAILURE_REASON_LIMIT = 1024
 
 
 def metadata(path: str, seconds: float = 2.0) -> str | None:
@@ -174,12 +177,29 @@ class Run:
         if self.ending is not None:
             self.status.write(state=self.ending, ended_at=time.time())
             return 0
-        if status == 0:
-            self.status.write(state="uploading")
-            for name, place in (("model", places["model"]), ("output", places["output"])):
-                self._archive(place, name)
-        self.status.write(state="failed" if status else "completed", exit_status=status, ended_at=time.time())
+        if status:
+            self._fail(places["output"], status)
+            return status
+        self.status.write(state="uploading")
+        for name, place in (("model", places["model"]), ("output", places["output"])):
+            self._archive(place, name)
+        self.status.write(state="completed", exit_status=status, ended_at=time.time())
         return status
+
+    def _fail(self, output: Path, status: int) -> None:
+        """What a script that failed has written is kept, as SageMaker does, and its own sentence is the reason."""
+        facts: dict[str, object] = {"state": "failed", "exit_status": status}
+        try:
+            if sentence := (output / "failure").read_text(errors="replace").strip():
+                facts["reason"] = sentence[:FAILURE_REASON_LIMIT]
+        except OSError:  # it ended without a word of its own
+            pass
+        try:
+            if any(output.iterdir()):
+                self._archive(output, "output")
+        except Exception as error:  # why the training failed says more
+            print(f"the output could not be sent: {type(error).__name__}: {error}", flush=True)
+        self.status.write(**facts, ended_at=time.time())
 
     def _script(self, places: dict[str, Path]) -> int:
         words = [f"--{name}={value}" for name, value in sorted(self.job["hyperparameters"].items())]

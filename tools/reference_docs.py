@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -251,6 +252,8 @@ def _code(value: Any) -> str:
         return "empty"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, Mapping):
+        return f"`{json.dumps(dict(value))}`"
     return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 

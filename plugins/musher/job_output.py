@@ -14,11 +14,12 @@ from urllib.parse import urlparse
 from pydantic import ValidationError
 
 from musher import record
+from musher.diagnostics.outcome import JobDiagnostics
 from musher.errors import UserError
 
 P = TypeVar("P", bound=record.Part)
 
-EVALUATION, PREDICTIONS = "evaluation.json", "predictions.json"
+EVALUATION, PREDICTIONS, DIAGNOSTICS = "evaluation.json", "predictions.json", "diagnostics.json"
 DESCRIPTION = "model.json"
 LARGEST_EVALUATION = 64 * 2**20
 LARGEST_OUTPUT = 2 * 2**30
@@ -27,6 +28,10 @@ LARGEST_UNPACKED = 8 * 2**30
 
 class JobOutputError(UserError):
     """What a training left cannot be used."""
+
+
+class NothingLeft(JobOutputError):
+    """A job has left no output."""
 
 
 class TooLarge(JobOutputError):
@@ -123,12 +128,25 @@ def read_predictions(s3: Any, output_data: str) -> record.Predictions | None:
     return _read_member(s3, output_data, PREDICTIONS, record.Predictions)
 
 
+def read_diagnostics(s3: Any, output_data: str) -> JobDiagnostics | None:
+    """diagnostics.json out of a job's output.tar.gz, also of one that failed.
+
+    None where there is none: the job ended before it could write, or evaluated no rules.
+
+    Raises JobOutputError when it is there and is none.
+    """
+    try:
+        return _read_member(s3, output_data, DIAGNOSTICS, JobDiagnostics)
+    except NothingLeft:
+        return None
+
+
 def _read_member(s3: Any, output_data: str, name: str, kind: type[P]) -> P | None:
     try:
         written = _member(read(s3, output_data), output_data, name)
         return None if written is None else kind.model_validate(json.loads(written), extra="ignore")
     except s3.exceptions.NoSuchKey:
-        raise JobOutputError(f"{output_data} is not there: the training has left nothing.") from None
+        raise NothingLeft(f"{output_data} is not there: the training has left nothing.") from None
     except ValidationError as error:
         raise JobOutputError(f"{name} in {output_data} is no {kind.NAME}: {record.sentence(error)}") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:

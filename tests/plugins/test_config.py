@@ -42,7 +42,15 @@ def test_the_form_refuses_what_the_configuration_refuses():
 
     params = TrainingConfig.params()
 
-    for name, value in [("max_jobs", 0), ("strategy", "Grit"), ("batch_sizes", ["a"]), ("accuracy_floor", 1.1)]:
+    for name, value in [
+        ("max_jobs", 0),
+        ("strategy", "Grit"),
+        ("batch_sizes", ["a"]),
+        ("accuracy_floor", 1.1),
+        ("on_issue", {"ClassImbalance": "retry"}),
+        ("on_issue", {"Overfits": "stop"}),
+        ("rules", "Overfit: off"),
+    ]:
         with pytest.raises(ParamValidationError):
             params[name].resolve(value)
 
@@ -77,6 +85,26 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked():
         ({"learning_rate_min": 0}, ["learning_rate_min is 0", "above 0"]),
         ({"learning_rate_max": float("nan")}, ["learning_rate_max is nan"]),
         ({"batch_sizes": []}, ["batch_sizes is []", "at least 1"]),
+        ({"on_issue": "stop"}, ["on_issue is 'stop'", "an object"]),
+        ({"on_issue": {"Overfit": 1}}, ["on_issue[Overfit] is 1", "one of report, stop, notify"]),
+        ({"on_issue": {"WeightUpdateRation": "retry"}}, ["'WeightUpdateRation'", "did you mean WeightUpdateRatio?"]),
+        ({"on_issue": {"Sunshine": "stop"}}, ["on_issue names the rule 'Sunshine'", "it has to be one of AllZero, "]),
+        ({"on_issue": {"Overfit": "halt"}}, ["on_issue.Overfit is 'halt'", "it has to be report, stop or notify."]),
+        ({"on_issue": {"OutOfMemory": "report"}}, ["on_issue.OutOfMemory is 'report'", "stop, notify or retry"]),
+        ({"on_issue": {"DeadRelu": "retry"}}, ["on_issue.DeadRelu is 'retry'", "no remedy is known for it"]),
+        (
+            {"on_issue": {"ClassImbalance": "retry"}},
+            ["on_issue.ClassImbalance is 'retry'", "report, stop or notify: the rule is about the data", "would hide"],
+        ),
+        ({"max_remedies": 11}, ["max_remedies is 11", "from 0 to 10"]),
+        ({"rules": "defaults"}, ["rules has 'defaults'; did you mean default?"]),
+        ({"rules": "default, Overfit"}, ["rules is 'default, Overfit'", "like default,Overfit:off"]),
+        ({"rules": "default,Overfit:stop"}, ["rules has 'stop' for Overfit", "told in on_issue"]),
+        ({"rules": "default,Overfit:half"}, ["rules has 'half' for Overfit", "off or a parameter=value"]),
+        (
+            {"rules": "default,Overfit:off", "on_issue": {"Overfit": "stop"}},
+            ["on_issue.Overfit is 'stop', and rules turns Overfit off: leave one out."],
+        ),
         ({"batch_sizes": [32, 0]}, ["batch_sizes[1] is 0", "from 1 to"]),
         ({"batch_sizes": [32, 32]}, ["batch_sizes is [32, 32]", "once"]),
         ({"max_parallel_jobs": 5}, ["max_parallel_jobs is 5", "max_jobs, which is 4"]),

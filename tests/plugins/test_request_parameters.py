@@ -176,6 +176,8 @@ def test_metrics_are_read_from_what_the_script_prints():
         "epoch=3 train_loss=0.1234 valid_loss=9.9 valid_accuracy=0.9100 best_valid_loss=2.345e-01 seconds=1.23\n"
         "Test set: Average loss: 0.2345, Accuracy: 46/50 (92.00%)\n"
         "test_loss=0.25 test_accuracy=0.9200\n"
+        "DiagnosticRule WeightUpdateRatio: IssuesFound step=12 value=62.1 threshold=10: a step changed head.0.weight\n"
+        "diagnostics: issues=1 none=13 stopped=3 errors=0\n"
     )
 
     found = {metric["Name"]: re.findall(metric["Regex"], lines) for metric in request_parameters.METRIC_DEFINITIONS}
@@ -186,6 +188,8 @@ def test_metrics_are_read_from_what_the_script_prints():
         "valid:accuracy": ["0.9100"],
         "test:loss": ["0.25"],
         "test:accuracy": ["0.9200"],
+        "diagnostics:issues": ["1"],
+        "diagnostics:issue_at_step": ["12"],
     }
 
 
@@ -378,3 +382,23 @@ def test_hyperparameters_reach_the_script_unchanged(env, run, tmp_path):
     assert framework == {"sagemaker_torch_distributed_enabled": True}
     assert program == "train.py"
     assert archive == "/opt/ml/input/data/code/sourcedir.tar.gz"
+
+
+def test_a_rule_that_stops_a_job_ends_a_trial_early(env, run):
+    config = TrainingConfig(
+        rules="default,Overfit:off",
+        on_issue={
+            "ClassImbalance": "stop",
+            "Confusion": "notify",
+            "WeightUpdateRatio": "retry",
+            "Overtraining": "retry",
+        },
+    )
+    values = request_parameters.hyperparameters(config)
+    trials = request_parameters.tuning(config, env, values, name="t", run=run, inputs=INPUTS)
+
+    # What goes on for too long needs no other job: it ends there, with its best epoch.
+    assert values["rules"] == "default,Overfit:off,ClassImbalance:stop,Overtraining:end,WeightUpdateRatio:stop"
+    assert trials["TrainingJobDefinition"]["StaticHyperParameters"]["rules"] == (
+        "default,Overfit:off,ClassImbalance:end,Overtraining:end,WeightUpdateRatio:end"
+    )

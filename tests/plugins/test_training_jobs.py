@@ -8,12 +8,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from musher import record
 from musher.config import TrainingConfig
 from musher.operators.evaluation import EvaluateInServiceOperator
-from musher.operators.training_jobs import (
-    START_SECONDS,
-    TrainOperator,
-    TuneOperator,
-    described,
-)
+from musher.operators.sagemaker_job import START_SECONDS
+from musher.operators.training_jobs import TrainOperator, described
+from musher.operators.tuning import TuneOperator
 
 START = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 STATES = ("Starting", "Downloading", "Training")
@@ -89,6 +86,7 @@ def test_a_job_that_was_stopped_at_a_limit_says_at_which(secondary, sentence):
     train = TrainOperator(task_id="train", inputs={}, tuning={}, several=False)
     found = job(TrainingJobStatus="Stopped", SecondaryStatus=secondary)
     train.hook = SimpleNamespace(describe=lambda kind, name: found)
+    train.act = lambda *_: None  # it has a test of its own
     params = {"managed_spot": True, "max_runtime_seconds": 600, "max_wait_seconds": 6000}
 
     with pytest.raises(AirflowException) as failed:
@@ -115,6 +113,7 @@ def test_trials_on_spot_are_recorded_with_what_is_billed(monkeypatch):
     tune.job = "a-tuning-job"
     tune.hook = SimpleNamespace(trials=lambda name: trials, describe=lambda kind, name: jobs[name])
     monkeypatch.setattr(tune, "write_part", lambda *_: None)
+    monkeypatch.setattr(tune, "diagnose", lambda *_: jobs)
     context = {"dag_run": SimpleNamespace(dag_id="d", run_id="r"), "dag": SimpleNamespace(dag_id="d"), "run_id": "r"}
 
     part = tune.finish(context, SPOT, {"BestTrainingJob": {"TrainingJobName": "two"}})

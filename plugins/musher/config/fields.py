@@ -28,9 +28,15 @@ _KINDS = {
 }
 
 
-def option(default: Any, section: str, title: str, sentence: str, **limits: Any) -> Any:
-    """A field that a person may change: where the trigger form shows it, what it says there, and its limits."""
-    return pydantic.Field(default, title=title, description=sentence, json_schema_extra={"section": section}, **limits)
+def option(
+    default: Any, section: str, title: str, sentence: str, *, schema: Mapping[str, Any] | None = None, **limits: Any
+) -> Any:
+    """A field that a person may change: where the trigger form shows it, what it says there, and its limits.
+
+    `schema` what the form is to check besides, as JSON schema.
+    """
+    extra = {"section": section, **(schema or {})}
+    return pydantic.Field(default, title=title, description=sentence, json_schema_extra=extra, **limits)
 
 
 def describe(schema: Mapping[str, Any]) -> str:
@@ -108,8 +114,8 @@ class Configuration(pydantic.BaseModel):
             return f"{name} is missing; it has to be {describe(cls._schema(name))}."
         where = name + "".join(f"[{index}]" for index in error["loc"][1:])
         schema = cls._schema(name)
-        if len(error["loc"]) > 1 and "items" in schema:
-            schema = schema["items"]
+        if len(error["loc"]) > 1:
+            schema = schema.get("items") or schema.get("properties", {}).get(error["loc"][1], schema)
         return f"{where} is {error['input']!r}; it has to be {describe(schema)}."
 
     @classmethod
@@ -132,6 +138,8 @@ class Configuration(pydantic.BaseModel):
                 schema.pop("examples", None)  # there to explain the pattern in a message, not to be chosen from
             if schema["type"] == "array":
                 default = list(default)
+            elif schema["type"] == "object":
+                default = dict(default)
             elif schema["type"] == "string" and default == "":
                 schema["type"] = ["string", "null"]  # the form refuses an empty field that is a string and nothing else
             params[name] = Param(default, description_md=sentence, **schema)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from musher import images, instances
+from musher.config import diagnostics
 from musher.config.fields import Configuration, Share, option
 
 
@@ -176,6 +178,17 @@ class TrainingConfig(Configuration):
     early_stopping: bool = option(
         True, "Tuning", "Stop bad trials early", "End a trial that does worse than the median of the earlier ones."
     )
+    rules: str = option(
+        "default",
+        "Diagnostics",
+        "Rules",
+        "Which rules watch trials and training jobs: `default`, `aws` (with AWS's parameters) or `none`, then rules "
+        "that differ, after commas, such as `default,Overfit:off,VanishingGradient:threshold=1e-6`.",
+        pattern=r"^\w+(:[\w=.+-]+)*(,\w+(:[\w=.+-]+)*)*$",
+        examples=["default,Overfit:off"],
+    )
+    on_issue: Mapping[str, str] = diagnostics.on_issue_option()
+    max_remedies: int = diagnostics.max_remedies_option()
     accuracy_floor: Share = option(
         0.6,
         "Acceptance",
@@ -228,6 +241,7 @@ class TrainingConfig(Configuration):
                 f"max_wait_seconds is {self.max_wait_seconds}; with managed_spot it has to be at least "
                 f"max_runtime_seconds, which is {self.max_runtime_seconds}."
             )
+        diagnostics.check(self.on_issue, self.rules)
         if self.training_instance_type != type(self).model_fields["training_instance_type"].default:
             instances.check("training_instance_type", self.training_instance_type, instances.TRAINING)
             images.device("training_instance_type", self.training_instance_type, images.TRAINING)

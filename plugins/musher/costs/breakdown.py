@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from musher import names
 from musher.costs import paths, prices
 from musher.load.plan import SCALE_OUT, WITHIN_PROVISIONED
 from musher.record import (
@@ -44,7 +45,10 @@ def of_run(run: RunRecord, stored: Mapping[str, int] | None = None) -> Costs:
         per_path=per_path,
         tuning=tuning,
         load_test=load_test,
-        run_usd=sum(measured) + (load_test.usd if load_test else 0) + ((run.release and run.release.cost_usd) or 0),
+        run_usd=sum(measured)
+        + _ended_early(run)
+        + (load_test.usd if load_test else 0)
+        + ((run.release and run.release.cost_usd) or 0),
         storage=_storage(stored or {}),
         endpoint=endpoint,
         function=function,
@@ -53,6 +57,14 @@ def of_run(run: RunRecord, stored: Mapping[str, int] | None = None) -> Costs:
         price_table_date=prices.table().date,
         price_table_region=prices.table().region,
     )
+
+
+def _ended_early(run: RunRecord) -> float:
+    """Training jobs that did not complete, such as those that a rule has ended: billed like any other."""
+    jobs = run.diagnostics.jobs if run.diagnostics else []
+    trained = {job.job for job in run.training.jobs} if run.training else set()
+    on_sagemaker = [each for each in jobs if each.step in (names.TRAIN_ONE.name, names.TRAIN_MANY.name)]
+    return sum(each.cost_usd or 0 for each in on_sagemaker if each.job not in trained)
 
 
 def _timeline(run: RunRecord) -> list[TimelinePoint]:
@@ -190,7 +202,7 @@ def _projected(run: RunRecord, lines: Iterable[PathCost], load_test: LoadTestCos
     on_sagemaker = [each.usd for each in billed if "EC2" not in each.path]
     on_ec2 = [each.usd for each in billed if "EC2" in each.path]
     actual = {
-        "training": sum(on_sagemaker) if on_sagemaker else None,
+        "training": sum(on_sagemaker) + _ended_early(run) if on_sagemaker else None,
         "ec2_training": sum(on_ec2) if on_ec2 else None,
         "deployment": load_test.usd if load_test else None,
         "comparison": load_test.usd if load_test else None,

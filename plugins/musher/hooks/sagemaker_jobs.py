@@ -95,6 +95,15 @@ class SageMakerJobHook(AwsHook):
             self.log.info("The %s %s of an earlier try is %s: starting anew", kind.noun, name, status)
         raise RuntimeError(f"every attempt's name of the {kind.noun} {base} is used up")
 
+    def attempts(self, kind: JobKind, base: str) -> list[dict[str, Any]]:
+        """The descriptions of a step's jobs in the order in which they were started."""
+        found = []
+        for name in attempt_names(base):
+            if (description := self.describe(kind, name)) is None:
+                break
+            found.append(description)
+        return found
+
     def stop(self, kind: JobKind, name: str) -> bool:
         """Stop a job if it runs; whether there was anything to stop."""
         found = self.describe(kind, name)

@@ -15,7 +15,8 @@ from musher.hooks.in_service import InService, NotToBeTold, in_service
 from musher.job_output import JobOutputError, read_evaluation, summary
 from musher.names import Run
 from musher.operators.base import plainly
-from musher.operators.training_jobs import START_SECONDS, SageMakerJobOperator
+from musher.operators.diagnosing import output_of
+from musher.operators.sagemaker_job import START_SECONDS, SageMakerJobOperator
 from musher.request_parameters import Inputs
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
         measured = next(each for each in found["InputDataConfig"] if each["ChannelName"] == "model")
         if not self._still_serves(measured["DataSource"]["S3DataSource"]["S3Uri"]):
             return self._left_out("it was taken out of service while it was measured")
-        output = f"{found['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.job}/output/output.tar.gz"
         try:
-            return self._answer(read_evaluation(self.client("s3"), output))
+            return self._answer(read_evaluation(self.client("s3"), output_of(found)))
         except JobOutputError as error:
             if self._ours:
                 raise

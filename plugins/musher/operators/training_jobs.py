@@ -1,154 +1,35 @@
-"""Tuning and training as SageMaker jobs."""
+"""Training as SageMaker jobs."""
 
 from __future__ import annotations
 
-import time
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from musher import names, record, request_parameters
 from musher.config import TrainingConfig
 from musher.costs.prices import training_cost
-from musher.hooks.sagemaker_jobs import COMPLETED, KINDS, TRAINING, JobKind, SageMakerJobHook
+from musher.diagnostics import outcome, remedies
+from musher.diagnostics.rules import RETRY
+from musher.hooks.sagemaker_jobs import SageMakerJobHook
 from musher.names import Run
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
+from musher.operators.diagnosing import output_of
+from musher.operators.sagemaker_job import SageMakerJobOperator
 from musher.request_parameters import Inputs
-from musher.triggers.sagemaker_jobs import SageMakerJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# Queueing for capacity and starting instances come before the job's own limit begins to count.
-START_SECONDS = 1800
-
-# Why a job was stopped at a limit, by its SecondaryStatus.
-_LIMITS = {
-    "MaxRuntimeExceeded": "it ran longer than max_runtime_seconds allows, which is {config.max_runtime_seconds}",
-    "MaxWaitTimeExceeded": (
-        "with its waiting for Spot capacity it took longer than max_wait_seconds allows, which is "
-        "{config.max_wait_seconds}; allow more, or turn managed_spot off"
-    ),
-}
-
-
-class SageMakerJobOperator(MusherOperator):
-    """Run a SageMaker job: attach to it when it is already running, stop it when the task is killed.
-
-    Parameters: `inputs` the S3 prefixes the job reads (`musher.request_parameters.Inputs` as a dict).
-    """
-
-    aws_hook_class = SageMakerJobHook
-    template_fields = aws_template_fields("inputs")
-    step: names.Step
-
-    def __init__(self, *, inputs: Mapping[str, str] | Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.inputs = inputs
-        self.job: str | None = None
-
-    @property
-    def kind(self) -> JobKind:
-        """The kind of job that the step makes."""
-        return KINDS[self.step.makes]
-
-    @plainly
-    def execute(self, context: Context) -> Any:
-        config, run = training_config(context), run_of(context)
-        map_index = context["ti"].map_index
-        base = run.name(self.environment.project, self.step, map_index=-1 if map_index is None else map_index)
-        self.job, found = self.hook.start_or_attach(self.kind, base, lambda name: self.request(config, run, name))
-        if found.get(self.kind.status_field) == COMPLETED:
-            return self.finish(context, config, found)
-        self.defer(
-            trigger=SageMakerJobTrigger(
-                kind=self.kind.noun,
-                name=self.job,
-                poll_seconds=self.environment.poll_seconds,
-                deadline=time.time() + self.longest_seconds(config),
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.environment.region,
-            ),
-            method_name="resume",
-        )
-
-    @plainly
-    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """The job has ended: take its result, or fail with its reason."""
-        self.job = event["name"]
-        found = self.hook.describe(self.kind, self.job) or {}
-        if event["status"] == COMPLETED:
-            return self.finish(context, training_config(context), found)
-        return self.failed(f"The {self.kind.noun} {self.job} is {event['status']}: {_why(context, event, found)}")
-
-    def failed(self, sentence: str) -> Any:
-        """What becomes of the task when its job did not complete: it fails, and is tried again."""
-        raise AirflowException(sentence)
-
-    def on_kill(self) -> None:
-        if self.job:
-            self.hook.stop(self.kind, self.job)
-
-    def longest_seconds(self, config: TrainingConfig) -> float:
-        return config.longest_job_seconds + START_SECONDS
-
-    @abstractmethod
-    def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        """The Create request for a job of this name."""
-
-    @abstractmethod
-    def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> Any:
-        """What goes into XCom, from the description of the completed job."""
-
-
-def _why(context: Context, event: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Why a job did not complete."""
-    if event["status"] == "TimedOut":
-        return "it took longer than the limits allow and was stopped"
-    reason = found.get("FailureReason") or found.get("SecondaryStatus") or event["status"]
-    return _LIMITS[reason].format(config=training_config(context)) if reason in _LIMITS else reason
-
-
-class TuneOperator(SageMakerJobOperator):
-    """Search for good hyperparameters; returns the run record's `tuning`."""
-
-    step = names.TUNE
-
-    def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        values = request_parameters.hyperparameters(config)
-        return request_parameters.tuning(
-            config, self.environment, values, name=name, run=run, inputs=Inputs(**self.inputs)
-        )
-
-    def longest_seconds(self, config: TrainingConfig) -> float:
-        waves = -(-config.max_jobs // config.max_parallel_jobs)
-        return waves * (config.longest_job_seconds + START_SECONDS)
-
-    def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> dict[str, Any]:
-        best = found.get("BestTrainingJob")
-        trials = self.hook.trials(self.job)
-        if config.managed_spot:
-            trials = [each.replace(**spot(self.hook.describe(TRAINING, each.job) or {})) for each in trials]
-        if not best:
-            states = ", ".join(f"{each.job} {each.status}" for each in trials) or "none was started"
-            raise AirflowException(f"The tuning job {self.job} has no best trial: {states}")
-        chosen = next(each for each in trials if each.job == best["TrainingJobName"])
-        part = record.Tuning(
-            job=self.job,
-            strategy=config.strategy,
-            instance_type=config.training_instance_type,
-            trials=trials,
-            best=record.BestTrial(job=chosen.job, hyperparameters=chosen.hyperparameters, objective=chosen.objective),
-        )
-        self.write_part(run_of(context).key, part)
-        return part.to_json()
-
 
 class TrainOperator(SageMakerJobOperator):
     """Train on one instance, or on several that share the work; returns one entry of the run record's `training`.
+
+    A job that a rule has ended is run again with the rule's remedy where `on_issue` says so: at most `max_remedies`
+    times and within `max_cost_usd`; else the task fails with the rule's sentence, and is not tried again. What rules
+    found in each attempt is in the run record's `diagnostics`.
 
     Parameters: `tuning` what TuneOperator returned; `several` whether to use `instance_count` instances. Skipped where
     `paths` does not ask for it.
@@ -167,24 +48,125 @@ class TrainOperator(SageMakerJobOperator):
         paths = training_config(context).paths
         if paths not in ("several" if self.several else "one", "both"):
             raise AirflowSkipException(f"Not trained: paths is {paths}")
-        return super().execute(context)
+        return self.start(context)
+
+    def start(self, context: Context) -> Any:
+        self.ended = self._attempts(context)
+        return super().start(context)
 
     def request(self, config: TrainingConfig, run: Run, name: str) -> dict[str, Any]:
-        values = request_parameters.hyperparameters(
-            config, best=record.Tuning.from_json(self.tuning).best.hyperparameters
-        )
         return request_parameters.training(
             config,
             self.environment,
-            values,
-            instances=config.instance_count if self.several else 1,
+            self._course(config, self.ended).values,
+            instances=self._instances(config),
             name=name,
             run=run,
             inputs=Inputs(**self.inputs),
         )
 
     def finish(self, context: Context, config: TrainingConfig, found: Mapping[str, Any]) -> dict[str, Any]:
+        ended = self._attempts(context)
+        self._record(context, self._diagnosed(config, ended), self._course(config, ended), again=False)
         return described(found).to_json()
+
+    def act(self, context: Context, found: Mapping[str, Any]) -> None:
+        """Run a job again that a rule has ended, with its remedy.
+
+        Raises AirflowFailException with the rule's sentence where that is not to be.
+        """
+        config, ended = training_config(context), self._attempts(context)
+        jobs, course = self._diagnosed(config, ended), self._course(config, ended)
+        fired = remedies.fired(found.get("FailureReason")) if found.get("TrainingJobStatus") == "Failed" else None
+        if fired is None:
+            return self._record(context, jobs, course, again=False)
+        why_not = self._why_no_remedy(context, config, fired, jobs[-1], course)
+        self._record(context, jobs, course, again=why_not is None)
+        if why_not is None:
+            self.start(context)
+        raise AirflowFailException(f"{fired.sentence}. {why_not}" if why_not else fired.sentence)
+
+    def _attempts(self, context: Context) -> list[dict[str, Any]]:
+        return self.hook.attempts(self.kind, self.base(context))
+
+    def _instances(self, config: TrainingConfig) -> int:
+        return config.instance_count if self.several else 1
+
+    def _course(self, config: TrainingConfig, ended: Sequence[Mapping[str, Any]]) -> remedies.Course:
+        best = record.Tuning.from_json(self.tuning).best.hyperparameters
+        values = request_parameters.hyperparameters(config, best=best)
+        return remedies.course(values, ended, config.on_issue, config.max_remedies, self._instances(config))
+
+    def _why_no_remedy(
+        self,
+        context: Context,
+        config: TrainingConfig,
+        fired: remedies.Fired,
+        last: record.DiagnosedJob,
+        course: remedies.Course,
+    ) -> str | None:
+        """Why the job is not run again, "" where nobody asked for it; None where it is to be."""
+        if config.on_issue.get(fired.rule) != RETRY:
+            return ""
+        if last.job not in course.remedies:
+            if (taken := len(course.remedies)) >= config.max_remedies:
+                return f"max_remedies is {config.max_remedies}, and {taken} were tried."
+            return "There is nothing left to change about it."
+        seconds = outcome.expected_seconds(last, config.max_runtime_seconds)
+        expected = training_cost(config.training_instance_type, seconds, self._instances(config))
+        spent = self._spent(context)
+        if spent + expected <= config.max_cost_usd:
+            return None
+        return (
+            f"No remedy was tried: another job is expected to cost {expected:.3g} USD, {spent:.3g} are spent, and "
+            f"max_cost_usd is {config.max_cost_usd:g}."
+        )
+
+    def _spent(self, context: Context) -> float:
+        """What the run's trials and training jobs have cost so far, in USD."""
+        tuning = record.Tuning.from_json(self.tuning)
+        trials = training_cost(tuning.instance_type, sum(each.seconds or 0 for each in tuning.trials))
+        steps = (names.TRAIN_ONE, names.TRAIN_MANY)
+        jobs = [job for step in steps for job in self.hook.attempts(self.kind, self.base(context, step))]
+        return trials + sum(
+            training_cost(
+                job["ResourceConfig"]["InstanceType"],
+                job.get("BillableTimeInSeconds") or 0,
+                job["ResourceConfig"]["InstanceCount"],
+            )
+            for job in jobs
+        )
+
+    def _record(
+        self, context: Context, jobs: Sequence[record.DiagnosedJob], course: remedies.Course, *, again: bool
+    ) -> None:
+        """Write what is known of all attempts, and tell of the last one.
+
+        Parameters: `again` whether the newest one is followed by another, and so is not the last one.
+        """
+        run, made = run_of(context), list(jobs)
+        for place, job in enumerate(jobs):
+            if (remedy := course.remedies.get(job.job)) and (again or place < len(jobs) - 1):
+                made[place] = outcome.with_taken(job, remedy.rule, f"it was run again with {remedies.words(remedy)}")
+        if made and not again:
+            made[-1] = self.told(run, made[-1])
+        self.write_diagnosed(run.key, made)
+
+    def _diagnosed(self, config: TrainingConfig, ended: Sequence[Mapping[str, Any]]) -> list[record.DiagnosedJob]:
+        taken = self._course(config, ended).remedies
+        before = [None, *(taken.get(found["TrainingJobName"]) for found in ended)]
+        return [
+            outcome.diagnosed(
+                found,
+                self.written(output_of(found)),
+                step=self.step.name,
+                attempt=number,
+                on_issue=config.on_issue,
+                remedy=before[number - 1],
+                max_runtime_seconds=config.max_runtime_seconds,
+            )
+            for number, found in enumerate(ended, 1)
+        ]
 
 
 class StopJobsOperator(MusherOperator):

@@ -22,6 +22,15 @@ from musher.record.costs import (
     StorageCost,
 )
 from musher.record.dataset import Dataset
+from musher.record.diagnostics import (
+    DiagnosedEpoch,
+    DiagnosedJob,
+    DiagnosedStep,
+    Diagnostics,
+    Remedy,
+    RuleOutcome,
+    Saving,
+)
 from musher.record.ec2 import Ec2Instance, Ec2Instances, Ec2Training
 from musher.record.load_test import Check, LoadPhase, LoadTest, PhaseError, Verdict
 from musher.record.model import (
@@ -61,6 +70,10 @@ __all__ = [
     "Costs",
     "CurvePoint",
     "Dataset",
+    "DiagnosedEpoch",
+    "DiagnosedJob",
+    "DiagnosedStep",
+    "Diagnostics",
     "Difference",
     "Ec2Instance",
     "Ec2Instances",
@@ -93,8 +106,11 @@ __all__ = [
     "Rehearsal",
     "Release",
     "ReleasePoint",
+    "Remedy",
     "RollBack",
+    "RuleOutcome",
     "RunRecord",
+    "Saving",
     "ScalingBefore",
     "StorageCost",
     "TimelinePoint",

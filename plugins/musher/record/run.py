@@ -11,6 +11,7 @@ from pydantic import Field
 from musher.record.comparison import ModelComparison
 from musher.record.costs import Costs, ProjectedCosts
 from musher.record.dataset import Dataset
+from musher.record.diagnostics import Diagnostics
 from musher.record.ec2 import Ec2Training
 from musher.record.load_test import LoadTest, Verdict
 from musher.record.model import Evaluation, Model
@@ -28,6 +29,7 @@ PARTS: dict[str, type[Part]] = {
         Tuning,
         Training,
         Ec2Training,
+        Diagnostics,
         Model,
         Evaluation,
         Endpoint,
@@ -67,6 +69,7 @@ class RunRecord(Entry):
     tuning: Tuning | None = None
     training: Training | None = None
     ec2_training: Ec2Training | None = None
+    diagnostics: Diagnostics | None = None
     model: Model | None = None
     evaluation: Evaluation | None = None
     endpoint: Endpoint | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from musher.config import Environment, TrainingConfig
+from musher.diagnostics.rules import for_a_job
 from musher.names import Run
 from musher.request_parameters import common
 
@@ -21,6 +22,8 @@ METRIC_DEFINITIONS = [
     {"Name": "valid:accuracy", "Regex": rf"valid_accuracy={_NUMBER}"},
     {"Name": "test:loss", "Regex": rf"test_loss={_NUMBER}"},
     {"Name": "test:accuracy", "Regex": rf"test_accuracy={_NUMBER}"},
+    {"Name": "diagnostics:issues", "Regex": r"diagnostics: issues=([0-9]+)"},
+    {"Name": "diagnostics:issue_at_step", "Regex": r"DiagnosticRule \w+: IssuesFound step=([0-9]+)"},
 ]
 
 
@@ -59,6 +62,7 @@ def hyperparameters(config: TrainingConfig, best: Mapping[str, str] | None = Non
         "patience": config.patience,
         "seed": config.seed,
         "max-unreadable-share": config.max_unreadable_share,
+        "rules": for_a_job(config.rules, config.on_issue),
     }
     values |= {name: (best or {})[name] for name in ("lr", "batch-size") if name in (best or {})}
     values |= {name.replace("_", "-"): value for name, value in changes.items()}

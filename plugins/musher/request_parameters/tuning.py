@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from musher.config import Environment, TrainingConfig
+from musher.diagnostics.rules import for_a_job
 from musher.names import Run
 from musher.request_parameters import common
 from musher.request_parameters.training import OBJECTIVE, Inputs, checkpoint_config, job_definition
@@ -39,7 +40,7 @@ def tuning(
     """CreateHyperParameterTuningJob request: trials on one instance each, for the lowest validation loss.
 
     `hyperparameters` as for `training`; the number of epochs is replaced by `tuning_epochs`, the
-    pictures are taken as they are (no augmented views), and what is tuned is left
+    pictures are taken as they are (no augmented views), a rule that stops ends a trial early, and what is tuned is left
     to the tuner. A grid has no limit on its number of trials: AWS refuses any number but that of the combinations.
     Trials on managed Spot go on from checkpoints, below the tuning job's name; the script keeps them apart, since one
     definition names one place for all of them.
@@ -49,6 +50,7 @@ def tuning(
     static["epochs"] = config.tuning_epochs
     # Altered views raise the final accuracy, not the order of the trials, and would make each of them as long.
     static["augment-views"] = "0"
+    static["rules"] = for_a_job(config.rules, config.on_issue, trial=True)
     checkpoints = {}
     if config.managed_spot:
         static["checkpoint-per-job"] = "true"

@@ -292,3 +292,13 @@ def test_what_a_release_kept_running_is_part_of_the_run():
     trained = {"training": {"jobs": [job()], "instance_count": 4}}
     assert costs_of({**trained, "release": release | {"cost_usd": 0.07}}).run_usd == pytest.approx(0.30)
     assert costs_of({**trained, "release": release}).run_usd == pytest.approx(0.23)
+
+
+def test_a_job_that_a_rule_has_ended_is_billed_too():
+    ended = {"job": "a-job", "step": "train-one", "status": "Failed", "cost_usd": 0.05, "fired": "AllZero"}
+    completed = {**ended, "job": "a-job-2", "status": "Completed", "fired": None, "cost_usd": 0.23}
+    trial = {**ended, "job": "trial", "step": "tune"}
+    parts = {"training": {"jobs": [job(job="a-job-2")]}, "diagnostics": {"jobs": [ended, completed, trial]}}
+
+    assert costs_of(parts).run_usd == pytest.approx(0.23 + 0.05)
+    assert costs_of({"diagnostics": parts["diagnostics"]}).run_usd == pytest.approx(0.23 + 0.05)

@@ -34,6 +34,9 @@ SCRIPT = textwrap.dedent("""
         sys.exit(143)
     signal.signal(signal.SIGTERM, stop)
     if words["mode"] == "fail":
+        output = pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"])
+        (output / "diagnostics.json").write_text("{}")
+        (output / "failure").write_text("DiagnosticRule OneClass: only birds")
         raise SystemExit("the pictures are of birds only")
     while count < int(words["epochs"]):
         time.sleep(0.1)
@@ -219,11 +222,13 @@ def test_a_half_written_checkpoint_is_not_sent(host):
     assert host.object("checkpoints/job/count") == b"30"
 
 
-def test_a_script_that_fails_leaves_its_words_and_no_model(host):
+def test_a_script_that_fails_leaves_its_words_and_its_output_and_no_model(host):
     assert host.start(1, mode="fail", epochs=1).wait(180) == 1
     assert host.status(1)["state"] == "failed"
+    assert host.status(1)["reason"] == "DiagnosticRule OneClass: only birds"
     assert "the pictures are of birds only" in host.log(1)
-    assert keys(host) == {f"{INSTANCE}.json"}
+    assert keys(host) == {f"{INSTANCE}.json", "output.tar.gz"}
+    assert host.archive("output")["diagnostics.json"] == b"{}"
 
 
 def test_a_prefix_without_objects_is_one_sentence(host):

@@ -1,0 +1,117 @@
+"""Which rule ended a job, and what is changed for the next one: told from the jobs themselves, which AWS keeps.
+
+So a task that is tried again, on another worker, finds the same attempts and the same remedies, and makes no more of
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from musher.diagnostics.rules import (
+    LESS_AT_ONCE,
+    LOWER_RATE,
+    OTHER_SEED,
+    OUT_OF_MEMORY,
+    RETRY,
+    RULES,
+)
+from musher.record import Remedy
+
+# What train.py's sentence begins with; AWS puts AlgorithmError: before it, the local AWS the exit code after it.
+PREFIX = "DiagnosticRule"
+_FIRED = re.compile(rf"{PREFIX} (\w+): (.+?)(?:, exit code: \d+)?$", re.DOTALL)
+# AWS's own words for an instance that had too little, torch's, and the exit status of what the kernel killed.
+_NO_MEMORY = re.compile(
+    r"OutOfMemory|out of memory|can't allocate memory|instance type with more memory|exit code:? 137|SIGKILL"
+)
+_STEP = re.compile(r"\(step (\d+)\)$")
+
+RATE_FACTOR = 10
+DEFAULT_RATE, DEFAULT_BATCH = 0.001, 32  # train.py's
+
+
+@dataclass(frozen=True)
+class Fired:
+    """The rule that ended a job, and its sentence for a person."""
+
+    rule: str
+    sentence: str
+
+    @property
+    def step(self) -> int | None:
+        found = _STEP.search(self.sentence)
+        return int(found[1]) if found else None
+
+
+def fired(reason: str | None) -> Fired | None:
+    """The rule that a job's FailureReason names; None where it failed for another reason."""
+    reason = (reason or "").strip()
+    if found := _FIRED.search(reason):
+        return Fired(found[1], f"{PREFIX} {found[1]}: {found[2].strip()}")
+    if _NO_MEMORY.search(reason):
+        return Fired(OUT_OF_MEMORY, f"{PREFIX} {OUT_OF_MEMORY}: {reason}")
+    return None
+
+
+def changes(rule: str, values: Mapping[str, str], instances: int) -> dict[str, str] | None:
+    """The hyperparameters that are the remedy for a rule; None where there is none (any more)."""
+    kind = RULES.get(rule)
+    if kind == LOWER_RATE:
+        return {"lr": f"{float(values.get('lr', DEFAULT_RATE)) / RATE_FACTOR:.6g}"}
+    if kind == OTHER_SEED:
+        return {"seed": str(int(values.get("seed", 0)) + 1)}
+    if kind == LESS_AT_ONCE:
+        parts = 2 * int(values.get("accumulation", 1))
+        return (
+            {"accumulation": str(parts)} if parts * instances <= int(values.get("batch-size", DEFAULT_BATCH)) else None
+        )
+    # What went on for too long has ended by itself and kept its best epoch: fewer epochs need no other job.
+    return None
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where the attempts at one step stand.
+
+    `values` what the next job is told; `remedies` those taken so far, by the job that they followed.
+    """
+
+    values: dict[str, str]
+    remedies: dict[str, Remedy]
+
+
+def course(
+    values: Mapping[str, str],
+    ended: Iterable[Mapping[str, Any]],
+    on_issue: Mapping[str, str],
+    max_remedies: int,
+    instances: int,
+) -> Course:
+    """What the attempts so far make of the hyperparameters.
+
+    Parameters: `values` those of the first attempt; `ended` the descriptions (DescribeTrainingJob) of those that have
+    ended, in order. An attempt that failed for another reason, or was stopped by a person, is repeated as it was.
+    """
+    values, remedies = dict(values), {}
+    for each in ended:
+        found = fired(each.get("FailureReason")) if each["TrainingJobStatus"] == "Failed" else None
+        if not found or on_issue.get(found.rule) != RETRY or len(remedies) >= max_remedies:
+            continue
+        if changed := changes(found.rule, values, instances):
+            pairs = {name: (values.get(name, _default(name)), value) for name, value in changed.items()}
+            remedies[each["TrainingJobName"]] = Remedy(rule=found.rule, changed=pairs, sentence=found.sentence)
+            values |= changed
+    return Course(values, remedies)
+
+
+def _default(name: str) -> str:
+    return {"lr": str(DEFAULT_RATE), "seed": "0", "accumulation": "1"}[name]
+
+
+def words(remedy: Remedy) -> str:
+    """`lr 0.1 instead of 1`, for a person."""
+    return ", ".join(f"{name} {after} instead of {before}" for name, (before, after) in remedy.changed.items())

@@ -1,0 +1,125 @@
+"""The rules of ml_scripts/diagnostics as a run is told about them: which there are, and what may be done about each.
+
+A rule of one's own is evaluated and reported without being named here; a line in RULES lets a run act on it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+
+REPORT, STOP, NOTIFY, RETRY = "report", "stop", "notify", "retry"
+ON_ISSUE = (REPORT, STOP, NOTIFY, RETRY)
+
+# What a job is told, as train.py's --rules has it.
+JOB_STOPS, JOB_ENDS, JOB_OFF = "stop", "end", "off"
+
+LOWER_RATE, OTHER_SEED, FEWER_EPOCHS, LESS_AT_ONCE = "lower rate", "other seed", "fewer epochs", "less at once"
+OF_THE_DATA, NO_REMEDY = "of the data", "no remedy"
+
+# No rule of the script's: it is what a job says that ran out of memory.
+OUT_OF_MEMORY = "OutOfMemory"
+
+# Each rule, and its remedy, or why it has none.
+RULES = {
+    "AllZero": OTHER_SEED,
+    "CheckInputImages": OF_THE_DATA,
+    "ClassImbalance": OF_THE_DATA,
+    "Confusion": OF_THE_DATA,
+    "DeadRelu": NO_REMEDY,
+    "ExplodingTensor": LOWER_RATE,
+    "LargeBatch": NO_REMEDY,
+    "LeakedValidation": OF_THE_DATA,
+    "LossNotDecreasing": LOWER_RATE,
+    OUT_OF_MEMORY: LESS_AT_ONCE,
+    "Overfit": NO_REMEDY,
+    "Overtraining": FEWER_EPOCHS,
+    "PoorWeightInitialization": OTHER_SEED,
+    "SaturatedActivation": NO_REMEDY,
+    "StalledTrainingRule": NO_REMEDY,
+    "UnchangedTensor": NO_REMEDY,
+    "VanishingGradient": NO_REMEDY,
+    "WeightUpdateRatio": LOWER_RATE,
+}
+
+_WORD = re.compile(r"[A-Za-z]\w*")
+_PARAMETER = re.compile(r"\w+=[\w.+-]+")
+_BASES = ("default", "aws", "none")
+
+
+def allowed(rule: str) -> tuple[str, ...]:
+    """What may be done about an issue of a rule. A job without memory has ended already: it cannot but report."""
+    retried = RULES[rule] not in (OF_THE_DATA, NO_REMEDY)
+    if rule == OUT_OF_MEMORY:
+        return (STOP, NOTIFY, RETRY)
+    return ON_ISSUE if retried else (REPORT, STOP, NOTIFY)
+
+
+def schema() -> dict[str, object]:
+    """The JSON schema of `on_issue`, for the trigger form."""
+    properties = {rule: {"type": "string", "enum": list(allowed(rule))} for rule in RULES}
+    return {"properties": properties, "additionalProperties": False}
+
+
+def check_on_issue(on_issue: Mapping[str, str]) -> None:
+    """Raises ValueError with one sentence on the first rule or action that there is not."""
+    for rule, action in on_issue.items():
+        if rule not in RULES:
+            raise ValueError(f"on_issue names the rule {rule!r}; {_nearest(rule)}")
+        if action == RETRY and RULES[rule] == OF_THE_DATA:
+            raise ValueError(
+                f"on_issue.{rule} is 'retry'; it has to be {_or(allowed(rule))}: the rule is about the data, and a "
+                "remedy would hide what is wrong with it."
+            )
+        if action == RETRY and RULES[rule] == NO_REMEDY:
+            raise ValueError(
+                f"on_issue.{rule} is 'retry'; it has to be {_or(allowed(rule))}: no remedy is known for it."
+            )
+        if action not in allowed(rule):
+            raise ValueError(f"on_issue.{rule} is {action!r}; it has to be {_or(allowed(rule))}.")
+
+
+def check_rules(rules: str, on_issue: Mapping[str, str]) -> None:
+    """Check the text `rules`: `default`, `aws` or `none`, then rules with parameters, or off.
+
+    The script checks parameters once more, by name and value. Raises ValueError with one sentence.
+    """
+    words = rules.split(",")
+    for place, word in enumerate(words):
+        name, *settings = word.split(":")
+        if place == 0 and name in _BASES and not settings:
+            continue
+        if not _WORD.fullmatch(name) or name not in RULES or name == OUT_OF_MEMORY:
+            raise ValueError(f"rules has {name!r}; {_nearest(name, (*_BASES, *_of_script()))}")
+        for setting in settings:
+            if setting in (REPORT, JOB_STOPS, JOB_ENDS, *ON_ISSUE):
+                raise ValueError(f"rules has {setting!r} for {name}; what follows an issue is told in on_issue.")
+            if setting != JOB_OFF and not _PARAMETER.fullmatch(setting):
+                raise ValueError(f"rules has {setting!r} for {name}; it has to be off or a parameter=value.")
+            if setting == JOB_OFF and on_issue.get(name, REPORT) != REPORT:
+                raise ValueError(f"on_issue.{name} is {on_issue[name]!r}, and rules turns {name} off: leave one out.")
+
+
+def for_a_job(rules: str, on_issue: Mapping[str, str], *, trial: bool = False) -> str:
+    """The hyperparameter `rules` of a job. A trial that would be stopped ends early, with the best objective it had;
+    so does a training that has been going on for too long."""
+    words = [rules]
+    for rule, action in sorted(on_issue.items()):
+        if action in (STOP, RETRY) and rule != OUT_OF_MEMORY:
+            ends = trial or (action == RETRY and RULES[rule] == FEWER_EPOCHS)
+            words.append(f"{rule}:{JOB_ENDS if ends else JOB_STOPS}")
+    return ",".join(words)
+
+
+def _of_script() -> tuple[str, ...]:
+    return tuple(rule for rule in RULES if rule != OUT_OF_MEMORY)
+
+
+def _nearest(name: str, known: tuple[str, ...] = tuple(RULES)) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"it has to be one of {', '.join(known)}."
+
+
+def _or(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"

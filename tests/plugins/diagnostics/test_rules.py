@@ -1,0 +1,86 @@
+"""The rules of the training scripts as a run knows them, and the remedies."""
+
+import re
+from pathlib import Path
+
+import pytest
+from musher.diagnostics import remedies
+from musher.diagnostics.rules import OUT_OF_MEMORY, RULES, allowed
+
+ROOT = Path(__file__).resolve().parents[3]
+RATE = "DiagnosticRule WeightUpdateRatio: a step changed head.0.weight by 62.1 times its size: lower lr (step 1)"
+SEED = "DiagnosticRule AllZero: all gradients are 0: another seed (step 3)"
+MEMORY = "DiagnosticRule OutOfMemory: 64 of the 64 pictures of a batch at once are too many"
+VALUES = {"lr": "1", "batch-size": "64", "seed": "7", "epochs": "10"}
+ON_ISSUE = {"WeightUpdateRatio": "retry", "AllZero": "retry", "OutOfMemory": "retry", "ClassImbalance": "stop"}
+
+
+def ended(*reasons, status="Failed"):
+    return [
+        {"TrainingJobName": f"job-{number}", "TrainingJobStatus": status, "FailureReason": f"AlgorithmError: {reason}"}
+        for number, reason in enumerate(reasons, 1)
+    ]
+
+
+def test_the_rules_are_those_of_the_training_scripts():
+    sources = (ROOT / "ml_scripts/diagnostics/rules").glob("*.py")
+    text = "\n".join(path.read_text() for path in sources)
+    named = set(re.findall(r'@rule\(\s*"(\w+)"', text)) | set(re.findall(r'^NAME = "(\w+)"', text, re.MULTILINE))
+
+    assert named == set(RULES) - {OUT_OF_MEMORY}
+
+
+def test_what_is_about_the_data_has_no_remedy():
+    for rule in ("CheckInputImages", "ClassImbalance", "Confusion", "LeakedValidation"):
+        assert allowed(rule) == ("report", "stop", "notify")
+
+
+@pytest.mark.parametrize(
+    ("reason", "rule", "sentence"),
+    [
+        (RATE, "WeightUpdateRatio", RATE),
+        (f"AlgorithmError: {RATE}, exit code: 1", "WeightUpdateRatio", RATE),
+        (
+            "AlgorithmError: Please use an instance type with more memory, or reduce the size of training data",
+            "OutOfMemory",
+            None,
+        ),
+        ("AlgorithmError: the training process ended with SIGKILL: epoch=1", "OutOfMemory", None),
+        ("InternalServerError: We encountered an internal error. Please try again.", None, None),
+        ("AlgorithmError: --lr is 'DiagnosticRules'", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_rule_that_ended_a_job_is_read_from_its_reason(reason, rule, sentence):
+    found = remedies.fired(reason)
+
+    assert (found and found.rule) == rule
+    if sentence:
+        assert (found.sentence, found.step) == (sentence, 1)
+
+
+def test_each_attempt_changes_what_its_own_rule_asks_for():
+    course = remedies.course(VALUES, ended(RATE, SEED, MEMORY), ON_ISSUE, max_remedies=3, instances=2)
+
+    assert course.values == {**VALUES, "lr": "0.1", "seed": "8", "accumulation": "2"}
+    assert list(course.remedies) == ["job-1", "job-2", "job-3"]
+    assert course.remedies["job-1"].changed == {"lr": ("1", "0.1")}
+    assert course.remedies["job-3"].changed == {"accumulation": ("1", "2")}
+    assert remedies.words(course.remedies["job-1"]) == "lr 0.1 instead of 1"
+
+
+def test_no_more_remedies_than_allowed_and_none_that_nobody_asked_for():
+    assert remedies.course(VALUES, ended(RATE, RATE, RATE), ON_ISSUE, 2, 1).values["lr"] == "0.01"
+    assert remedies.course(VALUES, ended(RATE), ON_ISSUE, 0, 1).values == VALUES
+    assert remedies.course(VALUES, ended(RATE), {"WeightUpdateRatio": "stop"}, 2, 1).values == VALUES
+    # A job that failed for another reason, or that a person stopped, is repeated as it was.
+    assert remedies.course(VALUES, ended(RATE, "InternalServerError"), ON_ISSUE, 2, 1).values["lr"] == "0.1"
+    assert remedies.course(VALUES, ended(RATE, status="Stopped"), ON_ISSUE, 2, 1).values == VALUES
+
+
+def test_a_batch_cannot_be_in_more_parts_than_it_has_pictures():
+    values = {"batch-size": "8", "accumulation": "4"}
+    assert remedies.changes("OutOfMemory", values, 1) == {"accumulation": "8"}
+    assert remedies.changes("OutOfMemory", values, 2) is None
+    assert remedies.changes("Overtraining", values, 1) is None
+    assert remedies.changes("MyOwnRule", values, 1) is None

@@ -1,0 +1,170 @@
+"""What becomes of a training that a rule has ended: another job with a remedy, or a failed task that says why."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from musher import record
+from musher.operators.training_jobs import TrainOperator
+from musher.operators.tuning import TuneOperator
+
+# A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would.
+SCRIPT = """
+import argparse, json, os, pathlib, sys
+parser = argparse.ArgumentParser()
+for name in ("--lr", "--epochs", "--rules"):
+    parser.add_argument(name)
+told = parser.parse_known_args()[0]
+output = pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"])
+fires = float(told.lr) > 0.05 and "WeightUpdateRatio:stop" in told.rules
+rules = [
+    {"rule": "Confusion", "status": "IssuesFound", "status_details": "a was taken for b", "action": "report",
+     "issue": {"step": 20, "value": 0.3, "threshold": 0.5}},
+    {"rule": "WeightUpdateRatio", "status": "IssuesFound" if fires else "NoIssuesFound", "action": "stop",
+     "issue": {"step": 1, "value": None, "threshold": 10.0} if fires else None},
+]
+losses = {"train_loss": 0.5, "valid_loss": 0.4, "valid_accuracy": 0.9}
+epochs = [{"epoch": n, "seconds": 2.0, **losses} for n in range(1, 3 if fires else 11)]
+steps = [{"step": 1, "epoch": 1, "loss": 0.7, "gradient_mean": 0.1, "update_ratio": 62.1}]
+written = {"rules": rules, "planned_epochs": 10, "steps_per_epoch": 4, "ended_by": None, "epochs": epochs,
+           "steps": steps, "trained": "head", "inputs": None}
+(output / "diagnostics.json").write_text(json.dumps(written))
+print("train_loss=0.5 best_valid_loss=0.4 valid_accuracy=0.9 test_loss=0.4 test_accuracy=0.9", flush=True)
+if fires or "LeakedValidation" in told.rules:
+    rule = "WeightUpdateRatio" if fires else "LeakedValidation"
+    (output.parent / "failure").write_text(f"DiagnosticRule {rule}: something is wrong: mend it (step 1)")
+    sys.exit(1)
+pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(told.lr)
+"""
+STOPPED = "DiagnosticRule WeightUpdateRatio: something is wrong: mend it (step 1)"
+
+
+@pytest.fixture(scope="module")
+def staged(new_project):
+    """A project with the script and a picture."""
+    project = new_project()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo("train.py")
+        info.size = len(SCRIPT.encode())
+        tar.addfile(info, io.BytesIO(SCRIPT.encode()))
+    project.put("code/sourcedir.tar.gz", gzip.compress(buffer.getvalue()))
+    for channel in ("data/train", "data/valid", "data/test", "pretrained"):
+        project.put(f"{channel}/a/1.jpg", b"a picture")
+    return project
+
+
+def inputs(project) -> dict:
+    base = f"s3://{project.environment.bucket}/{project.name}"
+    return {"dataset": f"{base}/data/", "code": f"{base}/code/", "pretrained": f"{base}/pretrained/"}
+
+
+def train(project, lr: str):
+    best = {"job": "a-trial", "hyperparameters": {"lr": lr, "batch-size": "32"}, "objective": 0.4}
+    trial = {**best, "status": "Completed", "seconds": 360.0}
+    tuning = record.Tuning(job="t", strategy="Random", instance_type="ml.m5.xlarge", trials=[trial], best=best)
+    return project.perform(TrainOperator, inputs=inputs(project), tuning=tuning.to_json(), several=False)
+
+
+def diagnosed(project) -> list[dict]:
+    return project.read_part("diagnostics")["jobs"]
+
+
+def outcomes(job: dict) -> dict[str, dict]:
+    return {each["rule"]: each for each in job["rules"]}
+
+
+def test_a_job_that_a_rule_has_ended_is_run_again_with_the_remedy(staged):
+    # GIVEN a learning rate that is two remedies away from one that is fine, and a topic
+    sns, sqs = staged.daemon.client("sns"), staged.daemon.client("sqs")
+    topic = sns.create_topic(Name=f"{staged.name}-notifications")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"{staged.name}-notified")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    staged.environment = staged.environment.model_copy(update={"notifications_topic_arn": topic})
+    staged.run_as(
+        "train_image_classifier", "heals", on_issue={"WeightUpdateRatio": "retry", "Confusion": "notify"}, epochs=10
+    )
+
+    part = train(staged, lr="1")
+
+    # THEN the third job completes, each with a tenth of the rate of the one before
+    base = part["job"].removesuffix("-3")
+    jobs = diagnosed(staged)
+    assert [each["job"] for each in jobs] == [base, f"{base}-2", f"{base}-3"]
+    rates = [
+        staged.sagemaker.describe_training_job(TrainingJobName=each["job"])["HyperParameters"]["lr"] for each in jobs
+    ]
+    assert [float(json.loads(rate)) for rate in rates] == [1, 0.1, 0.01]
+    assert [each["status"] for each in jobs] == ["Failed", "Failed", "Completed"]
+    assert [each["fired"] for each in jobs] == ["WeightUpdateRatio", "WeightUpdateRatio", None]
+
+    # AND each attempt says why it is another one, and what the rule saved
+    assert jobs[0]["remedy"] is None
+    assert jobs[1]["remedy"] == {"rule": "WeightUpdateRatio", "changed": {"lr": ["1", "0.1"]}, "sentence": STOPPED}
+    assert jobs[0]["saved"]["seconds"] == 16.0
+    assert jobs[0]["saved"]["usd"] > 0
+    assert jobs[0]["saved"]["basis"].startswith("8 of 10 epochs were not trained")
+    assert jobs[2]["saved"] is None
+    ratio = outcomes(jobs[0])["WeightUpdateRatio"]
+    assert (ratio["step"], ratio["value"], ratio["threshold"]) == (1, None, 10.0)
+    assert ratio["taken"] == "the job was stopped; it was run again with lr 0.1 instead of 1"
+    assert all(each["billable_seconds"] > 0 and each["cost_usd"] > 0 for each in jobs)
+
+    # AND the topic was told of the issue that it is to be told of, once
+    messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    (told,) = [json.loads(each["Body"]) for each in messages]
+    assert told["Subject"] == f"{staged.name}: Confusion found something in {base}-3"
+    assert "a was taken for b" in told["Message"]
+    assert outcomes(jobs[2])["Confusion"]["taken"] == "the topic was told"
+
+    # WHEN the task is cleared, THEN it takes the result, and starts nothing
+    assert train(staged, lr="1")["job"] == part["job"]
+    assert diagnosed(staged) == jobs
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+
+
+@pytest.mark.parametrize(
+    ("told", "jobs", "sentence"),
+    [
+        ({"on_issue": {"WeightUpdateRatio": "stop"}}, 1, STOPPED),
+        (
+            {"on_issue": {"WeightUpdateRatio": "retry"}, "max_remedies": 1},
+            2,
+            f"{STOPPED}. max_remedies is 1, and 1 were tried.",
+        ),
+        (
+            {"on_issue": {"WeightUpdateRatio": "retry"}, "max_cost_usd": 0.01},
+            1,
+            f"{STOPPED}. No remedy was tried: another job is expected to cost ",
+        ),
+        ({"on_issue": {"LeakedValidation": "stop"}}, 1, STOPPED.replace("WeightUpdateRatio", "LeakedValidation")),
+    ],
+)
+def test_a_job_that_is_not_run_again_fails_the_task_with_the_rules_sentence(staged, told, jobs, sentence):
+    staged.run_as("train_image_classifier", f"stops-{jobs}-{len(sentence)}", **told)
+
+    with pytest.raises(AirflowFailException) as failed:
+        train(staged, lr="10")
+
+    assert str(failed.value).startswith(sentence)
+    assert sentence[-1] == " " or str(failed.value) == sentence
+    assert len(diagnosed(staged)) == jobs
+
+
+def test_a_tuning_job_whose_trials_a_rule_has_failed_says_so(staged):
+    staged.run_as(
+        "train_image_classifier", "tunes", on_issue={"LeakedValidation": "stop"}, max_jobs=1, max_parallel_jobs=1
+    )
+
+    with pytest.raises(AirflowFailException) as failed:
+        staged.perform(TuneOperator, inputs=inputs(staged))
+
+    assert str(failed.value) == STOPPED.replace("WeightUpdateRatio", "LeakedValidation")
+    (trial,) = diagnosed(staged)
+    assert (trial["step"], trial["fired"], trial["steps"]) == ("tune", "LeakedValidation", [])
