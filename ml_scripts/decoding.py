@@ -7,7 +7,9 @@ at its start.
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy
 from PIL import Image, ImageOps
@@ -33,19 +35,24 @@ class UnreadableImage(Exception):
     """The bytes are no picture that can be decoded; the text is the reason, without a path."""
 
 
-def open_image(source: Path | bytes, at_least: int) -> Image.Image:
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def open_image(source: Path | bytes, at_least: int, opener: Callable[[Path], BinaryIO] = _open) -> Image.Image:
     """Decode a picture into RGB, upright, on white where it is transparent; of several frames the first.
 
     Args:
         source: a file, or the bytes of one.
         at_least: pixels each side must keep. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides
             stay above it (Pillow's draft mode), which for a photo from a camera is several times cheaper.
+        opener: opens a file; another one may look at how it is read.
 
     Raises:
         UnreadableImage: whatever is wrong with it.
     """
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else opener(source) as file:
             if file.read(len(JPEG)) == JPEG:
                 _refuse_scans(file.read())
             file.seek(0)

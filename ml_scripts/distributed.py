@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from errors import PeerLost
+from profiling.clock import CLOCK
 
 # Instances start minutes apart (downloads, image pulls); once all are there, silence means death.
 RENDEZVOUS_SECONDS = 600.0
@@ -93,7 +94,8 @@ class Group:
     @contextlib.contextmanager
     def _exchange(self, what: str) -> Iterator[None]:
         try:
-            yield
+            with CLOCK.exchange():
+                yield
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise PeerLost(

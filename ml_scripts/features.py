@@ -17,6 +17,7 @@ from errors import UserError
 from images import Normalisation, central_view, decode_size, random_view
 from kept_features import KeptFeatures
 from precision import Precision
+from profiling.clock import CHECKPOINT, CLOCK, FEATURES, TRANSFER
 
 # Pictures per forward pass. A CPU gains nothing from more than eight (158 pictures a second on one thread, 154 in
 # batches of 64; EfficientNet-Lite0, bfloat16), and where freed memory is not kept it loses much. A GPU wants many.
@@ -40,15 +41,16 @@ class Views:
         A random view depends on the seed, the file's name, its number and the epoch only: not on the process that
         makes it, nor on what was made before.
         """
-        image = open_image(split.root / split.files[index], decode_size(self.size, self.extra))
-        made = []
-        for number in numbers:
-            if number == 0:
-                made.append(central_view(image, self.size))
-            else:
-                chance = random.Random(f"{self.seed}/{split.named(index)}/{number}/{epoch}")
-                made.append(random_view(image, self.size, chance))
-        return made
+        with CLOCK.decoding():
+            image = open_image(split.root / split.files[index], decode_size(self.size, self.extra), CLOCK.open)
+            made = []
+            for number in numbers:
+                if number == 0:
+                    made.append(central_view(image, self.size))
+                else:
+                    chance = random.Random(f"{self.seed}/{split.named(index)}/{number}/{epoch}")
+                    made.append(random_view(image, self.size, chance))
+            return made
 
 
 @dataclass
@@ -84,7 +86,10 @@ class Extractor:
     def __call__(self, pixels: list[torch.Tensor]) -> torch.Tensor:
         """uint8 pictures (size, size, 3) to float32 features (N, width)."""
         with torch.no_grad(), self.precision.context():
-            return self.backbone(self.normalise(torch.stack(pixels))).float()
+            with CLOCK.of(TRANSFER):
+                inputs = self.normalise(torch.stack(pixels))
+            with CLOCK.of(FEATURES):
+                return self.backbone(inputs).float()
 
 
 def compute(
@@ -103,6 +108,7 @@ def compute(
         The splits without unreadable files, their features, and the unreadable files.
     """
     kept = kept or KeptFeatures(None)
+    CLOCK.work()
     readable_splits, features, unreadable = {}, {}, []
     width = extract.width
     views_of = {name: 1 + (views.extra if name == "train" else 0) for name in splits}
@@ -127,7 +133,8 @@ def compute(
                 values[:, list(theirs)] = part[:, : len(theirs), :width]
                 flags = part[0, : len(theirs), width].tolist()
                 readable += [index for index, flag in zip(theirs, flags, strict=True) if flag]
-        kept.write()
+        with CLOCK.of(CHECKPOINT):
+            kept.write()
         readable_splits[name], features[name] = _without_unreadable(split, values, sorted(readable))
     unreadable = [item for part in group.gather_objects(unreadable, "the unreadable files") for item in part]
     return readable_splits, features, sorted(unreadable, key=lambda item: item.file)
@@ -189,6 +196,7 @@ def check_pictures(
 
     For training that reads the pictures themselves every epoch: it must know beforehand how many there are.
     """
+    CLOCK.work()
     kept, unreadable = {}, []
     for name, split in splits.items():
         bad: set[int] = set()
@@ -197,7 +205,8 @@ def check_pictures(
             for index in indices[group.rank :: group.world]:
                 check_stop()
                 try:
-                    open_image(split.root / split.files[index], views.size)
+                    with CLOCK.decoding():
+                        open_image(split.root / split.files[index], views.size, CLOCK.open)
                 except UnreadableImage as error:
                     lost.append((index, str(error)))
             for index, reason in (item for part in group.gather_objects(lost, "the check") for item in part):
@@ -243,5 +252,7 @@ class Cached:
         split = self.features[name]
         values = split.values.flatten(0, 1)
         for batch in batches:
-            chosen = batch.to(values.device)
-            yield values[chosen], split.labels[chosen % len(split.labels)]
+            with CLOCK.of(TRANSFER):
+                chosen = batch.to(values.device)
+                taken = values[chosen], split.labels[chosen % len(split.labels)]
+            yield taken

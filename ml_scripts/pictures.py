@@ -11,6 +11,7 @@ from errors import UserError
 from features import Views
 from images import Normalisation
 from precision import Precision
+from profiling.clock import CLOCK, TRANSFER
 
 BATCHES_AHEAD = 2
 
@@ -43,8 +44,11 @@ class Pictures:
         split = self.splits[name]
         device = self.normalise.shift.device
         for batch, pixels in self._decoded(split, batches, epoch if self.fresh else 0):
-            labels = torch.tensor([split.labels[sample % len(split)] for sample in batch], dtype=torch.long)
-            yield self.normalise(torch.stack(pixels)) if pixels else torch.empty(0), labels.to(device)
+            with CLOCK.of(TRANSFER):
+                labels = torch.tensor([split.labels[sample % len(split)] for sample in batch], dtype=torch.long)
+                labels = labels.to(device)
+                inputs = self.normalise(torch.stack(pixels)) if pixels else torch.empty(0)
+            yield inputs, labels
 
     def _decoded(self, split: Split, batches: list[torch.Tensor], epoch: int) -> Iterator[tuple[list[int], list]]:
         def one(sample: int) -> torch.Tensor:

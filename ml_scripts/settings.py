@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from diagnostics.choice import Chosen, choose
 from errors import UserError
+from profiling.choice import Recorded, choose_profile
 
 BACKBONE_NAMES = ("efficientnet_lite0", "resnet18", "resnet50")
 DEFAULT_PEER_TIMEOUT = 60.0
@@ -45,6 +46,7 @@ class Settings:
     precision: str
     peer_timeout: float
     rules: str
+    profile: str
     train: Path
     valid: Path
     test: Path
@@ -57,6 +59,10 @@ class Settings:
     def chosen_rules(self) -> list[Chosen]:
         """The rules that the training is watched by."""
         return choose(self.rules)
+
+    def chosen_profile(self) -> Recorded:
+        """What is recorded of the training's time."""
+        return choose_profile(self.profile)
 
     def hyperparameters(self) -> dict[str, object]:
         """The settings that shape the model, without folders: for ``model.json``."""
@@ -152,6 +158,11 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
         default="default",
         help="diagnostics: default, aws or none, then rules, such as default,Overfit:off,Overtraining:end",
     )
+    parser.add_argument(
+        "--profile",
+        default="default",
+        help="profiler: default (instances and steps), aws or none, then what differs, such as default,trace:10",
+    )
     add_folders(parser, ("train", "valid", "test", "pretrained"), environ)
     parser.add_argument("--model-dir", type=Path, default=_path(environ, "SM_MODEL_DIR"))
     parser.add_argument("--checkpoint-dir", type=Path, default=_path(environ, "SM_CHECKPOINT_DIR"))
@@ -164,6 +175,7 @@ def parse(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
     given = vars(parser.parse_args(argv))
     given.pop("_tuning_objective_metric")
     choose(given["rules"])
+    choose_profile(given["profile"])
     for channel in ("train", "valid", "test"):
         require_channel(channel, given[channel])
     require_folder("model", given["model_dir"], "--model-dir", "SM_MODEL_DIR")

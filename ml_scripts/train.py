@@ -7,14 +7,17 @@ Prints one line per epoch and two for the test set, in a form that SageMaker's m
 ``model.safetensors``, ``model.json`` and ``code/`` in the model folder, ``evaluation.json``, ``predictions.json`` and
 ``history.json`` in the output folder; evaluation.json says what the kept epoch reached on the validation set, too: that
 is what models are chosen by; predictions.json what the model said of each test picture. ``diagnostics.json``, beside
-them, says what the rules of ``--rules`` found, also where the training failed. See settings.py for every flag.
+them, says what the rules of ``--rules`` found, ``profile.json`` where the time went (``--profile``), also where the
+training failed. See settings.py for every flag.
 """
 
 import signal
 import sys
 import time
 
-import vendored
+BEGAN = time.perf_counter_ns()
+
+import vendored  # noqa: E402
 
 vendored.add_to_path()
 
@@ -36,13 +39,23 @@ from kept_features import KeptFeatures, files_digest, weights_digest  # noqa: E4
 from memory import out_of_memory  # noqa: E402
 from pictures import Pictures, default_workers  # noqa: E402
 from precision import Precision, choose, keep_freed_memory  # noqa: E402
+from profiling.session import Profiler  # noqa: E402
 from settings import Settings  # noqa: E402
 from training import Plan, Stop, Task, predict, train  # noqa: E402
+
+IMPORTED = time.perf_counter_ns() - BEGAN
 
 
 def main(argv: list[str]) -> None:
     """Everything, in order."""
     settings = settings_module.parse(argv)
+    profile = settings.chosen_profile()
+    with Profiler(profile, settings.output_dir, settings.finetune, settings.batch_size, IMPORTED) as profiler:
+        run_job(settings, profiler)
+
+
+def run_job(settings: Settings, profiler: Profiler) -> None:
+    """The job, under the profiler's eyes."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "requested", True))
     keep_freed_memory()
@@ -58,11 +71,14 @@ def main(argv: list[str]) -> None:
 
     def end_stalled(sentence: str) -> None:
         diagnostics.write(settings.output_dir)
+        profiler.write()
         end(sentence)
 
     try:
         with Watch(diagnostics, end_stalled):
-            task, splits, unreadable, state = learn(settings, classifier, splits, precision, group, stop, diagnostics)
+            task, splits, unreadable, state = learn(
+                settings, classifier, splits, precision, group, stop, diagnostics, profiler
+            )
     except (RuntimeError, MemoryError) as error:
         if sentence := out_of_memory(error, plan_of(settings)):
             raise UserError(sentence) from error
@@ -70,6 +86,7 @@ def main(argv: list[str]) -> None:
     finally:
         diagnostics.write(settings.output_dir)
     logits, _ = predict(task, "test", plan_of(settings).at_once)
+    profiler.finish(group)
     group.leave()
     if group.leads:
         finish(settings, classifier, classes, splits["test"], logits, unreadable, state, group.world)
@@ -83,9 +100,11 @@ def learn(
     group: Group,
     stop: Stop,
     diagnostics: Diagnostics,
+    profiler: Profiler,
 ) -> tuple[Task, dict[str, Split], list[features.Unreadable], State]:
     """Look at the pictures and train; the splits without those that cannot be read, and the state at the end."""
     files = sum(map(len, splits.values()))
+    profiler.prepared(precision.device.type, workers_of(settings, precision), caches(settings))
     task, splits, unreadable = prepare(settings, classifier, splits, precision, group, stop, diagnostics)
     if group.leads:
         evaluation.announce_unreadable(unreadable)
@@ -156,15 +175,26 @@ def prepare(
         group.broadcast(tensor.data, "the first weights")
     normalise = diagnostics.watched(Normalisation(kind.mean, kind.std, precision.device))
     views = features.Views(classifier.image_size, settings.augment_views, settings.seed)
-    if settings.finetune == "head" and settings.feature_cache:
+    if caches(settings):
         splits, cached, unreadable = extract(settings, classifier, splits, views, normalise, precision, group, stop)
         # The head computes in float32 here as it does inside the whole network.
         plain = Precision(precision.device, None)
         return Task(classifier.head, features.Cached(cached), plain, group), splits, unreadable
     splits, unreadable = features.check_pictures(splits, views, group, lambda: (stop.check(), diagnostics.moved()))
-    workers = default_workers(precision) if settings.workers is None else settings.workers
-    source = Pictures(splits, views, normalise, workers, fresh=settings.finetune == "all")
+    source = Pictures(splits, views, normalise, workers_of(settings, precision), fresh=settings.finetune == "all")
     return Task(classifier, source, precision, group), splits, unreadable
+
+
+def caches(settings: Settings) -> bool:
+    """Whether each picture is looked at once, for its features."""
+    return settings.finetune == "head" and settings.feature_cache
+
+
+def workers_of(settings: Settings, precision: Precision) -> int:
+    """How many threads decode pictures beside the training."""
+    if caches(settings):
+        return 0
+    return default_workers(precision) if settings.workers is None else settings.workers
 
 
 def extract(

@@ -16,6 +16,7 @@ from diagnostics.session import Diagnostics, TrainingEnded
 from distributed import Group
 from errors import PeerLost, Stopped, UserError
 from precision import Precision
+from profiling.clock import BACKWARD, CHECKPOINT, CLOCK, DEVICE, DIAGNOSTICS, FORWARD, OPTIMISER, VALIDATION
 from torch import nn
 
 ADAM_BETAS = (0.9, 0.999)
@@ -141,12 +142,15 @@ def batch_gradient(
     """
     total = torch.zeros(1, device=flat.values.device)
     for some, expected in zip(inputs.chunk(parts), labels.chunk(parts), strict=True) if len(labels) else ():
-        with task.precision.context():
-            logits = task.module(some)
-        loss = nn.functional.cross_entropy(logits.float(), expected, reduction="sum")
-        (loss / size).backward()
-        total += loss.detach()
-    found = torch.cat([flat.gradient(), total])
+        with CLOCK.of(FORWARD):
+            with task.precision.context():
+                logits = task.module(some)
+            loss = nn.functional.cross_entropy(logits.float(), expected, reduction="sum")
+        with CLOCK.of(BACKWARD):
+            (loss / size).backward()
+            total += loss.detach()
+    with CLOCK.of(BACKWARD):
+        found = torch.cat([flat.gradient(), total])
     if exchange:
         task.group.sum(found, "a training step")
     return found[:-1], found[-1]
@@ -159,8 +163,8 @@ def predict(task: Task, split: str, batch_size: int) -> tuple[torch.Tensor, torc
     mine = torch.arange(task.group.rank, samples, task.group.world)
     logits, labels = None, torch.zeros(samples, dtype=torch.long, device=task.precision.device)
     batches = list(mine.split(batch_size)) if len(mine) else []
-    for batch, (inputs, expected) in zip(batches, task.source.stream(split, batches, 0), strict=True):
-        with task.precision.context():
+    for batch, (inputs, expected) in zip(batches, CLOCK.waiting(task.source.stream(split, batches, 0)), strict=True):
+        with CLOCK.of(VALIDATION), task.precision.context():
             made = task.module(inputs).float()
         if logits is None:
             logits = torch.zeros(samples, made.shape[1], device=made.device)
@@ -197,6 +201,7 @@ def train(
         UserError: the loss is no longer a number, or a rule of the diagnostics that stops has found something.
     """
     diagnostics = diagnostics or Diagnostics.none(task.group)
+    CLOCK.work()
     flat = FlatParameters(task.module)
     task.group.broadcast(flat.values, "the first weights")
     state = _resume(task, flat, checkpoints)
@@ -206,7 +211,8 @@ def train(
             started = time.monotonic()
             train_loss = _train_epoch(task, plan, stop, flat, state, diagnostics)
             report(_close_epoch(task, plan, flat, state, train_loss, started, diagnostics))
-            diagnostics.closed_epoch(state)
+            with CLOCK.of(DIAGNOSTICS):
+                diagnostics.closed_epoch(state)
             _save(task, checkpoints, flat, state)
         diagnostics.finish(state)
     except TrainingEnded as why:
@@ -252,21 +258,31 @@ def _train_epoch(
     ahead = batches[state.batch :]
     exchange = not task.source.everywhere
     mine = [batch[task.group.rank :: task.group.world] for batch in ahead] if exchange else ahead
-    for batch, (inputs, labels) in zip(ahead, task.source.stream("train", mine, state.epoch), strict=True):
-        if stop.requested:
-            raise Stopped("")
-        with diagnostics.step(state.step + 1) as sampled:
-            gradient, loss = batch_gradient(
-                task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
-            )
-        if not math.isfinite(loss := loss.item()):
-            diagnostics.lost(loss, state.epoch)
-            raise UserError(f"the training loss became {loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high")
-        before = diagnostics.before(flat.values) if sampled else None
-        adam(state, flat, gradient, plan.lr)
-        state.batch += 1
-        state.loss_sum += loss
-        diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
+    stream = CLOCK.waiting(task.source.stream("train", mine, state.epoch))
+    with CLOCK.steps():
+        for batch, (inputs, labels) in zip(ahead, stream, strict=True):
+            if stop.requested:
+                raise Stopped("")
+            with diagnostics.step(state.step + 1) as sampled:
+                gradient, loss = batch_gradient(
+                    task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
+                )
+            with CLOCK.of(DEVICE):
+                loss = loss.item()
+                CLOCK.synchronised()
+            if not math.isfinite(loss):
+                diagnostics.lost(loss, state.epoch)
+                raise UserError(
+                    f"the training loss became {loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high"
+                )
+            before = diagnostics.before(flat.values) if sampled else None
+            with CLOCK.of(OPTIMISER):
+                adam(state, flat, gradient, plan.lr)
+            state.batch += 1
+            state.loss_sum += loss
+            with CLOCK.of(DIAGNOSTICS):
+                diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
+            CLOCK.end_step(state.step)
     if not exchange:
         # Processors of different models round differently: the ranks must not drift apart.
         for tensor in (flat.values, state.mean, state.square):
@@ -310,4 +326,5 @@ def _close_epoch(
 def _save(task: Task, checkpoints: Checkpoints | None, flat: FlatParameters, state: State):
     if checkpoints is None or not task.group.leads:
         return None
-    return checkpoints.save(flat.values, state)
+    with CLOCK.of(CHECKPOINT):
+        return checkpoints.save(flat.values, state)

@@ -32,9 +32,23 @@ def choose(text: str) -> list[Chosen]:
     Raises:
         UserError: naming what it does not know, and what there is.
     """
-    known = known_rules()
     words = [word.strip() for word in text.split(",") if word.strip()]
     base = words.pop(0) if words and words[0] in BASES else "default"
+    return choose_from(known_rules(), base, words)
+
+
+def choose_from(
+    known: dict[str, Rule],
+    base: str,
+    words: list[str],
+    flag: str = "--rules",
+    actions: tuple[str, ...] = ACTIONS,
+    besides: tuple[str, ...] = (),
+) -> list[Chosen]:
+    """The rules of ``known`` that ``base`` and the words after it ask for, by name.
+
+    ``flag`` is where they were given, ``besides`` what else may stand there, for messages. Raises UserError.
+    """
     chosen: dict[str, Chosen] = {}
     if base == "default":
         chosen = {name: Chosen(rule, "report", rule.defaults) for name, rule in known.items()}
@@ -43,40 +57,46 @@ def choose(text: str) -> list[Chosen]:
     for word in words:
         name, *settings = word.split(":")
         if name not in known:
-            raise UserError(f"--rules names {name!r}; it must be one of {', '.join(known)}, or first {_or(BASES)}")
+            names = ", ".join((*besides, *known))
+            raise UserError(f"{flag} names {name!r}; it must be one of {names}, or first {_or(BASES)}")
         rule = known[name]
         given = chosen.get(name) or Chosen(rule, "report", rule.aws if base == "aws" else rule.defaults)
-        action, parameters = given.action, dict(given.parameters)
-        for setting in settings:
-            if setting in ACTIONS:
-                action = setting
-                continue
-            parameter, equals, value = setting.partition("=")
-            if not equals:
-                raise UserError(f"--rules has {setting!r} for {name}; it must be {_or(ACTIONS)}, or a parameter=value")
-            if parameter not in parameters:
-                raise UserError(
-                    f"--rules has the parameter {parameter!r} for {name}; "
-                    f"it must be one of {', '.join(parameters) or 'none'}"
-                )
-            parameters[parameter] = _value(name, parameter, value, parameters[parameter])
-        chosen[name] = Chosen(rule, action, parameters)
+        chosen[name] = _set(given, settings, flag, actions)
     return [each for _, each in sorted(chosen.items()) if each.action != "off"]
 
 
-def _value(rule: str, parameter: str, text: str, like: Value) -> Value:
+def _set(given: Chosen, settings: list[str], flag: str, actions: tuple[str, ...]) -> Chosen:
+    """A rule with what stands behind its colons."""
+    name, action, parameters = given.rule.name, given.action, dict(given.parameters)
+    for setting in settings:
+        if setting in actions:
+            action = setting
+            continue
+        parameter, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"{flag} has {setting!r} for {name}; it must be {_or(actions)}, or a parameter=value")
+        if parameter not in parameters:
+            raise UserError(
+                f"{flag} has the parameter {parameter!r} for {name}; "
+                f"it must be one of {', '.join(parameters) or 'none'}"
+            )
+        parameters[parameter] = _value(flag, name, parameter, value, parameters[parameter])
+    return Chosen(given.rule, action, parameters)
+
+
+def _value(flag: str, rule: str, parameter: str, text: str, like: Value) -> Value:
     """The text as a value of the kind that the parameter has."""
     if isinstance(like, bool):
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise UserError(f"--rules has {rule}:{parameter}={text}; it must be true or false")
+        raise UserError(f"{flag} has {rule}:{parameter}={text}; it must be true or false")
     try:
         value = type(like)(text)
     except ValueError:
         value = math.nan
     if math.isnan(value):
         kind = "an integer" if isinstance(like, int) else "a number"
-        raise UserError(f"--rules has {rule}:{parameter}={text}; it must be {kind}")
+        raise UserError(f"{flag} has {rule}:{parameter}={text}; it must be {kind}")
     return value
 
 

@@ -93,6 +93,12 @@ def test_two_processes_train_what_one_does_and_only_the_first_writes(job, ranks,
         torch.testing.assert_close(tensor, weights[name], rtol=1e-2, atol=1e-3)
     assert json.loads((job.model / "model.json").read_text())["training"]["world_size"] == 2
 
+    # AND the first one has the profile of both, who waited for each other
+    profile = json.loads((job.output / "profile.json").read_text())
+    assert (profile["world"], [rank["rank"] for rank in profile["ranks"]]) == (2, [0, 1])
+    assert sum(rank["pictures"] for rank in profile["ranks"]) == 24 + 9 + 9  # with the one that cannot be read
+    assert all(rank["phases"]["exchange"] > 0 for rank in profile["ranks"])
+
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
 def test_a_lost_rank_ends_the_job(job, ranks, end):
@@ -111,6 +117,11 @@ def test_a_lost_rank_ends_the_job(job, ranks, end):
     assert "process 0 of 2 lost contact with another process of this job during" in complaints
     assert "Traceback" not in complaints
     assert job.failure.read_text().startswith("process 0 of 2 lost contact")
+
+    # AND its own profile is there
+    profile = json.loads((job.output / "profile.json").read_text())
+    assert (profile["complete"], profile["missing"]) == (False, [1])
+    assert profile["ranks"][0]["steps"]["count"] > 0
 
 
 def test_sigterm_to_all_saves_once_and_a_single_process_can_go_on(job, ranks):

@@ -64,6 +64,17 @@ def test_the_command_trains_reports_and_leaves_an_artifact(job):
     }
     assert not list(job.model.rglob("__pycache__"))
 
+    # AND where its time went
+    profile = read(job.output / "profile.json")
+    (rank,) = profile["ranks"]
+    assert (profile["complete"], profile["missing"], rank["steps"]["count"]) == (True, [], 18)
+    assert rank["pictures"] == 42
+    assert all(rank["phases"][name] > 0 for name in ("initialisation", "read", "decode", "features", "validation"))
+    assert all(rank["in_steps"][name] > 0 for name in ("forward", "backward", "optimiser"))
+    assert sum(rank["in_steps"].values()) == pytest.approx(rank["steps"]["mean"] * 18, rel=0.01)
+    assert {each["status"] for each in profile["rules"]} <= {"NoIssuesFound", "IssuesFound", "Stopped"}
+    assert f"profile: {profile['verdict']['sentence']}" in printed
+
 
 def test_the_kept_epoch_is_the_one_with_the_lowest_validation_loss(job):
     # A learning rate high enough that later epochs are worse than earlier ones.
