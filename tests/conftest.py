@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +16,10 @@ with contextlib.suppress(ImportError):  # .venv-ml need not have it
     # Each session reads AWS's models of its services anew, which took a fifth of the CPU of the tests' processes; the
     # sessions of one process share what has been read, as the clients of one session do.
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+# What is collected stays: to look through it for garbage, again and again, takes a second of each process. Afterwards
+# only what tests make is looked through.
+gc.disable()
 
 ROOT = Path(__file__).parents[1]
 # What uses one of these starts Airflow, a copy of the whole project, a local AWS, a training of several processes, or a
@@ -49,6 +54,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.slow)
         first[item.path] = min(number, first.get(item.path, number))
     items.sort(key=lambda item: first[item.path])
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # .venv-ml has no xdist

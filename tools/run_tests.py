@@ -25,7 +25,6 @@ LINT: list[dict[str, list[str]]] = [
 ]
 # Else each of the hundreds of processes that tests start would compile the project's modules, and pytest the tests.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-COVERAGE = ["--cov-context=test", "--cov-report="]
 
 
 def everything(processes: int) -> list[dict[str, list[str]]]:
@@ -38,20 +37,20 @@ def everything(processes: int) -> list[dict[str, list[str]]]:
 
 
 def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
-    """The steps of `make check`; which tests execute what is in the folder `data` afterwards.
+    """The steps of `make check`; which modules these tests reach is in the folder `data` afterwards.
 
     These tests hardly wait, and each of their processes has to collect all: one process a core is enough.
     """
-    airflow, ml = data / "airflow.coverage", data / "ml.coverage"
-    quick = ["-m", "not slow and not alone", *COVERAGE]
-    covered = [f"--cov={folder}" for folder in ("dags", "plugins", "lambda", "local_aws", "tools")]
+    reached = str(data / "reached")
+    quick = ["-m", "not slow and not alone", "-p", "tests.reached", f"--reached={reached}"]
+    folders = [f"--reached-in={folder}" for folder in ("dags", "plugins", "lambda", "local_aws", "tools")]
     return [
         *LINT,
         {
-            "quick tests in .venv": ["env", f"COVERAGE_FILE={airflow}", *PYTEST, f"-n{processes}", *quick, *covered],
-            "quick tests in .venv-ml": ["env", f"COVERAGE_FILE={ml}", *ML_PYTEST, *quick, "--cov=ml_scripts"],
+            "quick tests in .venv": [*PYTEST, f"-n{processes}", *quick, *folders],
+            "quick tests in .venv-ml": [*ML_PYTEST, *quick, "--reached-in=ml_scripts"],
         },
-        {"modules": [".venv/bin/python", "-m", "tools.uncovered_modules", str(airflow), str(ml)]},
+        {"modules": [".venv/bin/python", "-m", "tools.uncovered_modules", reached]},
     ]
 
 

@@ -1,17 +1,15 @@
-"""Which modules have functions, none of which a quick test executes: `python -m tools.uncovered_modules DATA ...`.
+"""Which modules have functions, none of which a quick test executes: `python -m tools.uncovered_modules FILE ...`.
 
-DATA are coverage.py's files, written with the test as the context of each line: what runs when a module is merely
-imported has none, and does not count. A module without functions has nothing that a test could execute.
+Each FILE names modules of which a test has executed a function, one a line; `make check` has its tests write it (see
+tests/reached.py). A module without functions has nothing that a test could execute.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-
-from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("dags", "plugins", "ml_scripts", "lambda", "local_aws", "tools")
@@ -28,30 +26,16 @@ def lines_in_functions(source: str) -> set[int]:
     return found
 
 
-def lines_of_tests(data: CoverageData, file: Path) -> set[int]:
-    """The lines of a file that ran while a test did."""
-    return {line for line, contexts in data.contexts_by_lineno(str(file)).items() if any(contexts)}
-
-
-def uncovered(files: Iterable[Path], data: Iterable[CoverageData]) -> list[Path]:
+def uncovered(files: Iterable[Path], reached: Iterable[Collection[str]]) -> list[Path]:
     """Those of the files that have functions, none of which any test has executed."""
-    known = list(data)
-    found = []
-    for file in files:
-        within = lines_in_functions(file.read_text())
-        if within and not any(within & lines_of_tests(each, file) for each in known):
-            found.append(file)
-    return found
+    known = set().union(*reached)
+    return [file for file in files if str(file) not in known and lines_in_functions(file.read_text())]
 
 
 def main() -> int:
-    data = []
-    for name in sys.argv[1:]:
-        if Path(name).exists():
-            data.append(CoverageData(basename=name))
-            data[-1].read()
+    reached = [Path(name).read_text().splitlines() for name in sys.argv[1:] if Path(name).exists()]
     files = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
-    found = [file.relative_to(ROOT) for file in uncovered(files, data)]
+    found = [file.relative_to(ROOT) for file in uncovered(files, reached)]
     print(f"Of {len(files)} modules these {len(found)} have functions, and no quick test executes one of them:")
     for folder in sorted({file.parent for file in found}):
         print(f"  {folder}/: {', '.join(file.name for file in found if file.parent == folder)}")

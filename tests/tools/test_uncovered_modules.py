@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import pytest
-from coverage import CoverageData
 
+from tests import reached
 from tools.uncovered_modules import lines_in_functions, uncovered
 
+ROOT = Path(__file__).parents[2]
 SOURCES = {
     "called": "def answer():\n    return 42\n",
     "imported": "def answer():\n    '''Says it.'''\n    return 42\n",
     "called_at_import": "def answer():\n    return 42\n\nFOUND = answer()\n",
     "without_functions": "FOUND = 42\n",
 }
-# As pytest-cov does it: the context of a line is the test that is running.
+# As pytest does it: all is imported, and forgotten when the first test begins.
 MEASURE = """
-import coverage, sys
-measured = coverage.Coverage(data_file="data", source=["."])
-measured.start()
+import sys
+from pathlib import Path
+from tests import reached
+reached.watch([Path(sys.argv[1])])
 import called, called_at_import, imported, without_functions
-measured.switch_context("tests/test_it.py::test_it|run")
-called.answer()
-measured.stop()
-measured.save()
+assert called_at_import.__file__ in reached.REACHED
+reached.pytest_collection_finish()
+assert called.answer() == 42
+print(*reached.REACHED)
 """
 
 
 @pytest.fixture
-def data(tmp_path) -> CoverageData:
+def data(tmp_path) -> list[str]:
     for name, source in SOURCES.items():
         (tmp_path / f"{name}.py").write_text(source)
-    environment = {"PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", MEASURE], cwd=tmp_path, env=environment, check=True, timeout=60)
-    data = CoverageData(basename=str(tmp_path / "data"))
-    data.read()
-    return data
+    command = [sys.executable, "-c", MEASURE, tmp_path]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True,
+                          text=True).stdout.split()  # fmt: skip
 
 
 def test_import_is_no_cover(tmp_path, data):
@@ -47,10 +51,28 @@ def test_import_is_no_cover(tmp_path, data):
 
 
 def test_one_of_several_measurements_is_enough(tmp_path, data):
-    other = CoverageData(no_disk=True)
-    other.set_context("a test")
-    other.add_lines({str(tmp_path / "imported.py"): [3]})
+    other = [str(tmp_path / "imported.py")]
     assert uncovered([tmp_path / "imported.py"], [data, other]) == []
+
+
+def test_a_function_that_says_that_it_ran_is_the_same_in_all_else():
+    source = b'''
+def after_its_docstring(number: int) -> int:
+    """Of a function."""
+    return number // 0
+
+def nothing_but_a_docstring():
+    """It does nothing."""
+'''
+    names: dict[str, Any] = {reached.SAY: (said := set()).add}
+    exec(reached.compiled(source, "it.py"), names)
+    assert names["after_its_docstring"].__doc__ == "Of a function."
+    assert names["nothing_but_a_docstring"]() is None
+    assert said == set(), "there is nothing in it that could run"
+    with pytest.raises(ZeroDivisionError) as raised:
+        names["after_its_docstring"](1)
+    assert said == {"it.py"}
+    assert raised.traceback[-1].lineno + 1 == 4
 
 
 def test_a_docstring_is_no_line_of_a_function():

@@ -11,7 +11,6 @@ import pytest
 from musher.comparison import differences as about
 from musher.comparison.blocks import Block, Pair, Picture, Round
 from musher.comparison.differences import Sureness, agreement, cost, differences
-from scipy.stats import binom, fisher_exact
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from comparison_power import claims, comparison
@@ -153,6 +152,8 @@ def test_errors_are_those_of_the_load_and_of_the_pictures():
 
 
 def test_the_smallest_share_of_errors_is_found_in_four_of_five():
+    from scipy.stats import binom, fisher_exact  # above, each process that collects this would take a second for it
+
     share = about._smallest_of_errors(0, 2000, SURE.doubt)
     enough = next(n for n in range(100) if fisher_exact([[0, 2000], [n, 2000 - n]]).pvalue < SURE.doubt)
     assert binom.sf(enough - 1, 2000, share) == pytest.approx(0.8)
