@@ -109,7 +109,8 @@ class Component:
                 return True
         # Airflow's processes write their titles over their environment; they stay in the session.
         with contextlib.suppress(OSError):
-            return session is not None and self._session_is_ours(session) and os.getsid(process.pid) == session
+            # In this order: hardly any process is in the session, and each is asked, several times a second.
+            return session is not None and os.getsid(process.pid) == session and self._session_is_ours(session)
         return False
 
     def _session_is_ours(self, session: int) -> bool:
