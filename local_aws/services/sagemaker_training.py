@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import logging
 import re
 import threading
 from typing import Any
+
+from moto.backends import get_backend
 
 from local_aws import images, usage
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
 from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
+from local_aws.state.gate import Shut
 from local_aws.storage import parse_s3_uri
 from local_aws.tags import Tags
+from local_aws.training import debugger
 from local_aws.training.files import CONTAINER_BASE
 from local_aws.training.job import TrainingJob
 from local_aws.training.record import JobRecord
 
+log = logging.getLogger(__name__)
+
 SORT = {"Name": lambda job: job.name, "CreationTime": lambda job: job.created, "Status": lambda job: job.status}
+# Configurations with a place in S3 and one in the container.
+LOCAL_PLACES = (
+    ("CheckpointConfig", "S3Uri"), ("DebugHookConfig", "S3OutputPath"), ("TensorBoardOutputConfig", "S3OutputPath"),
+)  # fmt: skip
 
 
 class SageMakerTraining(Service):
@@ -44,6 +56,7 @@ class SageMakerTraining(Service):
         for job in self.jobs.values():
             if job.running:
                 job.end("Failed", RESTARTED, None, saved_at)
+                job.extra |= debugger.given_up(job.extra, RESTARTED)
 
     def create_training_job(self, call: Call) -> dict[str, Any]:
         job = self.create(call.params, call.arn(f"training-job/{call.params['TrainingJobName']}"))
@@ -59,7 +72,7 @@ class SageMakerTraining(Service):
                     f"this name already exists ({arn})",
                 )
             self.check(params)
-            job = TrainingJob(self.aws, params, arn, on_state=self._announce, **options)
+            job = TrainingJob(self.aws, params, arn, on_state=self._announce, on_issue=self._act, **options)
             self.jobs[job.name] = job
         self.tags.add(arn, params.get("Tags"))
         job.start()
@@ -82,6 +95,31 @@ class SageMakerTraining(Service):
             sagemaker.SOURCE,
         )
 
+    def _act(self, job: TrainingJob, rule: str, found: str, action: dict[str, str]) -> None:
+        """A built-in action of Debugger: stop a training, or tell somebody, as AWS's own code does.
+
+        AWS: developer guide, "Use Debugger built-in actions for rules"; awslabs/sagemaker-debugger, rules/action.
+        """
+        if action["name"] == "stoptraining":
+            prefix = action.get("training_job_prefix") or job.name
+            matching = [
+                each
+                for each in list(self.jobs.values())
+                if each.running and each.secondary != "Uploading" and each.name.startswith(prefix)
+            ]
+            if len(matching) == 1:
+                matching[0].stop()
+            else:
+                log.warning("rule %s: %s active jobs begin with %s, so none is stopped", rule, len(matching), prefix)
+            return
+        kind, to = action["name"], action.get("endpoint") or ""
+        with contextlib.suppress(Shut), self.aws.saver.gate.call():
+            sns = get_backend("sns")[self.aws.account][self.aws.region]
+            topic = sns.create_topic("SMDebugRules").arn
+            sns.subscribe(topic, to, kind)
+            sns.publish(f"SMDebugRule:{rule} fired. {found}", topic, subject=f"SMDebugRule:{rule} fired"[:100])
+            self.aws.saver.changed()
+
     def check(self, params: dict[str, Any]) -> None:
         """What CreateTrainingJob refuses besides what the API's model says. Raises AwsError."""
         specification = params["AlgorithmSpecification"]
@@ -101,21 +139,23 @@ class SageMakerTraining(Service):
         self._check_places(params)
         self._check_limits(params)
         self._check_metrics(specification.get("MetricDefinitions") or [])
+        debugger.check(params)
 
     def _check_role(self, arn: str) -> None:
-        from moto.backends import get_backend
-
         roles = get_backend("iam")[self.aws.account]["aws"].roles.values()
         if not any(role.arn == arn for role in roles):
             raise validation(f"Could not assume role {arn}. Please ensure that the role exists and can be assumed.")
 
     def _check_places(self, params: dict[str, Any]) -> None:
         places = [("OutputDataConfig.S3OutputPath", params["OutputDataConfig"]["S3OutputPath"])]
-        if params.get("CheckpointConfig"):
-            places.append(("CheckpointConfig.S3Uri", params["CheckpointConfig"]["S3Uri"]))
-            local = params["CheckpointConfig"].get("LocalPath", CONTAINER_BASE)
-            if local != CONTAINER_BASE and not local.startswith(CONTAINER_BASE + "/"):
-                raise validation(f"CheckpointConfig.LocalPath must be below {CONTAINER_BASE} here, not {local!r}.")
+        for config, member in LOCAL_PLACES:
+            if params.get(config):
+                places.append((f"{config}.{member}", params[config][member]))
+                local = params[config].get("LocalPath") or CONTAINER_BASE
+                if local != CONTAINER_BASE and not local.startswith(CONTAINER_BASE + "/"):
+                    raise validation(f"{config}.LocalPath must be below {CONTAINER_BASE} here, not {local!r}.")
+        if (params.get("ProfilerConfig") or {}).get("S3OutputPath"):
+            places.append(("ProfilerConfig.S3OutputPath", params["ProfilerConfig"]["S3OutputPath"]))
         seen = set()
         for channel in params.get("InputDataConfig") or ():
             name = channel["ChannelName"]

@@ -26,7 +26,7 @@ class InputError(Exception):
 def write_configuration(
     base: Path, request: Mapping[str, Any], hosts: Sequence[str], current: str, instance_type: str
 ) -> None:
-    """The three files of `input/config`, and the empty folders the script expects."""
+    """The files of `input/config`, and the empty folders the script expects."""
     folder = base / "input" / "config"
     checkpoints = checkpoint_folder(request, base)
     for each in (folder, base / "model", base / "output" / "data", checkpoints, base / "code"):
@@ -49,6 +49,9 @@ def write_configuration(
         "instance_groups": [{"instance_group_name": GROUP, "instance_type": instance_type, "hosts": list(hosts)}],
     }
     contents = {"hyperparameters": values, "inputdataconfig": channels, "resourceconfig": resources}
+    if request.get("DebugHookConfig"):
+        # Where Debugger's own library looks for what is to be saved (smdebug, DEFAULT_SAGEMAKER_DEBUGGER_CONFIG).
+        contents["debughookconfig"] = request["DebugHookConfig"]
     for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
 
@@ -68,6 +71,22 @@ def checkpoint_folder(request: Mapping[str, Any], base: Path) -> Path:
     """Where the script keeps its checkpoints: CheckpointConfig.LocalPath, /opt/ml/checkpoints by default."""
     local = (request.get("CheckpointConfig") or {}).get("LocalPath") or f"{CONTAINER_BASE}/checkpoints"
     return Path(mapped(local, base))
+
+
+def tensorboard(s3: Storage, request: Mapping[str, Any], bases: Iterable[Path]) -> list[CheckpointSync]:
+    """The upload of what a script writes for TensorBoard, if TensorBoardOutputConfig asks for it.
+
+    Where to: SageMaker's SDK 2, `latest_job_tensorboard_artifacts_path`.
+    """
+    config = request.get("TensorBoardOutputConfig")
+    if not config:
+        return []
+    local = config.get("LocalPath") or f"{CONTAINER_BASE}/output/tensorboard"
+    folders = [Path(mapped(local, base)) for base in bases]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    uri = f"{config['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/tensorboard-output"
+    return [CheckpointSync(s3, uri, folders)]
 
 
 def distribution(channel: Mapping[str, Any]) -> str:
@@ -133,7 +152,7 @@ def inside(folder: Path, path: str) -> Path:
 
 
 class CheckpointSync:
-    """Uploads checkpoint files that are new or changed since the last look."""
+    """Uploads files of folders, such as checkpoints, that are new or changed since the last look."""
 
     def __init__(self, s3: Storage, uri: str, folders: Iterable[Path]) -> None:
         self.s3 = s3

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from local_aws import instance_types, usage
@@ -19,7 +19,7 @@ from local_aws.clock import Clock
 from local_aws.errors import validation
 from local_aws.instances import NICENESS, Instance, describe_exit
 from local_aws.storage import parse_s3_uri
-from local_aws.training import container, files, spot
+from local_aws.training import container, debugger, files, spot
 from local_aws.training.record import JobRecord
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TrainingJob(JobRecord):
     """A training job from Create to its end.
 
     Parameters: those of the record. `on_change` is called after every change of status or metric, `on_state` after
-    every change of a status.
+    every change of a status, `on_issue` with a rule's name, what it found and an action that follows.
     """
 
     def __init__(
@@ -61,11 +61,14 @@ class TrainingJob(JobRecord):
         extra: Mapping[str, Any] | None = None,
         on_change: Callable[[TrainingJob], None] | None = None,
         on_state: Callable[[TrainingJob], None] | None = None,
+        on_issue: Callable[[TrainingJob, str, str, Any], None] | None = None,
     ) -> None:
         super().__init__(dict(request), arn, dict(extra or {}))
         self.aws = aws
         self.on_change = on_change
-        self.on_state = on_state
+        self.on_state, self.on_issue = on_state, on_issue
+        self._rules = debugger.Rules(request, arn)
+        self.extra |= self._rules.describe()
         self.attempted = self.modified = self.created
         self._instances: list[Instance] = []
         self._tail: deque[str] = deque(maxlen=20)
@@ -173,16 +176,17 @@ class TrainingJob(JobRecord):
         self._instances = []
         self._enter("Downloading")
         self.started = self.started or self.modified
-        checkpoints = self._prepare(bases, hosts, instance_type)
+        synced = self._prepare(bases, hosts, instance_type)
         if not self._stopping.is_set() and not self._noticed.is_set():
             self._enter("Training")
             self._start_instances(bases, hosts, instance_type)
-        outcome = self._wait(checkpoints)
-        if checkpoints:
-            checkpoints.upload()
+        outcome = self._wait(synced)
+        for each in synced:
+            each.upload()
         if outcome == "interrupted" and self._lose_instances():
             return outcome
         self._enter("Uploading")
+        self._follow(self._rules.conclude([base / "output" / "data" for base in bases]))
         if outcome == "failed":
             self._fail(bases)
         self._upload(bases)
@@ -237,21 +241,23 @@ class TrainingJob(JobRecord):
                 self._enter("Stopping")
         return True
 
-    def _prepare(self, bases, hosts, instance_type) -> files.CheckpointSync | None:
+    def _prepare(self, bases, hosts, instance_type) -> list[files.CheckpointSync]:
+        """Give each host what it needs; the folders that are uploaded while it runs."""
         for index, base in enumerate(bases):
             files.write_configuration(base, self.request, hosts, hosts[index], instance_type)
             for channel in self.request.get("InputDataConfig") or ():
                 folder = base / "input" / "data" / channel["ChannelName"]
                 files.download(self.aws.s3, channel, folder, index, len(bases))
+        board = files.tensorboard(self.aws.s3, self.request, bases)
         config = self.request.get("CheckpointConfig")
         if not config:
-            return None
+            return board
         folders = [files.checkpoint_folder(self.request, base) for base in bases]
         for folder in folders:
             files.restore(self.aws.s3, config["S3Uri"], folder)
         sync = files.CheckpointSync(self.aws.s3, config["S3Uri"], folders)
         sync.remember()
-        return sync
+        return [sync, *board]
 
     def _start_instances(self, bases, hosts, instance_type) -> None:
         threads = instance_types.threads(instance_type)
@@ -279,9 +285,9 @@ class TrainingJob(JobRecord):
                 )
             )
 
-    def _wait(self, checkpoints: files.CheckpointSync | None) -> str:
+    def _wait(self, synced: Sequence[files.CheckpointSync]) -> str:
         """Until every instance has ended: one of ENDS, "failed" or "interrupted"."""
-        began = synced = time.monotonic()
+        began = last = time.monotonic()
         outcome, deadline = "", math.inf
         while running := [each for each in self.instances if each.running]:
             now = time.monotonic()
@@ -294,9 +300,10 @@ class TrainingJob(JobRecord):
             elif now > deadline:
                 for each in running:
                     each.kill()
-            if checkpoints and now - synced > CHECKPOINT_SECONDS:
-                checkpoints.upload()
-                synced = now
+            if now - last > CHECKPOINT_SECONDS:
+                for each in synced:
+                    each.upload()
+                last = now
             running[0].wait(0.1)
         self._ran += time.monotonic() - began
         # Without instances nothing can have completed; with them, what ended well before the notice has.
@@ -362,11 +369,30 @@ class TrainingJob(JobRecord):
     def _line(self, stream: str, line: str) -> None:
         self._tail.append(line)
         self._log(stream, [line])
+        with self._lock:
+            follows = self._rules.hear(line)
+        self._follow(follows)
         for name, regex in self._definitions:
             match = regex.search(line)
             if match:
                 with contextlib.suppress(ValueError, IndexError):
                     self._metric(name, float(match[1] if regex.groups else match[0]))
+
+    def _follow(self, follows: Sequence[tuple[str, str, Any]]) -> None:
+        """Show what has become of the rules, and have the actions of those that found something carried out."""
+        if not self._rules.describe():
+            return
+        with self._lock:
+            changed = self._rules.describe()
+            if changed.items() <= self.extra.items():
+                return
+            self.extra = self.extra | changed
+            self.modified = Clock.now()
+            self._announce()
+        self._changed()
+        for name, found, action in follows:
+            if self.on_issue:
+                self.on_issue(self, name, found, action)
 
     def _metric(self, name: str, value: float) -> None:
         if not math.isfinite(value):
@@ -387,6 +413,8 @@ class TrainingJob(JobRecord):
 
     def _end(self, status: str, reason: str | None, secondary: str | None = None) -> None:
         with self._lock:
+            self._rules.conclude(())
+            self.extra = self.extra | self._rules.describe()
             self.end(status, reason, secondary, Clock.now())
             self._announce()
         self._changed()

@@ -35,6 +35,12 @@ def put(path: str, value):
     return change
 
 
+def rule(parameters, **members):
+    image = "503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
+    one = {"RuleConfigurationName": "r", "RuleEvaluatorImage": image, "RuleParameters": parameters, **members}
+    return lambda request: request.update(DebugRuleConfigurations=[one])
+
+
 REFUSED = {
     "missing output bucket": (put("OutputDataConfig.S3OutputPath", "s3://nowhere-at-all/jobs"), "nowhere-at-all"),
     "missing channel bucket": (
@@ -56,6 +62,29 @@ REFUSED = {
     "metric that is no expression": (
         put("AlgorithmSpecification.MetricDefinitions", [{"Name": "loss", "Regex": "loss=("}]),
         r"'loss=\(' of metric 'loss' is not a regular expression",
+    ),
+    "rule of one's own": (
+        rule({"rule_to_invoke": "Mine", "source_s3_uri": "s3://test-bucket/rule.py"}),
+        "rule r .* runs no rules of one's own",
+    ),
+    "unknown rule": (rule({"rule_to_invoke": "Mine"}), "rule_to_invoke, one of AllZero, .*, not Mine"),
+    "profiler rule among the others": (rule({"rule_to_invoke": "BatchSize"}), "not BatchSize"),
+    "unknown action": (rule({"rule_to_invoke": "Overfit", "action_json": '[{"name": "call"}]'}), "has the action"),
+    "action that is no JSON": (
+        rule({"rule_to_invoke": "Overfit", "action_json": "stop"}),
+        "action_json that is no JSON",
+    ),
+    "rule with an instance": (
+        rule({"rule_to_invoke": "Overfit"}, InstanceType="ml.m5.large"),
+        "no rule has an instance or an output here",
+    ),
+    "interval of the profiler": (
+        lambda request: request.update(ProfilerConfig={"ProfilingIntervalInMilliseconds": 250}),
+        "one of 100, .*not 250",
+    ),
+    "framework profiling": (
+        lambda request: request.update(ProfilerConfig={"ProfilingParameters": {"DataloaderProfilingConfig": "{}"}}),
+        "deprecated framework profiling",
     ),
     "checkpoints outside of /opt/ml": (
         lambda request: request.update(CheckpointConfig={"S3Uri": "s3://test-bucket/c", "LocalPath": "/data"}),

@@ -70,6 +70,19 @@ SCRIPT = textwrap.dedent('''
         print("hanging", flush=True)
         time.sleep(600)
 
+    def diagnosed():
+        config = json.loads((output.parents[1] / "input/config/debughookconfig.json").read_text())
+        def rule(name, status, details, **parameters):
+            return {"rule": name, "status": status, "status_details": details, "parameters": parameters}
+        rules = [rule("Overfit", "NoIssuesFound", "looked at 3", patience=1),
+                 rule("AllZero", "NoIssuesFound", "", threshold=100.0), rule("Dataloader", "Stopped", "no workers")]
+        (output / "diagnostics.json").write_text(json.dumps({"rules": rules, "hook": config}))
+        board = output.parent / "tensorboard" / "run"
+        board.mkdir()
+        (board / "events.out").write_bytes(b"curves")
+        print("DiagnosticRule VanishingGradient: IssuesFound step=3 value=1e-9 threshold=1e-7: gone", flush=True)
+        time.sleep(600)
+
     def busy():
         print("busy", flush=True)
         began = time.process_time()
