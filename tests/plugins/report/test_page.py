@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from musher.record import PARTS, Evaluation, RunRecord
-from musher.report import charts, drawing
+from musher.report import charts, diagnostics_charts, drawing
 from musher.report.page import moment, number, percent, usd
 from musher.report.page import render as render_record
 
@@ -43,6 +43,7 @@ def no_chart_is_drawn_twice(monkeypatch):
 
     for name in CHARTS:
         monkeypatch.setattr(charts, name, remembered(name, getattr(charts, name)))
+    monkeypatch.setattr(diagnostics_charts, "curves", remembered("curves", diagnostics_charts.curves))
 
 
 class Outline(HTMLParser):
@@ -86,7 +87,7 @@ def test_a_full_record_has_every_section_and_every_chart():
 
     outline = Outline(page)
     assert outline.open == []
-    assert outline.tags.count("svg") == 10
+    assert outline.tags.count("svg") == 12
     assert outline.tags.count("img") == len(RECORD["evaluation"]["worst"])
     assert "was not run" not in page
     assert "What is real here, and what is simulated" in page
@@ -137,7 +138,7 @@ def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others_standing():
     assert Outline(page).open == []
     assert '<p class="unreadable">tuning is damaged: job is missing.</p>' in page
     assert "Tuning could not be read." in page
-    assert Outline(page).tags.count("svg") == 9
+    assert Outline(page).tags.count("svg") == 11
 
 
 def test_a_figure_that_was_not_measured_is_a_dash():
@@ -365,7 +366,7 @@ def test_no_name_of_a_class_breaks_the_report(name):
     page.encode()
     outline = Outline(page)
     assert outline.open == []
-    assert outline.tags.count("svg") == 10
+    assert outline.tags.count("svg") == 12
     assert "script" not in outline.tags
     assert not set(page) & {chr(code) for code in range(32)} - {"\n"}
     svg = charts.confusion(RunRecord.from_json(record).evaluation)
@@ -456,3 +457,29 @@ def test_a_release_alone_is_a_short_page():
     assert ' brief"' in stopped  # a rehearsal that went no further than its parity
     whole = render(RECORD | {"release": RECORD["release"] | {"cost_usd": 0.123}})
     assert "The instances that were there for it cost $0.123." in whole
+
+
+def test_the_report_shows_what_rules_found_and_what_was_done_about_it():
+    page = render(RECORD)
+    section = page[page.index('<section id="diagnostics">') : page.index('<section id="quality">')]
+    text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", section, flags=re.DOTALL)))
+
+    assert "an estimated 54 s of instances" in text  # of the trial, too
+    assert "DeadRelu in 1, WeightUpdateRatio in 1 of 1; 1 of them ended early by a rule." in text
+    assert "lr 0.1 instead of 1 , since WeightUpdateRatio" in text or "lr 0.1 instead of 1, since" in text
+    assert "9 of 10 epochs were not trained" in text
+    assert "WeightUpdateRatio IssuesFound step 1, epoch 1 62.1 10 retry the job was stopped; it was run again" in text
+    assert "SaturatedActivation Stopped" in text
+    assert "Looked, and found nothing: ExplodingTensor." in text
+    # The moments are in the drawings, and a run without the part says nothing of it.
+    assert section.count(">WeightUpdateRatio</text>") == 1
+    assert "diagnostics" not in render(RECORD | {"diagnostics": None})
+
+
+def test_curves_of_a_loss_that_is_no_number_are_drawn_as_far_as_they_are_numbers():
+    job = RunRecord.from_json(RECORD).diagnostics.jobs[1]
+    step = job.steps[0].replace(loss=None, gradient_mean=None, update_ratio=None)
+
+    assert "mathdefault" not in diagnostics_charts.curves(job)
+    assert "<svg" in diagnostics_charts.curves(job.replace(steps=[step], epochs=[], steps_per_epoch=None))
+    assert diagnostics_charts.curves(job.replace(steps=[], epochs=[])) is None
