@@ -3,11 +3,11 @@
 Brings a registered model into service without endangering the one that serves.
 
 1. **Rehearsal**, on an endpoint and a function of its own (`...-rehearsal`): predictions of test pictures, held against
-   what the model said when it was judged, and in time; what one instance can take; auto-scaling with the target that
-   follows from it; and a load test through the function, with a verdict on cold starts, throttles, concurrency,
-   scaling, latency and errors. Where a rehearsal of the same image, code, network, instances, function and plan has
-   passed, capacity, scaling and load are taken from there. A first deployment, which endangers nobody, is rehearsed
-   where it will serve.
+   what the model said when it was judged, and in time, also beside what serves; what one instance can take;
+   auto-scaling with the target that follows from it; and a load test through the function, with a verdict on cold
+   starts, throttles, concurrency, scaling, latency and errors. Where a rehearsal of the same image, code, network,
+   instances, function and plan has passed, capacity, scaling and load are taken from there. A first deployment, which
+   endangers nobody, is rehearsed where it will serve.
 2. **Approval** by a person, where `approval` asks for it: with the figures of both models, under "Required Actions".
 3. **Release**: a share of the calls goes to the new model, while a judge compares its answers with those of the old
    one: errors, latency, accuracy and agreement on labelled pictures. Only a pass lets AWS go on; anything else, a

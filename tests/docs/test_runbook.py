@@ -75,7 +75,7 @@ def test_a_sentence_that_nobody_says_would_be_found():
 def test_every_check_of_the_verdict_has_a_row():
     tree = ast.parse((ROOT / "plugins/musher/load/verdict.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_check"]
-    checks = {node.args[0].value for node in calls} | {rehearsal.PARITY, rehearsal.LATENCY}
+    checks = {node.args[0].value for node in calls} | {rehearsal.PARITY, rehearsal.LATENCY, rehearsal.PACE}
     assert len(checks) >= 9
     assert checks == {
         cells[0].strip('"') for cells in rows(RUNBOOK) if len(cells) == 2 and cells[0].strip('"') in checks

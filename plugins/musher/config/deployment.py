@@ -226,6 +226,15 @@ class DeploymentConfig(Configuration):
         gt=0,
         le=500,
     )
+    slower_in_rehearsal_allowed: float = option(
+        0.25,
+        "Release",
+        "Slower allowed in the rehearsal",
+        "By what share of the latency of what serves a model may be slower before it is released; both are asked a few "
+        "times, in turn. What is less is left to the judge.",
+        ge=0,
+        le=10,
+    )
     slower_allowed: Share = option(
         0.10,
         "Release",

@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from musher import record
 from musher.hooks.sagemaker_jobs import is_missing
 
 
@@ -52,3 +53,18 @@ def register(client: Any, request: Mapping[str, Any], group: Mapping[str, Any]) 
     except ClientError:
         client.create_model_package_group(**group)
     return client.create_model_package(**request)["ModelPackageArn"]
+
+
+def evaluation(s3: Any, package: Mapping[str, Any]) -> record.Evaluation | None:
+    """The evaluation that a model was registered with; None where there is none that we can read.
+
+    Parameters: `package` as DescribeModelPackage describes it.
+    """
+    try:
+        return record.read_at(s3, package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"], record.Evaluation)
+    except (KeyError, TypeError, ValueError, record.RecordError):
+        return None  # no metrics, or in another form than evaluate.py's
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
+            raise
+        return None

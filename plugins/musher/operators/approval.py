@@ -18,6 +18,7 @@ from musher.hooks.notifications import notify
 from musher.hooks.serving import ServingHook
 from musher.operators.base import deployment_config, plainly, run_of
 from musher.release import approval
+from musher.release.registered import Accuracy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -168,9 +169,9 @@ class ApproveReleaseOperator(HITLOperator):
             return approval.Serving(None, None, "Nothing serves now.")
         compared = run.model.compared_with if run.model else None
         if compared and compared.package_arn == found.arn:
-            return approval.Serving(found.arn, approval.Accuracy(compared.accuracy, compared.images))
+            return approval.Serving(found.arn, Accuracy(compared.accuracy, compared.images))
         try:
-            accuracy = approval.Accuracy(float(found.properties["test_accuracy"]))
+            accuracy = Accuracy(float(found.properties["test_accuracy"]))
         except (KeyError, ValueError):
             return approval.Serving(found.arn, None)
         return approval.Serving(

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from botocore.exceptions import ClientError
 
 from musher import names, record, request_parameters
 from musher.config import TrainingConfig
+from musher.hooks import registry
 from musher.hooks.in_service import InService, NotToBeTold, in_service
 from musher.job_output import JobOutputError, read_evaluation, summary
 from musher.names import Run
@@ -48,7 +48,7 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
             self.log.info("Nothing is in service: there is nothing to compare with")
             return None
         self.log.info("The model in service is %s (%s)", serving.arn or serving.model, serving.model_data)
-        measured = self._measured_before(serving)
+        measured = registry.evaluation(self.client("s3"), serving.package or {})
         known = serving.properties.get("dataset_version")
         if measured and (known == self.dataset["version"] or measured.classes != self.dataset["classes"]):
             self.log.info("Its figure of when it was trained is taken")
@@ -100,18 +100,6 @@ class EvaluateInServiceOperator(SageMakerJobOperator):
             return self.serving is not None and self.serving.model_data == model_data
         except NotToBeTold:
             return False
-
-    def _measured_before(self, serving: InService) -> record.Evaluation | None:
-        """The evaluation that the model was registered with; None where there is none that we can read."""
-        try:
-            uri = serving.package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"] if serving.package else ""
-            return record.read_at(self.client("s3"), uri, record.Evaluation) if uri else None
-        except (KeyError, TypeError, ValueError, record.RecordError):
-            return None  # no metrics, or in another form than evaluate.py's
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {"NoSuchKey", "NoSuchBucket", "AccessDenied"}:
-                raise
-            return None
 
     def _answer(self, evaluation: record.Evaluation) -> dict[str, Any]:
         return {"package_arn": self.serving.arn, **summary(evaluation)}

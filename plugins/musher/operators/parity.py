@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from musher import record
+from musher import names, record
+from musher.hooks import registry
 from musher.load.capacity import REQUESTS_OF_A_P99, gentle_rps
 from musher.load.generator import run_phase
 from musher.load.pictures import LabelledPicture, labelled_pictures
 from musher.load.results import OfferLimits
 from musher.load.schedule import Phase
-from musher.load.targets import LambdaTarget
+from musher.load.targets import EndpointTarget, LambdaTarget
 from musher.operators.base import StackOperator, deployment_config, plainly
-from musher.release import parity, rehearsal
+from musher.release import pace, parity, registered, rehearsal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,9 +39,13 @@ class CheckParityOperator(StackOperator):
     verdict from here.
 
     A few calls one after the other tell how fast it is; then at least 100, which a 99th percentile needs, leave at a
-    quarter of that rate. Writes the part `parity` and returns it. Fails when an answer is not the evaluation's, as
-    musher.release.parity tells it, when the latency is above `latency_limit_ms`, or a call fails or is throttled. A
-    model that was registered without predictions, as those of others are, is not compared.
+    quarter of that rate. In a rehearsal the endpoint that serves and the rehearsal's are asked a few times as well, in
+    turn (musher.release.pace). Writes the part `parity` and returns it.
+
+    Fails when an answer is not the evaluation's, as musher.release.parity tells it; when the latency is above
+    `latency_limit_ms`, or above that of what serves by more than `slower_in_rehearsal_allowed`; when a call fails or is
+    throttled. A model that was registered without predictions, as those of others are, fails when its answers are
+    certainly less accurate than its registration says.
     """
 
     template_fields = aws_template_fields("model", "function", "stack", "rehearsal")
@@ -53,7 +58,8 @@ class CheckParityOperator(StackOperator):
 
     @plainly
     def execute(self, context: Context) -> dict[str, Any]:
-        limit_ms = deployment_config(context).latency_limit_ms
+        config = deployment_config(context)
+        limit_ms = config.latency_limit_ms
         s3, env = self.client("s3"), self.environment
         pictures = labelled_pictures(s3, env, self.model["dataset_uri"])
         judged = record.read(s3, env.bucket, self.model["run_key"], record.Predictions)
@@ -69,7 +75,13 @@ class CheckParityOperator(StackOperator):
         judges_latency = rehearsed.extent == "short"
         unmeasured = load.invalid_because if judges_latency else None
         judged_by = limit_ms if judges_latency and not unmeasured else None
+        accuracy = None
+        if comparison.not_compared:
+            accuracy = self._against_registration(answers, config.less_accurate_allowed)
+        beside = self._beside_what_serves(pictures, config.slower_in_rehearsal_allowed)
         reasons = parity.why_not(comparison, answers, outcomes, load, judged_by)
+        reasons += [accuracy.why] if accuracy and accuracy.less else []
+        reasons += [beside.why] if beside and beside.outcome == "fail" else []
         part = record.Parity(
             stack=self.named.name,
             function=self.function["function"],
@@ -79,6 +91,8 @@ class CheckParityOperator(StackOperator):
             pictures=len(pictures),
             accuracy=parity.accuracy(answers),
             comparison=comparison,
+            registered=accuracy,
+            pace=beside,
             load=load,
             latency_limit_ms=limit_ms,
             passed=not reasons and unmeasured is None,
@@ -94,6 +108,22 @@ class CheckParityOperator(StackOperator):
         if unmeasured:  # a fault of this machine, which may be less busy another time
             raise AirflowException(f"The latency of {part.function} was not measured: {unmeasured}.")
         return part.to_json()
+
+    def _against_registration(self, answers: Sequence[parity.Answer], allowed: float) -> record.AccuracyCheck | None:
+        """The answers against the accuracy of the model's registration; None where it says none."""
+        package = self.client("sagemaker").describe_model_package(ModelPackageName=self.model["package_arn"])
+        known = registered.known(package, registry.evaluation(self.client("s3"), package))
+        return registered.compare(answers, known, allowed=allowed) if known else None
+
+    def _beside_what_serves(self, pictures: Sequence[LabelledPicture], allowed: float) -> record.JudgeCheck | None:
+        """The rehearsal's endpoint against the one that serves; None where the rehearsal's is that one."""
+        if not self.named.rehearsal:
+            return None
+        serving = names.Stack(self.environment.project)
+        fleets = [EndpointTarget(stack.endpoint, self.client_factory) for stack in (serving, self.named)]
+        found = pace.compare(*fleets, pictures, allowed=allowed)
+        self.log.info("%s", found)
+        return found
 
     def _ask(
         self, pictures: Sequence[LabelledPicture], limit_ms: float

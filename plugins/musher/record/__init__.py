@@ -44,7 +44,7 @@ from musher.record.model import (
     Validation,
     WorstPicture,
 )
-from musher.record.parity import Comparison, Difference, Parity
+from musher.record.parity import AccuracyCheck, Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
 from musher.record.rehearsal import PassedRehearsal, Rehearsal
 from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
@@ -55,6 +55,7 @@ from musher.record.training import BestTrial, Training, TrainingJob, Trial, Tuni
 
 __all__ = [
     "PARTS",
+    "AccuracyCheck",
     "AgreementOfModels",
     "Approval",
     "AtRate",

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from musher.record.load_test import LoadPhase
 from musher.record.part import Entry, Part
+from musher.record.release import JudgeCheck
 
 
 class Difference(Entry):
@@ -39,11 +40,29 @@ class Comparison(Entry):
     not_compared: str | None = None
 
 
+class AccuracyCheck(Entry):
+    """The answers' accuracy, held against the one that the model was registered with.
+
+    Of `pictures`, each counted once, `right` were told right; `registered` as a share, of `registered_pictures` where
+    that is known. `less` whether the answers are certainly (`p_value`), and by more than is allowed, less accurate.
+    """
+
+    right: int
+    pictures: int
+    registered: float
+    registered_pictures: int | None = None
+    p_value: float
+    less: bool
+    why: str
+
+
 class Parity(Part):
     """Whether the function in front of the endpoint says what the model said when it was judged, and in time.
 
     `weights` and `model_names` are those that the answers tell; `pictures` how many different ones were sent;
-    `accuracy` that of the answers, against the pictures' true classes. `reasons` say why it has not `passed`.
+    `accuracy` that of the answers, against the pictures' true classes. `registered` that against the registration's,
+    where there are no predictions of the evaluation to compare with; `pace` the latency beside what serves, None where
+    nothing does. `reasons` say why it has not `passed`.
     """
 
     NAME: ClassVar[str] = "parity"
@@ -56,6 +75,8 @@ class Parity(Part):
     pictures: int
     accuracy: float | None
     comparison: Comparison
+    registered: AccuracyCheck | None = None
+    pace: JudgeCheck | None = None
     load: LoadPhase
     latency_limit_ms: float
     passed: bool

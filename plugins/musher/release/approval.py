@@ -4,26 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from musher.record import RunRecord, Verdict
-
-# A model's accuracy on so many pictures would be within this interval in so many of 100 test sets.
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A model's share of right answers, and on how many pictures; None where nobody counted them."""
-
-    share: float
-    images: int | None = None
-
-    def __str__(self) -> str:
-        if not self.images:
-            return f"{self.share:.1%}"
-        from scipy.stats import binomtest
-
-        found = binomtest(round(self.share * self.images), self.images).proportion_ci(CONFIDENCE, method="wilson")
-        return f"{self.share:.1%} ({found.low:.1%} to {found.high:.1%}, {self.images:,} pictures)"
+from musher.record import Parity, RunRecord, Verdict
+from musher.release.registered import CONFIDENCE, Accuracy
 
 
 @dataclass(frozen=True)
@@ -55,11 +37,10 @@ def body(
         lines += [serving.note, ""]
     lines.append(f"**Load test**: {_verdict(run, verdict)}{_figures(run, verdict)}")
     if run.parity:
-        compared, parity = run.parity.comparison, run.parity
-        lines.append(
-            f"\n**Parity**: {'the function answers as the evaluation did' if parity.passed else 'not reached'} "
-            f"({compared.agreed + compared.near_ties:,} of {compared.compared:,} answers)"
-        )
+        lines.append(f"\n**Parity**: {_parity(run.parity)}")
+        if pace := run.parity.pace:
+            known = "" if pace.outcome != "inconclusive" else "not compared, "
+            lines.append(f"\n**Latency beside what serves**: {known}{pace.why}")
     if month_usd is not None:
         lines.append(f"\n**Costs** {month_usd:,.2f} USD a month from then on, at the fewest instances.")
     return "\n".join(lines)
@@ -69,6 +50,22 @@ def _of_candidate(run: RunRecord) -> Accuracy | None:
     if run.evaluation:
         return Accuracy(run.evaluation.accuracy, run.evaluation.images)
     return Accuracy(run.model.test_accuracy) if run.model and run.model.test_accuracy is not None else None
+
+
+def _parity(parity: Parity) -> str:
+    compared = parity.comparison
+    if compared.not_compared:
+        return f"not compared picture by picture, since {compared.not_compared}. {_registered(parity)}"
+    return (
+        f"{'the function answers as the evaluation did' if parity.passed else 'not reached'} "
+        f"({compared.agreed + compared.near_ties:,} of {compared.compared:,} answers)"
+    )
+
+
+def _registered(parity: Parity) -> str:
+    if parity.registered:
+        return f"{parity.registered.why}."
+    return "Its registration says no accuracy to hold its answers against."
 
 
 def _verdict(run: RunRecord, verdict: Verdict | None) -> str:

@@ -104,6 +104,13 @@ def judge(answers: Iterable[Answer], tolerances: Tolerances | None = None, *, fi
     return Judgement("pass" if final and outcomes == {"pass"} else "inconclusive", checks)
 
 
+def latency(answers: Iterable[Answer], tolerances: Tolerances) -> JudgeCheck:
+    """Compare nothing but the fleets' latencies."""
+    found = list(answers)
+    old, new = ([each for each in found if each.fleet == fleet] for fleet in ("old", "new"))
+    return _latency(old, new, tolerances, 1 - tolerances.confidence, tolerances.least_requests)
+
+
 def _errors(old: Sequence[Answer], new: Sequence[Answer], limits: Tolerances, doubt: float, least: int) -> JudgeCheck:
     """Fisher's exact test: has the new fleet more errors than chance explains?"""
     from scipy.stats import fisher_exact

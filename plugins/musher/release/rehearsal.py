@@ -49,7 +49,11 @@ CHOSEN = (
 # guide, "Configuring reserved concurrency".
 LEAST_UNRESERVED = 100
 
-PARITY, LATENCY = "answers are those that were judged", "p99 latency of single calls within limit"
+PARITY, LATENCY, PACE = (
+    "answers are those that were judged",
+    "p99 latency of single calls within limit",
+    "as quick as what serves",
+)
 
 
 def facts(config: DeploymentConfig, *, image: str, archive: Mapping[str, str], function: str) -> dict[str, Any]:
@@ -160,9 +164,12 @@ def rehearse(
 def checks(told: record.Parity, rehearsal: Rehearsal) -> list[record.Check]:
     """The verdict's lines about what a function answered; those of a short rehearsal, which has no load test, are all
     of its verdict."""
-    if rehearsal.extent != "short":
-        return [_same_answers(told)]
-    return [_same_answers(told), _latency(told)]
+    found = [_same_answers(told)]
+    if rehearsal.extent == "short":
+        found.append(_latency(told))
+    if told.pace and told.pace.outcome != "inconclusive":  # then the judge of the release looks, and nobody before
+        found.append(_pace(told.pace))
+    return found
 
 
 def _same_answers(told: record.Parity) -> record.Check:
@@ -173,7 +180,10 @@ def _same_answers(told: record.Parity) -> record.Check:
         measured += f", largest difference {comparison.largest_difference:.2g}"
     if comparison.not_compared:
         measured = f"not compared: {comparison.not_compared}"
+        if told.registered and not told.registered.less:
+            measured += f"; {told.registered.why}"
     of_latency = {parity.too_slow(told.load, told.latency_limit_ms), told.load.invalid_because}
+    of_latency |= {told.pace.why} if told.pace else set()
     reasons = [each for each in told.reasons if each not in of_latency]
     return record.Check(
         name=PARITY,
@@ -195,4 +205,13 @@ def _latency(told: record.Parity) -> record.Check:
         passed=bool(load.p99_ms) and not load.invalid_because and load.p99_ms <= told.latency_limit_ms,
         measured=measured,
         required=f"at most {told.latency_limit_ms:g} ms",
+    )
+
+
+def _pace(pace: record.JudgeCheck) -> record.Check:
+    return record.Check(
+        name=PACE,
+        passed=pace.outcome == "pass",
+        measured=pace.why,
+        required="not slower than slower_in_rehearsal_allowed lets pass",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +59,11 @@ def deployed(new_project):
     endpoint = project.perform(DeployEndpointOperator, model={"package_arn": arn, "specification": ""})
     function = project.perform(DeployFunctionOperator, endpoint=endpoint)
     uri = put(project, PICTURES)
-    return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"])
+    return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"], arn=arn)
+
+
+def evaluated(**changes) -> dict:
+    return record.Evaluation(**{"loss": 0.1, "classes": ["a", "b"]} | changes).to_json()
 
 
 CAPACITY = record.Capacity(max_rps_per_instance=9, p50_ms=1, p99_ms=2)
@@ -68,13 +73,13 @@ SHORT = record.Rehearsal(stack="rehearsal", extent="short", why="An equal one ha
 
 
 def check(
-    deployed, run: str, predictions: record.Predictions | None, *, uri: str = "", planned=SHORT, **params
+    deployed, run: str, predictions: record.Predictions | None, *, uri="", package="", planned=SHORT, **params
 ) -> dict:
     project = deployed.project
     key = project.run_as("deploy_image_classifier", run, **{"latency_limit_ms": LIMIT_MS, **params}).key
     if predictions is not None:
         record.write(project.s3, project.environment.bucket, key, predictions)
-    model = {"run_key": key, "dataset_uri": uri or deployed.uri}
+    model = {"run_key": key, "dataset_uri": uri or deployed.uri, "package_arn": package or deployed.arn}
     return project.perform(CheckParityOperator, model=model, function=deployed.function, rehearsal=planned.to_json())
 
 
@@ -135,6 +140,29 @@ def test_a_model_of_others_is_not_compared_and_slow_is_slow(deployed, monkeypatc
     part = deployed.project.read_part("parity")
     assert part["comparison"]["not_compared"] == "the model has no predictions of its evaluation"
     assert part["accuracy"] == pytest.approx(5 / 6, abs=0.02)
+
+
+def test_a_wrong_model_without_predictions_is_held_against_its_registration(deployed):
+    # GIVEN two packages of others whose registration says how accurate they are, each in its way
+    project = deployed.project
+    told = project.package("s3://nowhere/m.tar.gz", CustomerMetadataProperties={"test_accuracy": "0.83"})
+    uri = project.put("evaluation.json", json.dumps(evaluated(accuracy=0.995, images=2000)).encode())
+    statistics = {"ContentType": "application/json", "S3Uri": uri}
+    measured = project.package("s3://nowhere/m.tar.gz", ModelMetrics={"ModelQuality": {"Statistics": statistics}})
+
+    # WHEN the first one is asked about labelled pictures THEN it is as accurate as it should be
+    found = check(deployed, "told", None, package=told)
+    assert (found["registered"]["right"], found["registered"]["pictures"], found["registered"]["less"]) == (5, 6, False)
+    (line, _) = project.read_part("verdict")["checks"]
+    assert line["passed"]
+    assert line["measured"].endswith(f"; {found['registered']['why']}")
+
+    # BUT one that takes the classes for each other is not
+    others = {f"{'b' if file[0] == 'a' else 'a'}{file[1:]}": data for file, data in PICTURES.items()}
+    swapped = put(project, others, "swapped")
+    with pytest.raises(AirflowFailException, match=r"is told right, and the registration says 99\.5% \(99"):
+        check(deployed, "measured", None, package=measured, uri=swapped)
+    assert not project.read_part("verdict")["checks"][0]["passed"]
 
 
 def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):

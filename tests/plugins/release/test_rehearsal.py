@@ -161,6 +161,39 @@ def test_other_answers_say_why():
     assert line.measured.endswith("; 3 of 105 answers are no predictions")
 
 
+PACE = {"name": "latency", "why": "it takes 2.00 times as long"}
+
+
+@pytest.mark.parametrize(("outcome", "lines"), [("pass", [True]), ("fail", [False]), ("inconclusive", [])])
+@pytest.mark.parametrize("extent", ["full", "short"])
+def test_the_latency_of_what_serves_is_a_line_where_it_could_be_told(extent, outcome, lines):
+    pace = record.JudgeCheck(**PACE, outcome=outcome)
+    reasons = [pace.why] if outcome == "fail" else []
+    planned = decided() if extent == "full" else decided(before=passed())
+    found = rehearsal.checks(told(pace=pace, reasons=reasons, passed=not reasons), planned)
+
+    assert [each.passed for each in found if each.name == rehearsal.PACE] == lines
+    assert all(each.passed for each in found if each.name != rehearsal.PACE)
+
+
+def test_who_approves_reads_what_a_model_without_predictions_was_held_against():
+    serving = approval.Serving("package/1", None)
+    alone = told(
+        comparison={"tolerance": 0.1, "not_compared": "the model has no predictions of its evaluation"},
+        pace={**PACE, "outcome": "inconclusive"},
+    )
+    run = record.RunRecord(run="r", rehearsal=decided(before=passed()), parity=alone)
+    body = approval.body(run, "package/2", serving, verdict=None, month_usd=None)
+    assert "since the model has no predictions of its evaluation. Its registration says no accuracy to hold" in body
+    assert "**Latency beside what serves**: not compared, it takes 2.00 times as long" in body
+
+    known = record.AccuracyCheck(right=9, pictures=10, registered=0.9, p_value=0.5, less=False, why="90% is told right")
+    run = run.replace(parity=alone.replace(registered=known, pace=record.JudgeCheck(**PACE, outcome="pass")))
+    body = approval.body(run, "package/2", serving, verdict=None, month_usd=None)
+    assert "since the model has no predictions of its evaluation. 90% is told right." in body
+    assert "**Latency beside what serves**: it takes 2.00 times as long" in body
+
+
 def test_who_approves_reads_why_there_was_no_load_test():
     run = record.RunRecord(run="r", rehearsal=decided(before=passed()), parity=told())
     body = approval.body(run, "package/2", approval.Serving("package/1", None), verdict=None, month_usd=None)

@@ -198,7 +198,14 @@ def test_a_rehearsal_that_is_not_fit_says_why_and_shows_the_photos():
     assert "It is not fit to serve: 2 of 105 answers are further than 0.1 from the evaluation's." in section
     assert "a/1.jpg a a 0.91 b 0.8" in section
     record["parity"]["comparison"] |= {"not_compared": "the model has no predictions of its evaluation"}
-    assert "Not compared: the model has no predictions of its evaluation" in rehearsal_section(record)
+    record["parity"]["registered"] = {
+        "right": 1, "pictures": 35, "registered": 0.97, "p_value": 1e-20, "less": True, "why": "2.9% is told right",
+    }  # fmt: skip
+    record["parity"]["pace"] = {"name": "latency", "outcome": "fail", "why": "it takes 2.00 times as long"}
+    section = rehearsal_section(record)
+    assert "Not compared: the model has no predictions of its evaluation" in section
+    assert "Accuracy 2.9% is told right" in section
+    assert "Beside what serves it takes 2.00 times as long" in section
 
 
 def test_what_a_short_rehearsal_took_over_is_said_where_it_was_not_measured():
