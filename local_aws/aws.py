@@ -13,6 +13,7 @@ from local_aws.door import Door
 from local_aws.environments import Environments
 from local_aws.instances import Instances
 from local_aws.logs import Logs
+from local_aws.s3.store import Store
 from local_aws.state import SAVE_SECONDS
 from local_aws.state.saver import Saver
 from local_aws.storage import Storage
@@ -58,7 +59,8 @@ class LocalAws:
         self.instances = Instances(settings.state / "instances")
         self.environments = Environments(settings.jobs_python)
         self.saver = Saver(self, settings.state, settings.save_seconds)
-        self.s3 = Storage(self.account, self.saver.changed)
+        self.store = Store(settings.state, self.account)
+        self.s3 = Storage(self.store)
         self.logs = Logs(self.account, self.region, lambda: self.saver.changed(trickle=True))
         # The services know this object, so that it knows nothing of them but that they are services.base.Service.
         self.services: list[Any] = []

@@ -21,6 +21,7 @@ from moto.moto_server import werkzeug_app
 from local_aws import control, managed_policies, validation, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
+from local_aws.s3.front import Front, is_for_s3
 from local_aws.services.base import FORWARD, Call, FastPath, RawRequest, RawResponse
 from local_aws.state.gate import Shut
 from local_aws.support import supported_by_moto
@@ -64,6 +65,7 @@ class Gateway:
             self.own.setdefault(service.name, {}).update(service.operations())
             for path in service.fast_paths():
                 self.fast.setdefault(path.method, []).append(path)
+        self.s3 = Front(aws.store, self.own["s3"], self.authorise, aws.region)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -103,6 +105,12 @@ class Gateway:
     def _gated(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         """Answer the call as a whole before or after a save."""
         access_key, service, region = wire.credentials(environ.get("HTTP_AUTHORIZATION"))
+        if is_for_s3(service, environ):
+            # An object is kept before its call is answered, whatever is saved meanwhile.
+            answer = self.s3.answer(environ, start_response, access_key, region)
+            if answer is not None:
+                return answer
+            service = "s3"
         if access_key == OWN_ACCESS_KEY or _only_reads(environ):
             # The daemon's own calls are part of a call that is inside, or read.
             return self._modelled(environ, start_response, access_key, service, region)
@@ -126,9 +134,9 @@ class Gateway:
             service = "sagemaker-runtime"
         # Moto reads the path before percent-decoding under gunicorn's name for it.
         environ.setdefault("RAW_URI", environ.get("REQUEST_URI", environ["PATH_INFO"]))
-        if service is None or not (service in self.own or supported_by_moto(service) is not None):
-            return self._moto(environ, start_response, service, None)
         if service == "s3":
+            return self._buckets(environ, start_response)
+        if service is None or not (service in self.own or supported_by_moto(service) is not None):
             return self._moto(environ, start_response, service, None)
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         request = Request(environ)
@@ -145,6 +153,15 @@ class Gateway:
             environ["wsgi.input"].seek(0)
             return self._moto(environ, start_response, service, operation)
         return response(environ, start_response)
+
+    def _buckets(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        """Moto's answer about a bucket, given when it is kept."""
+        told: list[Any] = []
+        body = self._moto(environ, lambda *head: told.append(head), "s3", None)
+        if not _only_reads(environ):
+            self.aws.store.buckets.keep()
+        start_response(*told[0])
+        return body
 
     def _call(self, handler, operation: OperationModel, request: Request, path_params, access_key, region):
         """The answer of one of our own operations; None where moto keeps the resource."""

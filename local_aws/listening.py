@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import waitress.channel
 import waitress.parser
 import waitress.server
+import waitress.task
 import waitress.utilities
 
 from local_aws import wire
@@ -22,6 +24,7 @@ from local_aws.support import supported_by_moto
 THREADS = 192
 # A refused request's body up to this size is received and thrown away: a client that is still sending reads no answer.
 DISCARDED_BYTES = 1 << 20
+METADATA = re.compile(rb"(?<=\r\n)X-Amz-Meta-[^:]*")
 
 
 def create_server(application: Callable, listener: socket.socket, door: Door) -> Any:
@@ -68,11 +71,22 @@ class Parser(waitress.parser.HTTPRequestParser):
                 self.body_rcv, self.content_length, self.expect_continue = None, 0, False
 
 
+class _Task(waitress.task.WSGITask):
+    """An answer in which the names of an object's own metadata are in lower case, as S3 has them, and as SDKs take
+    them over."""
+
+    def build_response_header(self) -> bytes:
+        head = super().build_response_header()
+        return METADATA.sub(lambda found: found[0].lower(), head) if b"\r\nX-Amz-Meta-" in head else head
+
+
 class _Channel(waitress.channel.HTTPChannel):
     """A connection on which an empty object can be stored.
 
     Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes.
     """
+
+    task_class = _Task
 
     def send_continue(self) -> None:
         if self.request.body_rcv is None:

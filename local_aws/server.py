@@ -24,6 +24,7 @@ from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
 from local_aws.instances import NETWORKS, loopback, refused_port
 from local_aws.listening import create_server
+from local_aws.s3 import moto_side
 from local_aws.services import SERVICES
 from local_aws.state import snapshot
 from local_aws.state.gate import Shut
@@ -42,7 +43,7 @@ def serve(settings: Settings) -> None:
     lock, header = _take_state(settings.state)
     listener = _listen(settings)
     settings = dataclasses.replace(settings, ssh_port=_ssh_port(settings.ssh_port))
-    # Moto keeps one open file for each object over 5 MB.
+    # Many callers at once have many files open.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > soft else soft, hard))
@@ -57,11 +58,16 @@ def serve(settings: Settings) -> None:
         )  # fmt: skip
     aws = LocalAws(settings)
     aws.services.extend(kind(aws) for kind in SERVICES)
-    if header is not None:
-        try:
+    try:
+        aws.store.open(expected=header is not None)
+        if header is not None:
             aws.saver.restore(header)
-        except snapshot.Refused as error:
-            raise StartError(str(error)) from error
+    except snapshot.Refused as error:
+        aws.store.close()
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"the state folder {settings.state} cannot be used: {error.strerror}") from error
+    moto_side.teach_moto(aws.store)
     _clear_state(settings.state, header)
     gateway = Gateway(aws)
     server = create_server(gateway, listener, aws.door)
@@ -85,6 +91,7 @@ def serve(settings: Settings) -> None:
     # Closing waitress's dispatcher makes its loop end.
     server.close()
     accepting.join(2)
+    aws.store.close()
     lock.close()
 
 

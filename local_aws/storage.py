@@ -1,16 +1,18 @@
-"""S3 as the local AWS's own services use it: straight from moto's backend, without HTTP in between."""
+"""S3 as the local AWS's own services use it: straight from the store, without HTTP in between."""
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Callable, Iterator
+import io
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
-from moto.backends import get_backend
-from moto.core.exceptions import ServiceException
+from local_aws.errors import AwsError
+from local_aws.s3.bodies import Received
+from local_aws.s3.content import DEFAULT_TYPE
+from local_aws.s3.store import Store
 
 
 @dataclass(frozen=True)
@@ -29,58 +31,56 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
 
 
 class Storage:
-    """Reads and writes objects of one account's buckets.
+    """Reads and writes objects of one account's buckets."""
 
-    Parameters: `changed` is called after every write. Nothing is written while `lock` is held.
-    """
-
-    def __init__(self, account: str, changed: Callable[[], None]) -> None:
-        self.account = account
-        self.lock = threading.RLock()
-        self._changed = changed
-
-    @property
-    def _backend(self):
-        return get_backend("s3")[self.account]["aws"]
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def bucket_exists(self, bucket: str) -> bool:
-        return bucket in self._backend.buckets
+        return self._store.buckets.exists(bucket)
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[StoredObject]:
         """Every object under a prefix, in key order. Raises FileNotFoundError for a missing bucket."""
         if not self.bucket_exists(bucket):
             raise FileNotFoundError(f"The bucket {bucket!r} does not exist.")
-        with self.lock:
-            keys = sorted(
-                (name, key) for name, key in self._backend.buckets[bucket].keys.items() if name.startswith(prefix)
-            )
-        for name, key in keys:
-            if hasattr(key, "size"):
-                yield StoredObject(name, key.size, key.etag.strip('"'))
+        for each in self._store.latest(bucket, prefix):
+            yield StoredObject(each.key, each.size, each.etag)
 
     def read(self, bucket: str, key: str) -> bytes:
         """One object's bytes. Raises FileNotFoundError."""
-        found = self._backend.get_object(bucket, key) if self.bucket_exists(bucket) else None
-        if found is None:
-            raise FileNotFoundError(f"s3://{bucket}/{key} does not exist.")
-        with self.lock:
-            return found.value
+        try:
+            _, body = self._store.open_body(bucket, key)
+        except AwsError:
+            raise FileNotFoundError(f"s3://{bucket}/{key} does not exist.") from None
+        with body:
+            return body.read()
 
     def download(self, bucket: str, key: str, path: Path) -> None:
         """Write one object to a file, making its folders. Raises FileNotFoundError, OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.read(bucket, key))
+        try:
+            _, body = self._store.open_body(bucket, key)
+        except AwsError:
+            raise FileNotFoundError(f"s3://{bucket}/{key} does not exist.") from None
+        with body:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(body, file, 1 << 20)
 
     def write(self, bucket: str, key: str, body: bytes) -> None:
-        """Store one object. Raises FileNotFoundError for a missing bucket."""
-        try:
-            with self.lock:
-                # Left to moto, the digest is made when somebody asks for it, and two who ask at once spoil it.
-                etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
-                self._backend.put_object(bucket, key, body, etag=etag)
-        except ServiceException as error:
-            raise FileNotFoundError(f"The bucket {bucket!r} does not exist.") from error
-        self._changed()
+        """Store one object. Raises FileNotFoundError for a missing bucket, OSError."""
+        received = self._store.bodies.receive(io.BytesIO(body))
+        self._put(bucket, key, received)
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
-        self.write(bucket, key, path.read_bytes())
+        """Store a file as an object. Raises FileNotFoundError for a missing file or bucket, OSError."""
+        with path.open("rb") as file:
+            received = self._store.bodies.receive(file)
+        self._put(bucket, key, received)
+
+    def _put(self, bucket: str, key: str, received: Received) -> None:
+        try:
+            about = self._store.buckets.encryption(self._store.buckets.get(bucket))
+            self._store.put(bucket, key, received, {"ContentType": DEFAULT_TYPE, **about})
+        except AwsError as error:
+            self._store.bodies.discard(received)
+            raise FileNotFoundError(f"The bucket {bucket!r} does not exist.") from error

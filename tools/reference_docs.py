@@ -73,14 +73,20 @@ LOCAL_AWS_MEMORY = """\
 ## What it remembers
 
 Everything that it answers from is in its state folder (`--state`; `.local_aws` under `make up`, a volume under
-`docker compose`): 5 s after a change at the latest while saves are quick, less often where a state is so large that
-saving it would take more than a tenth of the time, and at the end. What endpoints, functions and jobs measure and log
-is saved with the next change, or 30 s later. The same folder gives the next start the same AWS, after a `SIGKILL` as of
-the last save. After a restart:
+`docker compose`), and the same folder gives the next start the same AWS. When it is there:
 
-- **As they were**: buckets, objects and their versions; IAM, CloudFormation, SSM, Secrets Manager, logs and whatever
-  else moto keeps; the model registry; finished jobs; alarms and a day of metrics; scalable targets, policies and
-  activities; functions, versions, aliases, permissions, reserved concurrency.
+- **S3's objects, buckets and their configuration** before the call is answered: a `SIGKILL` takes none that was
+  acknowledged, whoever stored it, a job included. A power cut can take the last 5 s.
+- **Everything else**, such as a registered model package, an alarm or a function, 5 s after a change at the latest
+  while saves are quick, less often where a state is so large that saving it would take more than a tenth of the time,
+  and at the end: **a `SIGKILL` takes what was acknowledged since the last save**. What endpoints, functions and jobs
+  measure and log is saved with the next change, or 30 s later. A stack that is lost so leaves its bucket behind.
+
+After a restart:
+
+- **As they were**: buckets, objects, their versions and uploads in parts; IAM, CloudFormation, SSM, Secrets Manager,
+  logs and whatever else moto keeps; the model registry; finished jobs; alarms and a day of metrics; scalable targets,
+  policies and activities; functions, versions, aliases, permissions, reserved concurrency.
 - **Endpoints in service** are `SystemUpdating` while as many instances as before start again, and `InvokeEndpoint` is
   answered with 503 `ServiceUnavailable`; then they are `InService`, or `Failed` with the reason.
 - **Endpoints that were changing**: a creation goes on; an update is undone, with the reason; a deletion is done.
@@ -91,14 +97,31 @@ the last save. After a restart:
 - **Lost** are calls of functions that were under way, and events that waited for one or for a rule's target.
 
 `GET /_local_aws/health` says under `state` when it was saved last, whether anything waits to be saved, and why a save
-has failed, such as a full disk: calls are answered all the same, and it is tried again. Once saves have failed for a
+has failed, such as a full disk: calls are answered all the same, and it is tried again; but storing an object is an
+`InternalError` then, since it is not kept. Once saves have failed for a
 minute it is a warning: in the log, ever so often; in `make status` and `make up`; and under `docker compose` the
 service `local-aws` is unhealthy, which `docker inspect` explains.
 
 A state is written by one format of the local AWS, one version of moto and one of Python, and read by no other: another
 one, or a damaged one, is refused with a sentence, and nothing of the folder is changed. A state can hold code (it is a
 pickle): only its owner can read it, and a state that another user owns or can change is refused. Don't take one from
-somebody else.
+somebody else. To take objects over into another version, start the one that wrote them on their folder and copy them
+out with `aws s3 sync s3://BUCKET FOLDER`.
+
+## What S3 does
+
+Objects, versions, lists, copies, uploads in parts, ranges, conditions, tags, checksums and presigned addresses are as
+AWS documents them; buckets and their configuration are kept by moto. Where it differs:
+
+- **Storage classes and lifecycle rules** are recorded: nothing is moved or expires, and the classes of archives
+  (GLACIER, DEEP_ARCHIVE) are refused.
+- **Signatures** are not checked; a presigned address ends when it says. Without credentials, what a bucket's policy or
+  an object's ACL has made public can be read.
+- **Encryption** is recorded: SSE-S3, or the key of KMS that a call or the bucket names. SSE-C is refused.
+- **Checksums** of CRC32, MD5, SHA-1, SHA-256 and SHA-512 are computed and checked. CRC32C, CRC64NVME and XXHash are
+  given back as they were sent.
+- **Refused by name**: Object Lock, grants (canned ACLs are taken), S3 Select, restoring from archives, uploads by a
+  browser's form, MFA delete, appending to objects, and a delimiter of ListMultipartUploads.
 """
 
 LOCAL_AWS_HEAD = """\

@@ -14,6 +14,9 @@ from local_aws.services.events import EventBridge
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_permissions import LambdaPermissions
+from local_aws.services.s3_listing import S3Listing
+from local_aws.services.s3_objects import S3Objects
+from local_aws.services.s3_uploads import S3Uploads
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
 from local_aws.services.sagemaker_models import SageMakerModels
 from local_aws.services.sagemaker_registry import SageMakerRegistry
@@ -37,4 +40,7 @@ SERVICES: list[type[Service]] = [
     Ec2,
     Ec2InstanceConnect,
     Ssm,
+    S3Objects,
+    S3Listing,
+    S3Uploads,
 ]

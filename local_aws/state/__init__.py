@@ -1,7 +1,8 @@
 """What the local AWS remembers in its state folder, and how it comes back.
 
 `saver.py` says when a state is saved, `snapshot.py` what it looks like on the disk. What is in it: all that moto keeps
-(`moto_state.py`, with the bodies of S3's objects in `bodies.py`) and what each service's `remember` gives.
+(`moto_state.py`), but for S3's buckets and objects, which are saved at once (`local_aws/s3/`), and what each service's
+`remember` gives.
 """
 
 SAVE_SECONDS = 5.0

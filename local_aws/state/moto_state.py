@@ -6,17 +6,14 @@ The only place that knows how moto keeps its backends, and which of its objects 
 from __future__ import annotations
 
 import copyreg
-import io
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from typing import Any
 
 from moto.backends import get_backend
 from moto.core.base_backend import AccountSpecificBackend, BackendDict
-
-from local_aws.state.bodies import MARK
 
 # Of a BackendDict; S3's has one more: which account a bucket belongs to.
 OWN_ATTRIBUTES = {"backend", "service_name", "_use_boto3_regions", "_additional_regions", "_id"}
@@ -26,12 +23,12 @@ Kept = dict[str, tuple[dict[str, Any], Regions]]
 """A service's name in moto -> (attributes of its BackendDict, (account, region) -> backend)."""
 
 
-def remember(without: Container[str] = ()) -> Kept:
-    """Everything that moto keeps now, except of some services."""
+def remember(without: Container[str] = (), only: Container[str] | None = None) -> Kept:
+    """Everything that moto keeps now, except of some services, or of these alone."""
     kept: Kept = {}
     for backends in list(BackendDict._instances):
         name = name_of(backends)
-        if name not in without:
+        if name not in without and (only is None or name in only):
             attributes = {key: value for key, value in vars(backends).items() if key not in OWN_ATTRIBUTES}
             kept[name] = attributes, {(acc, region): each for acc, region, each in backends.iter_backends()}
     return kept
@@ -51,44 +48,19 @@ def name_of(backends: BackendDict[Any]) -> str:
     return backends.backend.__module__.split(".")[1]
 
 
-def objects() -> Iterator[Any]:
-    """Every S3 object with a body: all versions, and the parts of uploads under way.
+def reducers(*, whole_buckets: bool = False) -> dict[type, Callable[[Any], Any]]:
+    """A pickler's dispatch table for what pickle cannot do by itself. It takes none of moto's locks.
 
-    The parts of completed ones have none: moto keeps their sizes and digests alone.
-    """
-    from moto.s3.models import FakeKey
-
-    for _, _, backend in get_backend("s3").iter_backends():
-        for bucket in list(backend.buckets.values()):
-            for _, versions in bucket.keys.lists():
-                yield from (each for each in list(versions) if isinstance(each, FakeKey))
-            for upload in list(bucket.multiparts.values()):
-                yield from list(upload.parts.values())
-
-
-def reducers(used: set[str]) -> dict[type, Callable[[Any], Any]]:
-    """A pickler's dispatch table for what pickle cannot do by itself; the digests of bodies are added to `used`.
-
-    It reads no body, and takes none of moto's locks.
+    Parameters: `whole_buckets` for a pickle of S3's buckets; any other names them, and has a copy in case of one that
+    is gone.
     """
     from cryptography.hazmat.bindings._rust import openssl
-    from moto.s3.models import FakeKey
+    from moto.s3.models import FakeBucket
     from moto.s3.utils import _VersionedKeyStore
     from moto.ssm.models import ParameterDict, SimpleSystemManagerBackend
 
-    def reduce_key(key: Any) -> Any:
-        state = {name: value for name, value in vars(key).items() if name not in {"_value_buffer", "lock"}}
-        digest = state.pop(MARK, None)
-        if key.disposed:
-            return key_without_body, (state,)
-        if digest is None:
-            raise ValueError(f"the body of the object {key.name!r} in {key.bucket_name!r} was not stored")
-        used.add(digest)
-        return restored_key, (state, digest)
-
     table: dict[type, Callable[[Any], Any]] = {
         **copyreg.dispatch_table,
-        FakeKey: reduce_key,
         _VersionedKeyStore: lambda found: (versioned, (dict(found),)),
         SimpleSystemManagerBackend: _reduce_ssm,
         ParameterDict: _reduce_parameters,
@@ -99,34 +71,22 @@ def reducers(used: set[str]) -> dict[type, Callable[[Any], Any]]:
         openssl.ec.ECPrivateKey: _reduce_private_key,
         AccountSpecificBackend: _reduce_account,
     }
+    if not whole_buckets:
+        table[FakeBucket] = lambda found: (bucket, (found.account_id, found.partition, found.name, vars(found)))
     for kind in (BackendDict, *BackendDict.__subclasses__()):
         table[kind] = lambda backends: (get_backend, (name_of(backends),))
     return table
 
 
-def restored_key(state: dict[str, Any], digest: str) -> Any:
-    """Stands in a pickle for an S3 object; the reader knows where its body is (`snapshot.Reader`)."""
-    raise NotImplementedError
+def bucket(account: str, partition: str, name: str, state: dict[str, Any]) -> Any:
+    """A bucket that CloudFormation, say, knows: the one that S3 has, or what was known of it."""
+    from moto.s3.models import FakeBucket
 
-
-def new_key(state: dict[str, Any], digest: str, body: Any) -> Any:
-    """An S3 object with its body."""
-    from moto.s3.models import FakeKey
-
-    key = FakeKey.__new__(FakeKey)
-    vars(key).update(state, lock=threading.Lock(), _value_buffer=body)
-    setattr(key, MARK, digest)
-    return key
-
-
-def key_without_body(state: dict[str, Any]) -> Any:
-    """An S3 object that was deleted, or a part of a completed upload: moto has closed its buffer."""
-    from moto.s3.models import FakeKey
-
-    key = FakeKey.__new__(FakeKey)
-    vars(key).update(state, lock=threading.Lock(), _value_buffer=io.BytesIO())
-    key._value_buffer.close()
-    return key
+    found = get_backend("s3")[account][partition].buckets.get(name)
+    if found is None:
+        found = FakeBucket.__new__(FakeBucket)
+        vars(found).update(state)
+    return found
 
 
 def versioned(versions: dict[str, list[Any]]) -> Any:

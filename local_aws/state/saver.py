@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import logging
 import math
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from local_aws.state import SAVE_SECONDS, moto_state, snapshot
-from local_aws.state.bodies import Bodies
 from local_aws.state.child import Child, ChildFailed
 from local_aws.state.gate import Gate
 
@@ -31,8 +31,6 @@ PATIENCE_SECONDS = (0.1,) * 20 + (0.5, 1.0, 2.0, 4.0)
 BETWEEN_TRIES_SECONDS = 0.3
 # From when on a save that fails again and again is said aloud, and how often the log says it then.
 LONG_SECONDS, SAID_AGAIN_SECONDS = 60.0, 600.0
-# How much of new bodies is written with the gate closed; more is written before it is.
-BYTES_WHILE_CLOSED = 4 << 20
 
 
 class Busy(Exception):
@@ -40,11 +38,11 @@ class Busy(Exception):
 
 
 class Remembered(Protocol):
-    """What is saved: the services' records, the logs and the objects, which are locked meanwhile."""
+    """What is saved: the services' records, and the logs, which are locked meanwhile."""
 
     services: list[Any]
     logs: Any
-    s3: Any
+    store: Any
 
 
 class Saver:
@@ -59,7 +57,6 @@ class Saver:
     def __init__(self, aws: Remembered, folder: Path, seconds: float = SAVE_SECONDS) -> None:
         self.aws, self.folder, self.seconds = aws, folder, seconds
         self.gate = Gate()
-        self.bodies = Bodies(folder / "objects")
         self.saves = 0
         self.saved_at: dt.datetime | None = None
         self.problem: str | None = None
@@ -128,7 +125,7 @@ class Saver:
 
     def restore(self, header: snapshot.Header) -> None:
         """Put back what a snapshot holds. Raises snapshot.Refused; the folder is as it was."""
-        kept = snapshot.read(self.folder, header, self.bodies)
+        kept = snapshot.read(self.folder, header)
         moto_state.restore(kept["moto"])
         for service in self.aws.services:
             name = type(service).__name__
@@ -144,50 +141,39 @@ class Saver:
     def save(self) -> None:
         """Save now. Raises OSError, ChildFailed, Busy; the snapshot before stays the state then."""
         # What is imported for it is imported here, once, and not in every child.
-        moto_state.reducers(set())
-        self.bodies.look()
+        moto_state.reducers()
         path, file = snapshot.create(self.folder)
         try:
             with file:
                 child, at = self._fork(file)
-                used, left_out = child.wait(LONGEST_CHILD_SECONDS)
+                left_out = child.wait(LONGEST_CHILD_SECONDS)
             self._report(left_out)
-            self.bodies.sync()
             snapshot.commit(self.folder, path, at)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         self.saves, self.saved_at = self.saves + 1, at
-        with contextlib.suppress(OSError):
-            self.bodies.keep(used)
 
     def _fork(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
         """The child that writes, forked while no call is under way. Raises OSError, Busy."""
         # With nobody let in any more there is nobody to disturb.
         tries = PATIENCE_SECONDS[-1:] if self._ended else PATIENCE_SECONDS
         for patience in tries:
-            for key in self._missing():
-                self.bodies.store(key)
             with self.gate.closed(patience) as nobody_inside:
-                if nobody_inside and (begun := self._fork_now(file, patience == tries[-1])):
-                    return begun
+                if nobody_inside:
+                    return self._fork_now(file)
             time.sleep(BETWEEN_TRIES_SECONDS)
         raise Busy("calls were under way all the time")
 
-    def _fork_now(self, file: BinaryIO, whatever_size: bool) -> tuple[Child, dt.datetime] | None:
-        """None when too much has come that has to be stored before, unless `whatever_size` is."""
+    def _fork_now(self, file: BinaryIO) -> tuple[Child, dt.datetime]:
         services = {type(each).__name__: each.remember() for each in self.aws.services}
 
         def work() -> Any:
-            return _pickle(services, file, self.bodies)
+            return _pickle(services, file)
 
+        # A bucket that CloudFormation has made, or changed: with the stack there is the bucket.
+        self.aws.store.buckets.keep()
         with self._still():
-            # Jobs store objects without a call: up to here.
-            missing = self._missing()
-            if not whatever_size and sum(key.contentsize for key in missing) > BYTES_WHILE_CLOSED:
-                return None
-            for key in missing:
-                self.bodies.store(key)
             with self._wake:
                 self._due = self._trickle_due = math.inf
             return Child(work, (file.fileno(),)), dt.datetime.now(dt.UTC)
@@ -200,16 +186,7 @@ class Saver:
                 for lock in service.locks():
                     stack.enter_context(lock)
             stack.enter_context(self.aws.logs.lock)
-            stack.enter_context(self.aws.s3.lock)
             yield
-
-    def _missing(self) -> list[Any]:
-        while True:
-            try:
-                return self.bodies.missing(moto_state.objects())
-            except RuntimeError:
-                # A dictionary of moto's changed as it was read.
-                time.sleep(0.01)
 
     def _report(self, left_out: dict[str, str]) -> None:
         for name in left_out.keys() - self._left_out.keys():
@@ -268,22 +245,23 @@ class Saver:
         return True
 
 
-def _pickle(services: dict[str, Any], file: BinaryIO, bodies: Bodies) -> Any:
+def _pickle(services: dict[str, Any], file: BinaryIO) -> dict[str, str]:
     """In the child: everything into the file, and read once, since a state that cannot be read is none.
 
-    Returns the digests of the bodies in it, and why services of moto had to be left out.
+    Returns why services of moto had to be left out.
     """
     left_out: dict[str, str] = {}
     while True:
         try:
-            used = snapshot.write({"moto": moto_state.remember(left_out), "services": services}, file)
+            # Buckets have their own place, where they are saved at once.
+            snapshot.write({"moto": moto_state.remember({*left_out, "s3"}), "services": services}, file)
             file.seek(0)
-            snapshot.Reader(file, bodies).load()
-            return sorted(used), left_out
+            pickle.load(file)
+            return left_out
         except OSError:
             raise
         except Exception:
-            failing = {name: why for name, why in _failing(bodies).items() if name not in left_out}
+            failing = {name: why for name, why in _failing().items() if name not in left_out}
             if not failing:
                 raise
             left_out |= failing
@@ -291,15 +269,15 @@ def _pickle(services: dict[str, Any], file: BinaryIO, bodies: Bodies) -> Any:
             file.truncate()
 
 
-def _failing(bodies: Bodies) -> dict[str, str]:
+def _failing() -> dict[str, str]:
     """The services of moto that hold something that cannot be pickled and read, and why."""
     failing = {}
-    for name, kept in moto_state.remember().items():
+    for name, kept in moto_state.remember({"s3"}).items():
         file = io.BytesIO()
         try:
             snapshot.write(kept, file)
             file.seek(0)
-            snapshot.Reader(file, bodies).load()
+            pickle.load(file)
         except Exception as error:
             failing[name] = f"{type(error).__name__}: {error}"
     return failing

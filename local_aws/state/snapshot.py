@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from local_aws.state import moto_state
-from local_aws.state.bodies import Bodies, sync
 
-FORMAT = 2
+FORMAT = 3
 """To be raised with every change of what is pickled: classes, their fields, what `remember` gives."""
 
 NAME = "snapshot.json"
@@ -57,14 +56,12 @@ def versions() -> dict[str, Any]:
     return {"format": FORMAT, "moto": version("moto"), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
 
 
-def write(payload: Any, file: BinaryIO) -> set[str]:
-    """Pickle into a file; the digests of the bodies that belong to it."""
-    used: set[str] = set()
+def write(payload: Any, file: BinaryIO) -> None:
+    """Pickle into a file."""
     pickler = pickle.Pickler(file, 5)
-    pickler.dispatch_table = moto_state.reducers(used)
+    pickler.dispatch_table = moto_state.reducers()
     pickler.dump(payload)
     file.flush()
-    return used
 
 
 def commit(folder: Path, pickled: Path, saved_at: dt.datetime) -> None:
@@ -98,57 +95,37 @@ def check(folder: Path) -> Header | None:
     if not file.exists():
         return None
     try:
-        _require_own(folder, file)
+        require_own(folder, file)
         found = json.loads(file.read_bytes())
-        for name, ours in versions().items():
-            if found[name] != ours:
-                raise _refused(folder, f"is of {_named(name, found[name])}, and this is {_named(name, ours)}")
+        require_versions(folder, found)
         header = Header(**found)
         pickled = folder / header.file
-        _require_own(folder, pickled)
+        require_own(folder, pickled)
         if pickled.parent != folder or _digest(pickled) != header.sha256:
-            raise _refused(folder, f"is damaged: {header.file} is not what {NAME} says that it is")
+            raise refused(folder, f"is damaged: {header.file} is not what {NAME} says that it is")
         header.moment  # noqa: B018 a malformed time is found here, too
     except FileNotFoundError as error:
-        raise _refused(folder, f"is damaged: {error.filename} is missing") from None
+        raise refused(folder, f"is damaged: {error.filename} is missing") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise _refused(folder, f"is damaged: {NAME} cannot be read ({type(error).__name__}: {error})") from None
+        raise refused(folder, f"is damaged: {NAME} cannot be read ({type(error).__name__}: {error})") from None
     except OSError as error:
-        raise _refused(folder, f"cannot be read ({error.strerror})") from error
+        raise refused(folder, f"cannot be read ({error.strerror})") from error
     return header
 
 
-def read(folder: Path, header: Header, bodies: Bodies) -> Any:
+def read(folder: Path, header: Header) -> Any:
     """What was pickled. Raises Refused."""
     try:
         with (folder / header.file).open("rb") as file:
-            return Reader(file, bodies).load()
-    except FileNotFoundError as error:
-        raise _refused(folder, f"is damaged: {error}") from None
+            return pickle.load(file)
     except Exception as error:
         # A pickle can fail in any way that its objects can.
         raise unreadable(folder, error) from error
 
 
-class Reader(pickle.Unpickler):
-    """Reads a snapshot; S3's objects find their bodies in the folder."""
-
-    def __init__(self, file: BinaryIO, bodies: Bodies) -> None:
-        super().__init__(file)
-        self._bodies = bodies
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == (moto_state.restored_key.__module__, moto_state.restored_key.__name__):
-            return self._key
-        return super().find_class(module, name)
-
-    def _key(self, state: dict[str, Any], digest: str) -> Any:
-        return moto_state.new_key(state, digest, self._bodies.open(digest, state["contentsize"]))
-
-
 def clear_aside(folder: Path, header: Header | None) -> None:
     """Delete what saves that never ended have left."""
-    for pattern in (PICKLES, "*.new", "objects/*.new"):
+    for pattern in (PICKLES, "*.new"):
         for file in folder.glob(pattern):
             if header is None or file.name != header.file:
                 with contextlib.suppress(OSError):
@@ -161,14 +138,31 @@ def create(folder: Path) -> tuple[Path, BinaryIO]:
     return path, _private(path)
 
 
+def sync(path: Path) -> None:
+    """fsync a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
 
 
-def _require_own(folder: Path, file: Path) -> None:
+def require_versions(folder: Path, found: dict[str, Any]) -> None:
+    """Raises Refused for what another format, moto or Python has written, KeyError for what says nothing of that."""
+    for name, ours in versions().items():
+        if found[name] != ours:
+            raise refused(folder, f"is of {_named(name, found[name])}, and this is {_named(name, ours)}")
+
+
+def require_own(folder: Path, file: Path) -> None:
+    """Raises Refused for a file that somebody else may have written."""
     found = file.stat()
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _refused(
+        raise refused(
             folder,
             f"is not safe to read (it can hold code): {file.name} belongs to another user, or another can change it",
         )
@@ -185,10 +179,11 @@ def _named(name: str, value: Any) -> str:
 
 def unreadable(folder: Path, error: Exception) -> Refused:
     """The refusal of a state that something is wrong with that nobody has foreseen."""
-    return _refused(folder, f"cannot be read ({type(error).__name__}: {error})")
+    return refused(folder, f"cannot be read ({type(error).__name__}: {error})")
 
 
-def _refused(folder: Path, why: str) -> Refused:
+def refused(folder: Path, why: str) -> Refused:
+    """The refusal of a state: why, and what can be done."""
     return Refused(
         f"the state in {folder} {why}; name another folder with --state, or remove this one to start with an empty AWS"
     )

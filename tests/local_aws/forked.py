@@ -212,7 +212,7 @@ def import_what_they_import() -> None:
     from local_aws.state import moto_state
     from local_aws.support import supported_by_moto
 
-    moto_state.reducers(set())
+    moto_state.reducers()
     for service in SERVICES:
         supported_by_moto(service)
 

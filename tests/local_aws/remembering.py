@@ -173,7 +173,6 @@ def _fill_records(world: World) -> None:
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     world.version = s3.put_object(Bucket=BUCKET, Key="kept/versions", Body=b"first")["VersionId"]
     s3.put_object(Bucket=BUCKET, Key="kept/versions", Body=b"second", Tagging="run=7")
-    # Large ones are kept in files by moto.
     s3.put_object(Bucket=BUCKET, Key="kept/large", Body=b"large" * 4_000_000)
     s3.put_object(Bucket=BUCKET, Key="kept/empty", Body=b"")
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}

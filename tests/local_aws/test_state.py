@@ -113,7 +113,7 @@ def test_names_that_were_taken_are_taken(world):
 
 def test_the_state_goes_on_being_saved(world):
     saves = state_of(world.daemon)["saves"]
-    world.client("s3").put_object(Bucket=BUCKET, Key="after", Body=b"the restart")
+    world.client("ssm").put_parameter(Name="/tests/after", Value="the restart", Type="String")
     wait_for(lambda: state_of(world.daemon)["saves"] > saves)
     wait_until_saved(world.daemon)
     assert state_of(world.daemon)["problem"] is None

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -68,8 +69,17 @@ def remove_bodies(state):
         body.unlink()
 
 
+def index_of(state, name, value):
+    """Another value for what the index says of itself."""
+    with contextlib.closing(sqlite3.connect(state / "objects.sqlite")) as database, database:
+        database.execute("UPDATE about SET value = ? WHERE name = ?", (value, name))
+
+
+OF_ANOTHER_MOTO = json.dumps({"format": FORMAT, "moto": "4.0.0", "python": "3.99"})
+
+
 UNREADABLE = {
-    "another format": (lambda state: edit(state, format=7), "format 7 of the state", f"format {FORMAT} of the state"),
+    "another format": (lambda state: edit(state, format=2), "format 2 of the state", f"format {FORMAT} of the state"),
     "another moto": (lambda state: edit(state, moto="4.0.0"), "Moto 4.0.0", "Moto 5."),
     "another Python": (lambda state: edit(state, python="3.99"), "Python 3.99", "Python 3."),
     "half a pickle": (truncate, "is damaged", "is not what snapshot.json says"),
@@ -78,6 +88,20 @@ UNREADABLE = {
     "nonsense for a header": (lambda state: (state / "snapshot.json").write_text("{"), "is damaged", "cannot be read"),
     "a header without all": (lambda state: (state / "snapshot.json").write_text("{}"), "is damaged", "KeyError"),
     "no bodies": (remove_bodies, "is damaged", "is missing or not whole"),
+    "half a body": (lambda state: next((state / "objects").iterdir()).write_bytes(b"ke"), "is damaged", "not whole"),
+    "no index": (lambda state: (state / "objects.sqlite").unlink(), "is damaged", "objects.sqlite is missing"),
+    "nonsense for an index": (
+        lambda state: (state / "objects.sqlite").write_bytes(b"nonsense" * 1000),
+        "is damaged",
+        "objects.sqlite cannot be read",
+    ),
+    "an index of another moto": (lambda state: index_of(state, "versions", OF_ANOTHER_MOTO), "Moto 4.0.0", "Moto 5."),
+    "buckets that are none": (lambda state: index_of(state, "moto", b"nonsense"), "cannot be read", "UnpicklingError"),
+    "an index that others can change": (
+        lambda state: (state / "objects.sqlite").chmod(0o666),
+        "is not safe",
+        "another",
+    ),
     "a pickle that others can change": (lambda state: pickled(state).chmod(0o666), "is not safe", "another"),
 }
 
@@ -103,7 +127,12 @@ def test_what_cannot_be_read_whole_is_refused_in_one_sentence_and_left_alone(sta
 
 
 def test_what_a_killed_save_left_is_ignored(state, new_local_aws):
-    half = [state / "snapshot-1-1.pickle", state / "snapshot.json.new", state / "objects/0123.new"]
+    half = [
+        state / "snapshot-1-1.pickle",
+        state / "snapshot.json.new",
+        state / "objects/0123.new",
+        state / "objects/4567",
+    ]
     for each in half:
         each.write_bytes(b"half")
     daemon = new_local_aws(state=state)
@@ -117,6 +146,7 @@ def test_a_full_disk_costs_no_call_and_not_the_last_state(tmp_path, new_local_aw
         s3 = daemon.client("s3")
         s3.create_bucket(Bucket=BUCKET)
         s3.put_object(Bucket=BUCKET, Key="before", Body=b"before")
+        daemon.client("ssm").put_parameter(Name="/before", Value="before", Type="String")
         wait_until_saved(daemon)
         # WHEN the disk fills up, and something changes
         ballast = disk / "ballast"
@@ -124,38 +154,46 @@ def test_a_full_disk_costs_no_call_and_not_the_last_state(tmp_path, new_local_aw
             while True:
                 file.write(b"x" * 4096)
         saved = header(disk / "state")
-        s3.put_object(Bucket=BUCKET, Key="meanwhile", Body=b"meanwhile" * 1000)
+        ssm = daemon.client("ssm")
+        ssm.put_parameter(Name="/meanwhile", Value="meanwhile", Type="String")
         wait_for(lambda: state_of(daemon)["problem"])
         # THEN calls are answered, the log says it once, and the last state is whole
         assert "No space left" in state_of(daemon)["problem"]
-        assert s3.get_object(Bucket=BUCKET, Key="meanwhile")["Body"].read() == b"meanwhile" * 1000
+        assert ssm.get_parameter(Name="/meanwhile")["Parameter"]["Value"] == "meanwhile"
         lines = [line for line in daemon.log.read_text().splitlines() if "cannot be saved" in line]
         assert len(lines) == 1
         assert str(disk / "state") in lines[0]
         assert header(disk / "state") == saved
-        # AND when there is space again, it is saved after all
+        # AND an object that cannot be kept is not acknowledged
+        with pytest.raises(ClientError, match="No space left") as caught:
+            s3.put_object(Bucket=BUCKET, Key="meanwhile", Body=b"meanwhile" * 10_000)
+        assert caught.value.response["Error"]["Code"] == "InternalError"
+        assert s3.get_object(Bucket=BUCKET, Key="before")["Body"].read() == b"before"
+        # AND when there is space again, both are kept after all
         ballast.unlink()
+        s3.put_object(Bucket=BUCKET, Key="after", Body=b"after" * 10_000)
         wait_for(lambda: state_of(daemon)["problem"] is None, 120)
         wait_until_saved(daemon)
         daemon.stop(signal.SIGKILL)
         again = new_local_aws(state=disk / "state")
         keys = again.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
-        assert [each["Key"] for each in keys] == ["before", "meanwhile"]
+        assert [each["Key"] for each in keys] == ["after", "before"]
+        assert again.client("ssm").get_parameter(Name="/meanwhile")["Parameter"]["Value"] == "meanwhile"
         again.stop()
 
 
-def test_a_save_has_every_call_whole_or_not_at_all(tmp_path, new_local_aws):
+def test_a_save_has_every_call_whole_or_not_at_all_and_no_object_waits_for_one(tmp_path, new_local_aws):
     daemon = new_local_aws(state=tmp_path / "state", options=("--save-every", "0.1s"))
     daemon.client("s3").create_bucket(Bucket=BUCKET)
     answered: dict[int, int] = {}
 
     def write(writer):
-        """Objects and parameters in turn, until the daemon is gone."""
+        """Parameters and objects in turn, until the daemon is gone."""
         s3, ssm = daemon.client("s3"), daemon.client("ssm")
         with contextlib.suppress(BotoCoreError, ClientError):
             for number in range(100_000):
-                s3.put_object(Bucket=BUCKET, Key=f"{writer}/{number:06d}", Body=f"{number}".encode() * 1000)
                 ssm.put_parameter(Name=f"/{writer}/{number:06d}", Value="x", Type="String")
+                s3.put_object(Bucket=BUCKET, Key=f"{writer}/{number:06d}", Body=f"{number}".encode() * 1000)
                 answered[writer] = number + 1
                 time.sleep(0.01)
 
@@ -171,42 +209,42 @@ def test_a_save_has_every_call_whole_or_not_at_all(tmp_path, new_local_aws):
     daemon.stop(signal.SIGKILL)
     for each in writers:
         each.join()
-    # THEN each writer's objects and parameters are there up to one call, with their bodies
+    # THEN every object is there that was acknowledged, and each writer's parameters up to one call
     again = new_local_aws(state=tmp_path / "state")
     s3, ssm = again.client("s3"), again.client("ssm")
     for writer in range(3):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{writer}/")
         keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
         assert keys == [f"{writer}/{number:06d}" for number in range(len(keys))]
-        assert known[writer] <= len(keys) <= answered[writer] + 1
+        assert answered[writer] <= len(keys) <= answered[writer] + 1
         for number in {0, len(keys) - 1}:
             body = s3.get_object(Bucket=BUCKET, Key=keys[number])["Body"].read()
             assert body == f"{number}".encode() * 1000
         pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=f"/{writer}/")
-        parameters = [each["Name"] for page in pages for each in page["Parameters"]]
-        assert len(keys) - 1 <= len(parameters) <= len(keys)
+        parameters = sorted(each["Name"] for page in pages for each in page["Parameters"])
+        assert parameters == [f"/{writer}/{number:06d}" for number in range(len(parameters))]
+        assert known[writer] <= len(parameters) <= len(keys) + 1
 
 
 def test_bodies_are_stored_once_and_deleted_with_the_last_object(tmp_path, new_local_aws):
-    daemon = new_local_aws(state=tmp_path / "state", options=SOON)
+    daemon = new_local_aws(state=tmp_path / "state")
     s3, objects = daemon.client("s3"), tmp_path / "state/objects"
     s3.create_bucket(Bucket=BUCKET)
     for key in ("one", "two"):
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"the same")
     s3.put_object(Bucket=BUCKET, Key="other", Body=b"another")
-    wait_until_saved(daemon)
     assert len(list(objects.iterdir())) == 2
     s3.put_object(Bucket=BUCKET, Key="other", Body=b"another one")
     s3.delete_object(Bucket=BUCKET, Key="one")
-    wait_until_saved(daemon)
     assert {path.read_bytes() for path in objects.iterdir()} == {b"the same", b"another one"}
 
 
-def test_reading_saves_nothing(tmp_path, new_local_aws):
+def test_reading_saves_nothing_and_no_object_does(tmp_path, new_local_aws):
     daemon = new_local_aws(state=tmp_path / "state", options=("--save-every", "0.1s"))
     daemon.client("s3").create_bucket(Bucket=BUCKET)
     wait_until_saved(daemon)
     saves = state_of(daemon)["saves"]
+    daemon.client("s3").put_object(Bucket=BUCKET, Key="object", Body=b"kept at once")
     daemon.client("s3").list_objects_v2(Bucket=BUCKET)
     daemon.client("sagemaker").list_endpoints()
     daemon.client("ssm").describe_parameters()

@@ -1,0 +1,183 @@
+"""What objects hold: each body once, in a file that is named by its digest."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+BLOCK = 1 << 20
+SYNCED_AT_ONCE = 8
+
+
+class Readable(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+CHECKSUMS: dict[str, Callable[[], Any]] = {
+    "CRC32": _Crc32,
+    "MD5": lambda: hashlib.md5(usedforsecurity=False),
+    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+}
+"""S3's algorithms that are computed here. The others' values are kept as they are sent."""
+
+
+@dataclass
+class Received:
+    """A body that has come, and is nobody's yet."""
+
+    size: int
+    digest: str
+    """SHA-256, hexadecimal."""
+    md5: bytes
+    checksums: dict[str, str] = field(default_factory=dict)
+    """Algorithm -> what was computed, in base 64."""
+    data: bytes | None = None
+    aside: Path | None = None
+    """Where it is: in memory, or in a file of its own."""
+
+
+class Bodies:
+    """The folder of bodies. Whoever keeps or drops one holds the lock of the index that names it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._unsynced: set[str] = set()
+
+    def receive(self, stream: Readable, algorithms: Iterable[str] = ()) -> Received:
+        """Take a body in, with further checksums. Raises OSError, such as for a full disk."""
+        sums = {name: CHECKSUMS[name]() for name in algorithms}
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        digests = [sha256, md5, *sums.values()]
+        block = _read(stream, BLOCK)
+        for each in digests:
+            each.update(block)
+        size, aside = len(block), self.folder / f"{uuid.uuid4().hex}.new"
+        whole = size < BLOCK
+        if not whole or not (self.folder / sha256.hexdigest()).exists():
+            try:
+                with aside.open("xb", buffering=0) as file:
+                    _write(file, block)
+                    while not whole and (block := _read(stream, BLOCK)):
+                        size += len(block)
+                        for each in digests:
+                            each.update(block)
+                        _write(file, block)
+            except BaseException:
+                aside.unlink(missing_ok=True)
+                raise
+        computed = {name: base64.b64encode(each.digest()).decode() for name, each in sums.items()}
+        data = block if whole else None
+        return Received(size, sha256.hexdigest(), md5.digest(), computed, data, aside if aside.exists() else None)
+
+    def join(self, digests: list[str]) -> Received:
+        """Bodies that are kept, one after the other, as a new one. Raises FileNotFoundError when one is dropped
+        meanwhile, OSError."""
+        digest = hashlib.sha256()
+        aside, size = self.folder / f"{uuid.uuid4().hex}.new", 0
+        try:
+            with aside.open("xb", buffering=0) as whole:
+                for each in digests:
+                    with self.open(each) as part:
+                        while block := part.read(BLOCK):
+                            digest.update(block)
+                            _write(whole, block)
+                            size += len(block)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        return Received(size, digest.hexdigest(), b"", aside=aside)
+
+    def keep(self, body: Received) -> str:
+        """Give a body its name. Raises OSError."""
+        path = self.folder / body.digest
+        if path.exists():
+            self.discard(body)
+        elif body.aside is not None:
+            body.aside.replace(path)
+            self._unsynced.add(body.digest)
+        else:
+            # It was there when this one came, and has been dropped since.
+            assert body.data is not None
+            aside = path.with_suffix(".new")
+            aside.write_bytes(body.data)
+            aside.replace(path)
+            self._unsynced.add(body.digest)
+        body.aside = body.data = None
+        return body.digest
+
+    def discard(self, body: Received) -> None:
+        if body.aside is not None:
+            body.aside.unlink(missing_ok=True)
+
+    def drop(self, digest: str) -> None:
+        self._unsynced.discard(digest)
+        (self.folder / digest).unlink(missing_ok=True)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Whoever has opened one can read it to its end, also when it is dropped."""
+        return (self.folder / digest).open("rb")
+
+    def path(self, digest: str) -> Path:
+        return self.folder / digest
+
+    def sync(self) -> None:
+        """Bring to the disk what was kept since the last time: what a SIGKILL leaves alone, a power cut does not."""
+        names, self._unsynced = list(self._unsynced), set()
+        # Together: a disk that is asked for many at once writes them at once.
+        with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+            list(pool.map(lambda name: _sync(self.folder / name), names))
+        _sync(self.folder)
+
+    def sizes(self) -> dict[str, int]:
+        """Every file's name and size."""
+        with os.scandir(self.folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries}
+
+
+def _read(stream: Readable, count: int) -> bytes:
+    """That many bytes, unless the stream ends before."""
+    block = stream.read(count)
+    if len(block) == count or not block:
+        return block
+    blocks, missing = [block], count - len(block)
+    while missing and (block := stream.read(missing)):
+        blocks.append(block)
+        missing -= len(block)
+    return b"".join(blocks)
+
+
+def _write(file: Any, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _sync(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,193 @@
+"""What is said of an object besides its body: what its request says is recorded or checked, and given back as it was.
+
+In the words of S3's API throughout; `StoredObject.about` has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local_aws.errors import AwsError
+from local_aws.s3 import errors
+from local_aws.s3.bodies import CHECKSUMS, Received
+from local_aws.s3.chunked import Chunked
+from local_aws.s3.index import StoredObject
+from local_aws.s3.store import Store, moment, quoted
+
+# Content-Type and the like: what HTTP says of a body.
+HTTP_MEMBERS = (
+    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
+)  # fmt: skip
+ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+RECORDED = (*HTTP_MEMBERS, *ENCRYPTION, "WebsiteRedirectLocation")
+DEFAULT_TYPE = "binary/octet-stream"
+ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128")
+# AWS: S3 user guide, "Understanding and managing Amazon S3 storage classes". Archived objects are not to be had here.
+STORAGE_CLASSES = {
+    "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR",
+}  # fmt: skip
+ARCHIVES = {"GLACIER", "DEEP_ARCHIVE", "OUTPOSTS", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"}
+CANNED_ACLS = {
+    "private", "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read",
+    "bucket-owner-full-control",
+}  # fmt: skip
+# Members that would change who can read an object, or for how long it stays: nothing of it is ignored.
+REFUSED = {
+    "SSECustomerKey": "encryption with keys of customers (SSE-C)",
+    "SSECustomerAlgorithm": "encryption with keys of customers (SSE-C)",
+    "CopySourceSSECustomerKey": "encryption with keys of customers (SSE-C)",
+    "ObjectLockMode": "Object Lock", "ObjectLockRetainUntilDate": "Object Lock",
+    "ObjectLockLegalHoldStatus": "Object Lock", "BypassGovernanceRetention": "Object Lock", "MFA": "MFA delete",
+    "ObjectLockEventHold": "Object Lock", "ObjectLockEventHoldDurationDays": "Object Lock",
+    "ObjectLockEventHoldDurationYears": "Object Lock",
+    "GrantFullControl": "grants; give a canned ACL", "GrantRead": "grants; give a canned ACL",
+    "GrantReadACP": "grants; give a canned ACL", "GrantWriteACP": "grants; give a canned ACL",
+    "GrantWrite": "grants; give a canned ACL", "WriteOffsetBytes": "appending to objects",
+}  # fmt: skip
+# AWS: S3 user guide, "Categorizing your objects using tags".
+MOST_TAGS, LONGEST_TAG, LONGEST_VALUE = 10, 128, 256
+
+
+def refuse(params: dict[str, Any]) -> None:
+    """Raise AwsError for what is not supported."""
+    for name, what in REFUSED.items():
+        if params.get(name) is not None:
+            raise errors.not_implemented(f"{what} ({name})")
+
+
+def described(store: Store, params: dict[str, Any]) -> dict[str, Any]:
+    """What a request that stores an object says of it. Raises AwsError."""
+    refuse(params)
+    about = {name: params[name] for name in RECORDED if params.get(name) is not None}
+    about.setdefault("ContentType", DEFAULT_TYPE)
+    # What the SDKs call a body in chunks is none of the object's own.
+    encodings = about.pop("ContentEncoding", "").split(",")
+    encodings = [each for each in encodings if each.strip() not in {"aws-chunked", ""}]
+    if encodings:
+        about["ContentEncoding"] = ",".join(encodings)
+    if "ServerSideEncryption" not in about:
+        about |= store.buckets.encryption(store.buckets.get(params["Bucket"]))
+    kind = params.get("StorageClass", "STANDARD")
+    if kind in ARCHIVES:
+        raise errors.not_implemented(f"the storage class {kind}")
+    if kind not in STORAGE_CLASSES:
+        message = "The storage class you specified is not valid"
+        raise AwsError("InvalidStorageClass", message, StorageClassRequested=kind)
+    if kind != "STANDARD":
+        about["StorageClass"] = kind
+    if params.get("Metadata"):
+        about["Metadata"] = dict(params["Metadata"])
+    if params.get("Tagging"):
+        about["Tags"] = check_tags(parse_qsl(params["Tagging"], keep_blank_values=True))
+    if params.get("ACL"):
+        about["ACL"] = check_acl(params["ACL"])
+    return about
+
+
+def check_acl(name: str) -> str:
+    """Raises AwsError."""
+    if name not in CANNED_ACLS:
+        raise errors.invalid_argument("x-amz-acl", name, "")
+    return name
+
+
+def check_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Raises AwsError."""
+    tags = dict(pairs)
+    if len(tags) != len(pairs):
+        raise AwsError("InvalidTag", "Cannot provide multiple Tags with the same key")
+    if len(tags) > MOST_TAGS:
+        raise AwsError("BadRequest", "Object tags cannot be greater than 10")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= LONGEST_TAG:
+            raise AwsError("InvalidTag", "The TagKey you have provided is invalid")
+        if len(value) > LONGEST_VALUE:
+            raise AwsError("InvalidTag", "The TagValue you have provided is invalid")
+        if key.lower().startswith("aws:"):
+            raise AwsError("InvalidTag", "System tags cannot be added/updated by requester")
+    return tags
+
+
+def receive(store: Store, params: dict[str, Any], headers: dict[str, str]) -> tuple[Received, dict[str, str]]:
+    """A request's body and the checksums that it came with. Raises AwsError, OSError."""
+    stream, chunked = params["Body"], None
+    sent_as = headers.get("x-amz-content-sha256", "")
+    if sent_as.startswith("STREAMING-") or "aws-chunked" in headers.get("content-encoding", ""):
+        stream = chunked = Chunked(stream)
+    named = {each for each in ALGORITHMS if params.get(f"Checksum{each}") is not None}
+    trailer = headers.get("x-amz-trailer", "").lower().removeprefix("x-amz-checksum-").upper()
+    wanted = named | ({trailer} & set(ALGORITHMS))
+    asked = (params.get("ChecksumAlgorithm") or "").upper()
+    if asked in ALGORITHMS:
+        wanted.add(asked)
+    body = store.bodies.receive(stream, wanted & CHECKSUMS.keys())
+    try:
+        given = {each: params[f"Checksum{each}"] for each in named}
+        if chunked is not None:
+            for each in wanted:
+                if (value := chunked.trailers.get(f"x-amz-checksum-{each.lower()}")) is not None:
+                    given[each] = value
+            expected = headers.get("x-amz-decoded-content-length")
+            if expected is not None and expected != str(body.size):
+                raise errors.incomplete_body()
+        for algorithm, value in given.items():
+            if algorithm in body.checksums and body.checksums[algorithm] != value:
+                raise AwsError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+        _check_digests(body, params.get("ContentMD5"), sent_as)
+    except BaseException:
+        store.bodies.discard(body)
+        raise
+    return body, given | body.checksums
+
+
+def _check_digests(body: Received, md5: str | None, sha256: str) -> None:
+    if md5 is not None:
+        try:
+            known = base64.b64decode(md5, validate=True)
+        except binascii.Error:
+            known = b""
+        if len(known) != 16:
+            raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
+        if known != body.md5:
+            raise AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.")
+    if len(sha256) == 64 and sha256.lower() != body.digest:
+        raise AwsError(
+            "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."
+        )
+
+
+def checksums(found: StoredObject) -> dict[str, Any]:
+    """An object's checksums, as members of an answer."""
+    known = found.about.get("Checksums") or {}
+    if not known:
+        return {}
+    return {f"Checksum{name}": value for name, value in known.items()} | {
+        "ChecksumType": found.about.get("ChecksumType", "FULL_OBJECT")
+    }
+
+
+def encryption(about: dict[str, Any]) -> dict[str, Any]:
+    return {name: about[name] for name in ENCRYPTION if about.get(name) is not None}
+
+
+def version_of(store: Store, found: StoredObject) -> str | None:
+    """The version that an answer names: none in a bucket that never had any."""
+    return found.version if store.buckets.get(found.bucket).versioning_status else None
+
+
+def headers(store: Store, found: StoredObject) -> dict[str, Any]:
+    """What GetObject and HeadObject say of an object, but of its body's length and its checksums."""
+    about = found.about
+    return {
+        **{name: about[name] for name in RECORDED if about.get(name) is not None},
+        "AcceptRanges": "bytes",
+        "ETag": quoted(found.etag),
+        "LastModified": moment(found.modified),
+        "Metadata": about.get("Metadata", {}),
+        "StorageClass": about.get("StorageClass"),
+        "TagCount": len(about.get("Tags", {})) or None,
+        "VersionId": version_of(store, found),
+    }

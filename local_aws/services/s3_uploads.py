@@ -1,0 +1,191 @@
+"""S3's multipart uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_aws.errors import AwsError
+from local_aws.s3 import content, errors
+from local_aws.s3.bodies import Received
+from local_aws.s3.conditions import byte_range, check_replacement, copy_source
+from local_aws.s3.index import Part
+from local_aws.s3.store import moment, quoted
+from local_aws.s3.uploads import MOST_PARTS, Uploads, composite
+from local_aws.services.base import Call, Service
+from local_aws.services.s3_objects import CREATED
+
+MOST_LISTED = 1000
+
+
+class S3Uploads(Service):
+    name = "s3"
+
+    @property
+    def _uploads(self) -> Uploads:
+        return Uploads(self.aws.store)
+
+    def create_multipart_upload(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        about = content.described(self.aws.store, params)
+        algorithm = (params.get("ChecksumAlgorithm") or "").upper() or None
+        # AWS: S3 user guide, "Checking object integrity": CRC64NVME is of the full object, others may be of the parts.
+        kind = params.get("ChecksumType") or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
+        if algorithm:
+            about |= {"UploadAlgorithm": algorithm, "ChecksumType": kind}
+        upload = self._uploads.begin(params["Bucket"], params["Key"], about)
+        return {
+            "Bucket": upload.bucket, "Key": upload.key, "UploadId": upload.id, "ChecksumAlgorithm": algorithm,
+            "ChecksumType": kind if algorithm else None, **content.encryption(about),
+        }  # fmt: skip
+
+    def upload_part(self, call: Call) -> dict[str, Any]:
+        params, store = call.params, self.aws.store
+        content.refuse(params)
+        upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
+        _check_number(params["PartNumber"])
+        if upload.about.get("UploadAlgorithm") and not params.get("ChecksumAlgorithm"):
+            params["ChecksumAlgorithm"] = upload.about["UploadAlgorithm"]
+        body, sums = content.receive(store, params, call.headers)
+        part = self._add(call, body, sums)
+        return {
+            "ETag": quoted(part.etag), **{f"Checksum{name}": value for name, value in sums.items()},
+            **content.encryption(upload.about),
+        }  # fmt: skip
+
+    def upload_part_copy(self, call: Call) -> dict[str, Any]:
+        params, store = call.params, self.aws.store
+        content.refuse(params)
+        upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
+        _check_number(params["PartNumber"])
+        source = copy_source(store, params)
+        asked = params.get("CopySourceRange")
+        start, end = byte_range(asked, source.size) or (0, source.size)
+        if asked is not None and not asked.endswith(f"-{end - 1}"):
+            raise AwsError("InvalidArgument", f"Range specified is not valid for source object of size: {source.size}")
+        algorithm = {upload.about.get("UploadAlgorithm")} & content.CHECKSUMS.keys()
+        source, file = store.open_body(source.bucket, source.key, source.version)
+        with file:
+            file.seek(start)
+            body = store.bodies.receive(_Limited(file, end - start), algorithm)
+        part = self._add(call, body, body.checksums)
+        return {
+            "CopyPartResult": {
+                "ETag": quoted(part.etag), "LastModified": moment(part.modified),
+                **{f"Checksum{name}": value for name, value in part.about.get("Checksums", {}).items()},
+            },
+            "CopySourceVersionId": content.version_of(store, source), **content.encryption(upload.about),
+        }  # fmt: skip
+
+    def _add(self, call: Call, body: Received, sums: dict[str, str]) -> Part:
+        params = call.params
+        about = {"Checksums": sums} if sums else {}
+        return self._uploads.add_part(
+            params["Bucket"], params["Key"], params["UploadId"], params["PartNumber"], body, about
+        )
+
+    def complete_multipart_upload(self, call: Call) -> dict[str, Any]:
+        params, store = call.params, self.aws.store
+        upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
+        known = dict(upload.about)
+        algorithm, kind = known.pop("UploadAlgorithm", None), known.get("ChecksumType")
+        given = {each: params[f"Checksum{each}"] for each in content.ALGORITHMS if params.get(f"Checksum{each}")}
+
+        def about(parts: list[Part]) -> dict[str, Any]:
+            sums = given
+            if algorithm and kind == "COMPOSITE" and (value := composite(parts, algorithm)):
+                if given.get(algorithm, value) not in {value, value.rpartition("-")[0]}:
+                    raise AwsError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+                sums = {algorithm: value}
+            size = params.get("MpuObjectSize")
+            computed = sum(part.size for part in parts)
+            if size is not None and size != computed:
+                said = f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed"
+                raise AwsError("InvalidRequest", f"{said}: {computed}")
+            return known | ({"Checksums": sums} if sums else {})
+
+        found = self._uploads.complete(
+            upload, (params.get("MultipartUpload") or {}).get("Parts") or [],
+            lambda before: check_replacement(before, upload.key, params.get("IfMatch"), params.get("IfNoneMatch")),
+            about,
+        )  # fmt: skip
+        store.notify(f"{CREATED}CompleteMultipartUpload", found)
+        return {
+            "Location": f"{self.aws.url_for(call.headers)}/{found.bucket}/{found.key}", "Bucket": found.bucket,
+            "Key": found.key, "ETag": quoted(found.etag), **content.checksums(found),
+            **content.encryption(found.about), "VersionId": content.version_of(store, found),
+        }  # fmt: skip
+
+    def abort_multipart_upload(self, call: Call) -> dict[str, Any]:
+        self._uploads.abort(call.params["Bucket"], call.params["Key"], call.params["UploadId"])
+        return {}
+
+    def list_parts(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
+        marker, most = params.get("PartNumberMarker", 0), min(params.get("MaxParts", MOST_LISTED), MOST_LISTED)
+        parts = [part for part in self._uploads.index.parts(upload.id) if part.number > int(marker)]
+        listed = parts[:most]
+        owner = {"ID": self.aws.account}
+        return {
+            "Bucket": upload.bucket, "Key": upload.key, "UploadId": upload.id, "PartNumberMarker": marker,
+            "NextPartNumberMarker": listed[-1].number if listed else 0, "MaxParts": most,
+            "IsTruncated": len(parts) > len(listed), "Initiator": owner, "Owner": owner,
+            "StorageClass": upload.about.get("StorageClass", "STANDARD"),
+            "ChecksumAlgorithm": upload.about.get("UploadAlgorithm"), "ChecksumType": upload.about.get("ChecksumType"),
+            "Parts": [
+                {
+                    "PartNumber": part.number, "LastModified": moment(part.modified), "ETag": quoted(part.etag),
+                    "Size": part.size,
+                    **{f"Checksum{name}": value for name, value in part.about.get("Checksums", {}).items()},
+                }
+                for part in listed
+            ],
+        }  # fmt: skip
+
+    def list_multipart_uploads(self, call: Call) -> dict[str, Any]:
+        params, store = call.params, self.aws.store
+        store.buckets.get(params["Bucket"])
+        if params.get("Delimiter"):
+            raise errors.not_implemented("a Delimiter of ListMultipartUploads")
+        prefix, most = params.get("Prefix", ""), min(params.get("MaxUploads", MOST_LISTED), MOST_LISTED)
+        after = (params.get("KeyMarker", ""), params.get("UploadIdMarker"))
+        found = [each for each in store.index.uploads(params["Bucket"]) if each.key.startswith(prefix)]
+        if after[1]:
+            numbers = [each.id for each in found]
+            found = found[numbers.index(after[1]) + 1 :] if after[1] in numbers else found
+        elif after[0]:
+            found = [each for each in found if each.key > after[0]]
+        listed, owner = found[:most], {"ID": self.aws.account}
+        last = listed[-1] if listed and len(found) > len(listed) else None
+        return {
+            "Bucket": params["Bucket"], "KeyMarker": after[0], "UploadIdMarker": after[1] or "", "Prefix": prefix,
+            "NextKeyMarker": last.key if last else None, "NextUploadIdMarker": last.id if last else None,
+            "MaxUploads": most, "IsTruncated": last is not None,
+            "Uploads": [
+                {
+                    "UploadId": each.id, "Key": each.key, "Initiated": moment(each.begun), "Owner": owner,
+                    "Initiator": owner, "StorageClass": each.about.get("StorageClass", "STANDARD"),
+                    "ChecksumAlgorithm": each.about.get("UploadAlgorithm"),
+                    "ChecksumType": each.about.get("ChecksumType"),
+                }
+                for each in listed
+            ],
+        }  # fmt: skip
+
+
+class _Limited:
+    """So many bytes of a file from where it stands."""
+
+    def __init__(self, file: Any, count: int) -> None:
+        self._file, self._left = file, count
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+
+def _check_number(number: int) -> None:
+    if not 1 <= number <= MOST_PARTS:
+        message = f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+        raise errors.invalid_argument("partNumber", number, message)
