@@ -114,8 +114,7 @@ def _lost_in_steps(seen: Profile, issue: Issue) -> float:
 
 
 def _fixed(seen: Profile, issue: Issue) -> float:
-    rank = _slowest_at(seen, lambda each: sum(each.in_steps.values()))
-    return issue.value / 100 * min(1.0, sum(rank.in_steps.values()) / rank.work)
+    return issue.value / 100 * max(sum(rank.in_steps.values()) / rank.work for rank in seen.ranks if rank.work)
 
 
 _CAUSES: dict[str, tuple[Callable[[Profile, Issue], float], Callable[[Profile, Issue], str]]] = {

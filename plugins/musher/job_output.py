@@ -19,7 +19,8 @@ from musher.errors import UserError
 
 P = TypeVar("P", bound=record.Part)
 
-EVALUATION, PREDICTIONS, DIAGNOSTICS = "evaluation.json", "predictions.json", "diagnostics.json"
+EVALUATION, PREDICTIONS = "evaluation.json", "predictions.json"
+DIAGNOSTICS, PROFILE = "diagnostics.json", "profile.json"
 DESCRIPTION = "model.json"
 LARGEST_EVALUATION = 64 * 2**20
 LARGEST_OUTPUT = 2 * 2**30
@@ -139,6 +140,14 @@ def read_diagnostics(s3: Any, output_data: str) -> JobDiagnostics | None:
         return _read_member(s3, output_data, DIAGNOSTICS, JobDiagnostics)
     except NothingLeft:
         return None
+
+
+def read_profile(s3: Any, output_data: str) -> record.JobProfile | None:
+    """profile.json out of a job's output.tar.gz; None where the script wrote none.
+
+    Raises JobOutputError when it is there and is none.
+    """
+    return _read_member(s3, output_data, PROFILE, record.JobProfile)
 
 
 def _read_member(s3: Any, output_data: str, name: str, kind: type[P]) -> P | None:

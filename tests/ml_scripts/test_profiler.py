@@ -217,7 +217,11 @@ def test_every_rule_has_its_case():
     "seen",
     [
         profile(),
-        profile(rank(), rank(1, phases=phases(backward=60.0)), world=2),
+        profile(
+            rank(in_steps={"forward": 30.0, "backward": 50.0, "exchange": 200.0}),
+            rank(1, phases=phases(backward=60.0)),
+            world=2,
+        ),
         profile(hosts=[host(BUSY)]),
         profile(rank(phases=phases(decode=0.0, read=0.0, wait=8.0), worker_read=10.0, worker_decode=80.0, workers=4)),
         profile(rank(durations=array("d", ([0.99] * 19 + [1.3]) * 20))),

@@ -50,6 +50,7 @@ def test_the_form_refuses_what_the_configuration_refuses():
         ("on_issue", {"ClassImbalance": "retry"}),
         ("on_issue", {"Overfits": "stop"}),
         ("rules", "Overfit: off"),
+        ("profile", "default,tracing:10"),
     ]:
         with pytest.raises(ParamValidationError):
             params[name].resolve(value)
@@ -99,6 +100,7 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked():
         ({"max_remedies": 11}, ["max_remedies is 11", "from 0 to 10"]),
         ({"rules": "defaults"}, ["rules has 'defaults'; did you mean default?"]),
         ({"rules": "default, Overfit"}, ["rules is 'default, Overfit'", "like default,Overfit:off"]),
+        ({"profile": "trace: 10"}, ["profile is 'trace: 10'; it has to be like default,trace:10"]),
         ({"rules": "default,Overfit:stop"}, ["rules has 'stop' for Overfit", "told in on_issue"]),
         ({"rules": "default,Overfit:half"}, ["rules has 'half' for Overfit", "off or a parameter=value"]),
         (

@@ -55,9 +55,10 @@ def check(
 def _fixed(seen: Profile, fixed_percent: float, least_percent: float, steps: int) -> Issue | None:
     if not fixed_percent:
         raise NotApplicable("there is no GPU")
-    if not steps:
+    if not all(rank.in_steps for rank in worked(seen)):
         raise NotApplicable("no step was taken")
-    rank = max(worked(seen), key=lambda each: sum(each.in_steps.values()))
+    # That of the slowest process: the others wait for it during the exchange.
+    rank = min(worked(seen), key=lambda each: sum(each.in_steps.get(name, 0.0) for name in FIXED))
     in_steps = sum(rank.in_steps.values())
     fixed = 100 * sum(rank.in_steps.get(name, 0.0) for name in FIXED) / in_steps
     if fixed <= fixed_percent or 100 * in_steps <= least_percent * rank.work:

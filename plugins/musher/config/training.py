@@ -187,6 +187,17 @@ class TrainingConfig(Configuration):
         pattern=r"^\w+(:[\w=.+-]+)*(,\w+(:[\w=.+-]+)*)*$",
         examples=["default,Overfit:off"],
     )
+    profile: str = option(
+        "default",
+        "Diagnostics",
+        "Profile",
+        "What is recorded of the time of trials and training jobs: `default` (instances every 500 ms, and where each "
+        "step's time goes), `aws` (AWS's parameters for its rules) or `none`, then what differs, after commas, such as "
+        "`default,system:100,trace:10,StepOutlier:off`; `trace` keeps so many steps for Perfetto.",
+        pattern=r"^(default|aws|none|(system|steps|trace)(:(off|\d+))?|[A-Z]\w*(:[\w=.+-]+)*)"
+        r"(,((system|steps|trace)(:(off|\d+))?|[A-Z]\w*(:[\w=.+-]+)*))*$",
+        examples=["default,trace:10"],
+    )
     on_issue: Mapping[str, str] = diagnostics.on_issue_option()
     max_remedies: int = diagnostics.max_remedies_option()
     accuracy_floor: Share = option(

@@ -11,7 +11,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 from musher import quality, record, request_parameters
 from musher.errors import UserError
 from musher.hooks import registry
-from musher.job_output import EVALUATION, look_into, read_evaluation, read_predictions, summary
+from musher.job_output import (
+    EVALUATION,
+    JobOutputError,
+    look_into,
+    read_evaluation,
+    read_predictions,
+    read_profile,
+    summary,
+)
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
 
 if TYPE_CHECKING:
@@ -22,7 +30,8 @@ class EvaluateCandidatesOperator(MusherOperator):
     """Choose the trained model with the lowest validation loss; returns its job, with what the test set says of it.
 
     Parameters: `candidates` what the TrainOperators returned, None for one that was skipped. Writes the parts
-    `training` and `evaluation`, and `predictions`, what its evaluation said of each picture, where the job wrote it.
+    `training` and `evaluation`, and as far as the jobs wrote them `predictions`, what the chosen one's evaluation said
+    of each picture, and `profile`, where the time of each job went.
     """
 
     template_fields = aws_template_fields("candidates")
@@ -43,10 +52,21 @@ class EvaluateCandidatesOperator(MusherOperator):
         self.write_part(run.key, evaluation)
         if predictions := read_predictions(s3, best.output_data):
             self.write_part(run.key, predictions)
+        profiles = [profile.replace(job=each.job) for each in jobs if (profile := self._profile(each.output_data))]
+        if profiles:
+            self.write_part(run.key, record.Profile(jobs=profiles))
         for name, each in evaluations.items():
             self.log.info("%s: validation loss %.4f", name, each.validation.loss)
         self.log.info("%s is chosen; its test accuracy is %.4f", chosen, evaluation.accuracy)
         return {**best.to_json(), **summary(evaluation)}
+
+    def _profile(self, output_data: str) -> record.JobProfile | None:
+        """A job's profile; one that cannot be read is no reason to fail."""
+        try:
+            return read_profile(self.client("s3"), output_data)
+        except JobOutputError as error:
+            self.log.warning("The record is without the profile of a job: %s", error)
+            return None
 
 
 def _validation(job: str, evaluation: record.Evaluation) -> dict[str, float]:

@@ -46,6 +46,15 @@ from musher.record.model import (
 )
 from musher.record.parity import AccuracyCheck, Comparison, Difference, Parity
 from musher.record.part import Entry, Part, RecordError, sentence
+from musher.record.profile import (
+    JobProfile,
+    Profile,
+    ProfiledHost,
+    ProfiledRank,
+    ProfilerRule,
+    ProfileVerdict,
+    StepTimes,
+)
 from musher.record.rehearsal import PassedRehearsal, Rehearsal
 from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
 from musher.record.run import PARTS, RunRecord
@@ -86,6 +95,7 @@ __all__ = [
     "Evaluation",
     "Function",
     "FunctionCost",
+    "JobProfile",
     "JudgeCheck",
     "JudgedPicture",
     "LoadPhase",
@@ -100,6 +110,11 @@ __all__ = [
     "PathCost",
     "PhaseError",
     "Predictions",
+    "Profile",
+    "ProfileVerdict",
+    "ProfiledHost",
+    "ProfiledRank",
+    "ProfilerRule",
     "ProjectedCosts",
     "Projection",
     "ProjectionOutcome",
@@ -113,6 +128,7 @@ __all__ = [
     "RunRecord",
     "Saving",
     "ScalingBefore",
+    "StepTimes",
     "StorageCost",
     "TimelinePoint",
     "Training",

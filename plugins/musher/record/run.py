@@ -17,6 +17,7 @@ from musher.record.load_test import LoadTest, Verdict
 from musher.record.model import Evaluation, Model
 from musher.record.parity import Parity
 from musher.record.part import Entry, Part, RecordError
+from musher.record.profile import Profile
 from musher.record.rehearsal import Rehearsal
 from musher.record.release import Approval, Release
 from musher.record.serving import Autoscaling, Endpoint, Function
@@ -30,6 +31,7 @@ PARTS: dict[str, type[Part]] = {
         Training,
         Ec2Training,
         Diagnostics,
+        Profile,
         Model,
         Evaluation,
         Endpoint,
@@ -70,6 +72,7 @@ class RunRecord(Entry):
     training: Training | None = None
     ec2_training: Ec2Training | None = None
     diagnostics: Diagnostics | None = None
+    profile: Profile | None = None
     model: Model | None = None
     evaluation: Evaluation | None = None
     endpoint: Endpoint | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from musher.record import Evaluation, Part, RunRecord
-from musher.report import charts, comparison_charts, diagnostics
+from musher.report import charts, comparison_charts, diagnostics, profile
 from musher.report.summary import key_figures, outcome
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
@@ -66,6 +66,7 @@ def render(run: RunRecord) -> str:
             charts=drawn,
             worst=_worst(run.evaluation),
             diagnosed=diagnostics.section(run.diagnostics),
+            profiled=profile.section(run.profile),
             tuned=_columns([trial.hyperparameters for trial in run.tuning.trials] if run.tuning else []),
             **{name: part for name, part in run if isinstance(part, Part)},
         )

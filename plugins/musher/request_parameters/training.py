@@ -63,6 +63,7 @@ def hyperparameters(config: TrainingConfig, best: Mapping[str, str] | None = Non
         "seed": config.seed,
         "max-unreadable-share": config.max_unreadable_share,
         "rules": for_a_job(config.rules, config.on_issue),
+        "profile": config.profile,
     }
     values |= {name: (best or {})[name] for name in ("lr", "batch-size") if name in (best or {})}
     values |= {name.replace("_", "-"): value for name, value in changes.items()}

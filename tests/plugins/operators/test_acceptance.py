@@ -111,6 +111,18 @@ def test_a_job_of_others_says_nothing_of_each_picture(project):
     assert record.read(project.s3, project.environment.bucket, project.run.key, record.Predictions) is None
 
 
+def test_where_the_time_of_each_job_went_goes_into_the_record(project):
+    # GIVEN a job with a profile, one whose profile is none, and one without any
+    profile = {"complete": True, "trained": "head", "batch_size": 32, "verdict": {"sentence": "nothing"}, "new": 1}
+    written = {"one": {"profile": profile}, "broken": {"profile": {"complete": "perhaps"}}, "none": {}}
+    jobs = [trained(project, name, evaluation(0.9, valid_loss=0.3), **more) for name, more in written.items()]
+
+    project.perform(EvaluateCandidatesOperator, candidates=jobs)
+
+    (found,) = project.read_part("profile")["jobs"]
+    assert (found["job"], found["verdict"]["sentence"]) == ("one", "nothing")
+
+
 def test_a_job_without_a_validation_loss_is_one_sentence(project):
     old = trained(project, "old", evaluation(accuracy=0.95))
     with pytest.raises(AirflowFailException, match="The training job old wrote no validation loss"):
