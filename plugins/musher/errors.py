@@ -24,5 +24,9 @@ class CostError(UserError):
     """A run that would cost more than it may; nothing was launched."""
 
 
+class UnreachableError(RuntimeError):
+    """AWS did not answer, so that nothing is known of what was asked; trying again is safe, and may help."""
+
+
 class TransferError(RuntimeError):
     """Something could not be sent or removed this time; trying again is safe, and may help."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from musher.errors import UserError
+from musher.errors import UnreachableError, UserError
 from musher.load.generator import run_phase
-from musher.load.outcome import Sample, Target
+from musher.load.outcome import Sample, Target, cut_off
 from musher.load.results import OfferLimits
 from musher.load.schedule import Phase
 
@@ -68,6 +68,7 @@ def measure(
     Raises
     ------
     CapacityError: even `LEAST_RPS` is too much; the sentence has the measured value.
+    UnreachableError: most of a step's calls were cut off, as by a restart of whoever answers.
     """
     ramp = _Ramp(target, payloads, latency_limit_ms, on_step)
     limited_by = ramp.climb(START_RPS)
@@ -172,6 +173,9 @@ class _Ramp:
             seconds=max(STEP_SECONDS, 3 / rps, seconds),
             latency_limit_ms=self.latency_limit_ms,
         )
+        outcomes = [sample.outcome for sample in found.samples]
+        if sum(outcome.unreachable for outcome in outcomes) > len(outcomes) / 2:
+            raise UnreachableError(f"{cut_off(outcomes)}: nothing is known of the instance.")
         step, self.offered = found.step, found.offered
         self.steps.append(step)
         if step["ok"] and (self.best is None or step["offered_rps"] >= self.best["offered_rps"]):

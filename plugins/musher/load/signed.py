@@ -145,7 +145,10 @@ class SignedTarget(ABC):
             body = answer.read()
         except (OSError, HTTPException) as error:
             self._disconnect_quietly()
-            return Outcome("failed", type(error).__name__, str(error) or type(error).__name__)
+            # Who is silent may be the function that is asked; who hangs up, or is not there, is AWS or the network.
+            unreachable = not isinstance(error, TimeoutError)
+            kind = type(error).__name__
+            return Outcome("failed", kind, str(error) or kind, unreachable=unreachable)
         if answer.will_close:
             self._disconnect()
         return self.classify(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)

@@ -13,6 +13,7 @@ from musher import names, record
 from musher.hooks import registry
 from musher.load.capacity import REQUESTS_OF_A_P99, gentle_rps
 from musher.load.generator import run_phase
+from musher.load.outcome import cut_off
 from musher.load.pictures import LabelledPicture, labelled_pictures
 from musher.load.results import OfferLimits
 from musher.load.schedule import Phase
@@ -65,6 +66,8 @@ class CheckParityOperator(StackOperator):
         judged = record.read(s3, env.bucket, self.model["run_key"], record.Predictions)
         asked, load = self._ask(pictures, limit_ms)
         outcomes = [outcome for _, outcome in asked]
+        if lost := cut_off(outcomes):  # such as by a restart, after which calls are throttled as well
+            raise AirflowException(f"{lost}: nothing is known of {self.function['function']}.")
         answers = [
             parity.Answer(each.file, len(each.data), each.label, parity.predictions_in(outcome.answer))
             for each, outcome in asked

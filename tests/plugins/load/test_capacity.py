@@ -1,4 +1,5 @@
 import pytest
+from musher.errors import UnreachableError
 from musher.load import capacity
 from musher.load.capacity import CapacityError, measure, scaling_target
 from musher.load.generator import run_phase
@@ -68,13 +69,24 @@ def test_an_instance_that_is_always_too_slow_has_no_capacity(serve, monkeypatch)
         measure(EndpointTarget("dogs", server.client), [b"image"], latency_limit_ms=20)
 
 
-def test_errors_are_a_limit_even_when_they_are_fast(serve, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
     for name, value in (("LEAST_RPS", 4), ("START_RPS", 8), ("STEP_SECONDS", 0.2)):
         monkeypatch.setattr(capacity, name, value)
+
+
+def test_errors_are_a_limit_even_when_they_are_fast(short):
+    with pytest.raises(CapacityError, match="HTTP 500: broken"):
+        measure(lambda payload: Outcome("failed", "HTTP 500", "broken"), [b"image"], latency_limit_ms=500)
+
+
+def test_nobody_who_answers_is_no_limit_of_the_instance(short, serve):
     server = serve()
     server.stop()
 
-    with pytest.raises(CapacityError, match="ConnectionRefusedError"):
+    with pytest.raises(
+        UnreachableError, match=r"^AWS could not be reached by \d of \d calls \(ConnectionRefusedError: "
+    ):
         measure(EndpointTarget("dogs", server.client), [b"image"], latency_limit_ms=500)
 
 

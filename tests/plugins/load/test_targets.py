@@ -161,6 +161,7 @@ def test_nobody_listening_is_an_outcome_not_an_exception(serve):
     outcome = target(IMAGE)
 
     assert (outcome.status, outcome.kind) == ("failed", "ConnectionRefusedError")
+    assert outcome.unreachable
 
 
 def test_a_connection_the_other_side_closed_is_opened_again(serve):

@@ -6,8 +6,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher import record
+from musher.load.outcome import Outcome
+from musher.load.pictures import LabelledPicture
 from musher.load.results import OfferLimits
 from musher.operators import parity
 from musher.operators.deployment import DeployFunctionOperator
@@ -163,6 +165,24 @@ def test_a_wrong_model_without_predictions_is_held_against_its_registration(depl
     with pytest.raises(AirflowFailException, match=r"is told right, and the registration says 99\.5% \(99"):
         check(deployed, "measured", None, package=measured, uri=swapped)
     assert not project.read_part("verdict")["checks"][0]["passed"]
+
+
+def test_an_aws_that_does_not_answer_says_nothing_of_the_function(deployed, monkeypatch):
+    # GIVEN a local AWS that is restarted while it is asked: some calls are cut off, and then everything starts cold
+    gone = Outcome("failed", "RemoteDisconnected", "Remote end closed connection without response", unreachable=True)
+    said = [gone, gone, Outcome("throttled", "ReservedFunctionConcurrentInvocationLimitExceeded", "Rate Exceeded.")]
+    asked = [(LabelledPicture("a/0.png", "a", b""), each) for each in said]
+    monkeypatch.setattr(CheckParityOperator, "_ask", lambda *_: (asked, record.LoadPhase(name="parity", sent=3)))
+
+    with pytest.raises(AirflowException) as caught:
+        check(deployed, "cut off", judged())
+
+    # THEN the next try asks again
+    assert not isinstance(caught.value, AirflowFailException)
+    assert str(caught.value) == (
+        "AWS could not be reached by 2 of 3 calls (RemoteDisconnected: Remote end closed connection without response): "
+        f"nothing is known of {deployed.function['function']}."
+    )
 
 
 def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):
