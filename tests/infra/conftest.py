@@ -44,5 +44,6 @@ def left(aws: Any, project: str) -> list[str]:
     found += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [each["GroupName"] for each in aws.client("ec2").describe_security_groups()["SecurityGroups"]]
     found += [each["logGroupName"] for each in aws.client("logs").describe_log_groups()["logGroups"]]
+    found += [each["Name"] for each in aws.client("events").list_rules()["Rules"]]
     found += [each["TopicArn"] for each in aws.client("sns").list_topics()["Topics"]]
     return [each for each in found if project in each]

@@ -40,6 +40,10 @@ CALLED = {
         "iam:DeletePolicyVersion", "iam:DetachRolePolicy", "iam:GetPolicy", "iam:GetPolicyVersion",
         "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
     },
+    "AWS::Events::Rule": {
+        "events:DeleteRule", "events:DescribeRule", "events:ListTargetsByRule", "events:PutRule", "events:PutTargets",
+        "events:RemoveTargets",
+    },
     "AWS::IAM::Policy": {"iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"},
     "AWS::IAM::Role": {
         "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
@@ -74,6 +78,7 @@ CALLED = {
         "sns:ListSubscriptionsByTopic", "sns:ListTagsForResource", "sns:SetTopicAttributes", "sns:Subscribe",
         "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource",
     },
+    "AWS::SNS::TopicPolicy": {"sns:GetTopicAttributes", "sns:SetTopicAttributes"},
     "AWS::SecretsManager::Secret": {
         "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret",
         "secretsmanager:GetSecretValue", "secretsmanager:TagResource", "secretsmanager:UntagResource",
@@ -193,6 +198,8 @@ def test_names_are_those_of_the_templates():
         assert f":instance-profile/{name}" in text
     for name in names(main, "AWS::SNS::Topic", "TopicName"):
         assert f":{name}" in text
+    for name in names(main, "AWS::Events::Rule", "Name"):
+        assert f":rule/{name}" in text
     for name in names(mwaa, "AWS::SecretsManager::Secret", "Name"):
         assert f":secret:{name}-??????" in text
     assert f":budget/{main['Budget']['Properties']['Budget']['BudgetName']['Fn::Sub']}" in text

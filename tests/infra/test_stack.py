@@ -62,6 +62,60 @@ def test_what_the_stack_makes(aws, deploy):
     assert (log["logGroupName"], log["retentionInDays"]) == ("/aws/lambda/made-classifier", 30)
 
 
+REASON = "DiagnosticRule WeightUpdateRatio: a step changed head.0.weight by 62.1 times its size (step 1)"
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ({"FailureReason": f"AlgorithmError: {REASON}, exit code: 1"}, True),
+        ({"FailureReason": f'AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage "{REASON}"'}, True),
+        ({"FailureReason": REASON}, True),
+        ({"FailureReason": "AlgorithmError: the pictures are of birds only, exit code: 1"}, False),
+        ({"FailureReason": f"AlgorithmError: {REASON}", "TrainingJobStatus": "Completed"}, False),
+        ({"FailureReason": f"AlgorithmError: {REASON}", "Tags": {"project": "another"}}, False),
+    ],
+)
+def test_a_training_that_a_rule_has_ended_is_told(aws, deploy, detail, told):
+    """The pattern as the stack has it, against an event of the form that SageMaker's developer guide shows."""
+    deploy("events")
+    pattern = aws.client("events").describe_rule(Name="events-rule-fired")["EventPattern"]
+    event = {
+        "version": "0",
+        "id": "844e2571-85d4-695f-b930-0153b71dcb42",
+        "detail-type": "SageMaker Training Job State Change",
+        "source": "aws.sagemaker",
+        "account": ACCOUNT,
+        "time": "2026-11-25T12:26:13Z",
+        "region": "us-east-1",
+        "resources": [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:training-job/events-train-one-0a1b2c3d"],
+        "detail": {
+            "TrainingJobName": "events-train-one-0a1b2c3d",
+            "TrainingJobStatus": "Failed",
+            "SecondaryStatus": "Failed",
+            "HyperParameters": {"lr": "1"},
+            "CreationTime": 1583831889050,
+            "Tags": {"project": "events", "run": "manual"},
+            **detail,
+        },
+    }
+
+    matched = aws.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+
+    assert matched is told
+
+
+def test_what_is_told_of_such_a_training_is_a_sentence(aws, deploy):
+    values = deploy("sentences")
+    (target,) = aws.client("events").list_targets_by_rule(Rule="sentences-rule-fired")["Targets"]
+    assert target["Arn"] == values["notifications_topic_arn"]
+    assert target["InputTransformer"]["InputTemplate"] == '"The training job <job> has failed: <why>"'
+    assert target["InputTransformer"]["InputPathsMap"] == {
+        "job": "$.detail.TrainingJobName",
+        "why": "$.detail.FailureReason",
+    }
+
+
 @pytest.mark.parametrize(
     ("use", "principal"),
     [
@@ -181,7 +235,7 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
 
 def test_deleting_leaves_nothing(aws, deploy):
     deploy("ended")
-    assert len(left(aws, "ended")) == 18  # bucket, six roles, seven policies, profile, group, log, topic
+    assert len(left(aws, "ended")) == 19  # bucket, six roles, seven policies, profile, group, log, rule, topic
     assert infrastructure.delete(aws.client, "ended")
     assert left(aws, "ended") == []
     assert not infrastructure.delete(aws.client, "ended")
@@ -212,6 +266,7 @@ def test_resources_that_the_local_aws_does_not_make(aws, deploy):
     values = deploy(**{"project" if name == "ProjectName" else name: value for name, value in parameters.items()})
     assert infrastructure.not_made(aws.client, parameters) == [
         "BucketPolicy (AWS::S3::BucketPolicy)",
+        "NotificationsTopicPolicy (AWS::SNS::TopicPolicy)",
         "Budget (AWS::Budgets::Budget)",
     ]
     with pytest.raises(ClientError, match="NoSuchBucketPolicy"):

@@ -11,14 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from musher.diagnostics.rules import (
-    LESS_AT_ONCE,
-    LOWER_RATE,
-    OTHER_SEED,
-    OUT_OF_MEMORY,
-    RETRY,
-    RULES,
-)
+from musher.diagnostics.rules import OUT_OF_MEMORY, RETRY, SCRIPT_DEFAULTS, changes
 from musher.record import Remedy
 
 # What train.py's sentence begins with; AWS puts AlgorithmError: before it, the local AWS the exit code after it.
@@ -29,9 +22,6 @@ _NO_MEMORY = re.compile(
     r"OutOfMemory|out of memory|can't allocate memory|instance type with more memory|exit code:? 137|SIGKILL"
 )
 _STEP = re.compile(r"\(step (\d+)\)$")
-
-RATE_FACTOR = 10
-DEFAULT_RATE, DEFAULT_BATCH = 0.001, 32  # train.py's
 
 
 @dataclass(frozen=True)
@@ -54,22 +44,6 @@ def fired(reason: str | None) -> Fired | None:
         return Fired(found[1], f"{PREFIX} {found[1]}: {found[2].strip()}")
     if _NO_MEMORY.search(reason):
         return Fired(OUT_OF_MEMORY, f"{PREFIX} {OUT_OF_MEMORY}: {reason}")
-    return None
-
-
-def changes(rule: str, values: Mapping[str, str], instances: int) -> dict[str, str] | None:
-    """The hyperparameters that are the remedy for a rule; None where there is none (any more)."""
-    kind = RULES.get(rule)
-    if kind == LOWER_RATE:
-        return {"lr": f"{float(values.get('lr', DEFAULT_RATE)) / RATE_FACTOR:.6g}"}
-    if kind == OTHER_SEED:
-        return {"seed": str(int(values.get("seed", 0)) + 1)}
-    if kind == LESS_AT_ONCE:
-        parts = 2 * int(values.get("accumulation", 1))
-        return (
-            {"accumulation": str(parts)} if parts * instances <= int(values.get("batch-size", DEFAULT_BATCH)) else None
-        )
-    # What went on for too long has ended by itself and kept its best epoch: fewer epochs need no other job.
     return None
 
 
@@ -101,15 +75,12 @@ def course(
         found = fired(each.get("FailureReason")) if each["TrainingJobStatus"] == "Failed" else None
         if not found or on_issue.get(found.rule) != RETRY or len(remedies) >= max_remedies:
             continue
-        if changed := changes(found.rule, values, instances):
-            pairs = {name: (values.get(name, _default(name)), value) for name, value in changed.items()}
+        before = [each.rule for each in remedies.values()]
+        if changed := changes(found.rule, values, instances, before):
+            pairs = {name: (values.get(name, SCRIPT_DEFAULTS[name]), value) for name, value in changed.items()}
             remedies[each["TrainingJobName"]] = Remedy(rule=found.rule, changed=pairs, sentence=found.sentence)
             values |= changed
     return Course(values, remedies)
-
-
-def _default(name: str) -> str:
-    return {"lr": str(DEFAULT_RATE), "seed": "0", "accumulation": "1"}[name]
 
 
 def words(remedy: Remedy) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 REPORT, STOP, NOTIFY, RETRY = "report", "stop", "notify", "retry"
 ON_ISSUE = (REPORT, STOP, NOTIFY, RETRY)
@@ -42,6 +42,10 @@ RULES = {
     "VanishingGradient": NO_REMEDY,
     "WeightUpdateRatio": LOWER_RATE,
 }
+
+RATE_FACTOR = 10
+# What train.py takes for what it is not told.
+SCRIPT_DEFAULTS = {"lr": "0.001", "seed": "0", "batch-size": "32", "accumulation": "1"}
 
 _WORD = re.compile(r"[A-Za-z]\w*")
 _PARAMETER = re.compile(r"\w+=[\w.+-]+")
@@ -110,6 +114,26 @@ def for_a_job(rules: str, on_issue: Mapping[str, str], *, trial: bool = False) -
             ends = trial or (action == RETRY and RULES[rule] == FEWER_EPOCHS)
             words.append(f"{rule}:{JOB_ENDS if ends else JOB_STOPS}")
     return ",".join(words)
+
+
+def changes(rule: str, values: Mapping[str, str], instances: int, before: Iterable[str] = ()) -> dict[str, str] | None:
+    """The hyperparameters that are the remedy for a rule; None where there is none (any more).
+
+    Parameters: `before` the rules whose remedies were taken before. Where the rate was too high a moment ago, weights
+    that look as if they had begun badly were more likely spoilt by what is left of it than drawn badly.
+    """
+    kind, told = RULES.get(rule), {**SCRIPT_DEFAULTS, **values}
+    if kind == OTHER_SEED and any(RULES[each] == LOWER_RATE for each in before):
+        kind = LOWER_RATE
+    if kind == LOWER_RATE:
+        return {"lr": f"{float(told['lr']) / RATE_FACTOR:.6g}"}
+    if kind == OTHER_SEED:
+        return {"seed": str(int(told["seed"]) + 1)}
+    if kind == LESS_AT_ONCE:
+        parts = 2 * int(told["accumulation"])
+        return {"accumulation": str(parts)} if parts * instances <= int(told["batch-size"]) else None
+    # What went on for too long has ended by itself and kept its best epoch: fewer epochs need no other job.
+    return None
 
 
 def _of_script() -> tuple[str, ...]:

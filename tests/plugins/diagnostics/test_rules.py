@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from musher.diagnostics import remedies
+from musher.diagnostics import remedies, rules
 from musher.diagnostics.rules import OUT_OF_MEMORY, RULES, allowed
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,13 +60,19 @@ def test_the_rule_that_ended_a_job_is_read_from_its_reason(reason, rule, sentenc
 
 
 def test_each_attempt_changes_what_its_own_rule_asks_for():
-    course = remedies.course(VALUES, ended(RATE, SEED, MEMORY), ON_ISSUE, max_remedies=3, instances=2)
+    course = remedies.course(VALUES, ended(SEED, RATE, MEMORY), ON_ISSUE, max_remedies=3, instances=2)
 
     assert course.values == {**VALUES, "lr": "0.1", "seed": "8", "accumulation": "2"}
     assert list(course.remedies) == ["job-1", "job-2", "job-3"]
-    assert course.remedies["job-1"].changed == {"lr": ("1", "0.1")}
+    assert course.remedies["job-2"].changed == {"lr": ("1", "0.1")}
     assert course.remedies["job-3"].changed == {"accumulation": ("1", "2")}
-    assert remedies.words(course.remedies["job-1"]) == "lr 0.1 instead of 1"
+    assert remedies.words(course.remedies["job-2"]) == "lr 0.1 instead of 1"
+
+
+def test_weights_that_look_bad_under_a_rate_that_was_too_high_are_its_doing():
+    # A learning rate a thousand times too high kills a head's ReLUs at a tenth of it as well.
+    assert remedies.course(VALUES, ended(RATE, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "lr": "0.01"}
+    assert remedies.course(VALUES, ended(SEED, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "seed": "9"}
 
 
 def test_no_more_remedies_than_allowed_and_none_that_nobody_asked_for():
@@ -80,7 +86,7 @@ def test_no_more_remedies_than_allowed_and_none_that_nobody_asked_for():
 
 def test_a_batch_cannot_be_in_more_parts_than_it_has_pictures():
     values = {"batch-size": "8", "accumulation": "4"}
-    assert remedies.changes("OutOfMemory", values, 1) == {"accumulation": "8"}
-    assert remedies.changes("OutOfMemory", values, 2) is None
-    assert remedies.changes("Overtraining", values, 1) is None
-    assert remedies.changes("MyOwnRule", values, 1) is None
+    assert rules.changes("OutOfMemory", values, 1) == {"accumulation": "8"}
+    assert rules.changes("OutOfMemory", values, 2) is None
+    assert rules.changes("Overtraining", values, 1) is None
+    assert rules.changes("MyOwnRule", values, 1) is None

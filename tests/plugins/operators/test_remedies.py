@@ -13,6 +13,9 @@ from musher import record
 from musher.operators.training_jobs import TrainOperator
 from musher.operators.tuning import TuneOperator
 
+from tests.local_aws.daemon import wait_for
+from tests.local_aws.event_rules import queue, received
+
 # A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would.
 SCRIPT = """
 import argparse, json, os, pathlib, sys
@@ -168,3 +171,28 @@ def test_a_tuning_job_whose_trials_a_rule_has_failed_says_so(staged):
     assert str(failed.value) == STOPPED.replace("WeightUpdateRatio", "LeakedValidation")
     (trial,) = diagnosed(staged)
     assert (trial["step"], trial["fired"], trial["steps"]) == ("tune", "LeakedValidation", [])
+
+
+def test_what_is_not_airflow_is_told_too(staged):
+    # GIVEN the stack's rule, for this project's jobs
+    events = staged.daemon.client("events")
+    pattern = json.loads(events.describe_rule(Name="musher-rule-fired")["EventPattern"])
+    pattern["detail"]["Tags"]["project"] = [staged.name]
+    url, arn = queue(staged.daemon, f"{staged.name}-events")
+    events.put_rule(Name=f"{staged.name}-rule-fired", EventPattern=json.dumps(pattern))
+    transformer = events.list_targets_by_rule(Rule="musher-rule-fired")["Targets"][0]["InputTransformer"]
+    target = {"Id": "queue", "Arn": arn, "InputTransformer": transformer}
+    events.put_targets(Rule=f"{staged.name}-rule-fired", Targets=[target])
+
+    # WHEN a rule ends a job
+    staged.run_as("train_image_classifier", "told", on_issue={"WeightUpdateRatio": "stop"})
+    with pytest.raises(AirflowFailException):
+        train(staged, lr="10")
+
+    # THEN EventBridge says so, too
+    (job,) = diagnosed(staged)
+    bodies = []
+    wait_for(lambda: bodies.extend(received(staged.daemon.client("sqs"), url)) or bodies, 30, "nothing was told")
+    assert [json.loads(body) for body in bodies] == [
+        f"The training job {job['job']} has failed: AlgorithmError: {STOPPED}, exit code: 1"
+    ]
