@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +45,24 @@ def test_the_first_end_of_a_task_that_is_out_twice_is_kept_back(executor):
     executor.change_state(KEY, TaskInstanceState.SUCCESS)
     assert list(executor.get_event_buffer()) == [KEY]
     assert KEY not in executor.running
+
+
+def test_nothing_is_handed_out_before_the_api_server_listens(executor, monkeypatch):
+    # GIVEN a scheduler that was started with the API server, and is the quicker one
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/execution/"
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", url)
+        handing = threading.Thread(target=hand_out, args=[executor])
+        handing.start()
+        handing.join(0.5)
+        assert handing.is_alive()
+        assert not executor._out
+        # WHEN that listens
+        server.listen()
+        # THEN the task is handed out, and has lost no try
+        handing.join(60)
+        assert executor._out[KEY] == 1
 
 
 def test_an_ordinary_end_is_reported_at_once(executor):
