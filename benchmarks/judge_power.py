@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from musher.config import DeploymentConfig
 from musher.load.generator import run_phase
 from musher.load.outcome import Outcome
 from musher.load.schedule import Phase
 from musher.load.targets import EndpointTarget
-from musher.release.judge import Answer, judge
+from musher.release import pace
+from musher.release.judge import Answer, Tolerances, judge, latency
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "tests/plugins/release/latencies.json"
@@ -108,6 +110,22 @@ def main() -> None:
     ):
         counts = [failures(recorded, max(n, 100), n, **worse) for n in PICTURES]
         print(f"{name:28}{''.join(f'{n:>6}' for n in counts)}")
+    print(f"in the rehearsal, {pace.REQUESTS} requests each, a model is refused that is slower by")
+    for slower in (0.0, 0.2, 0.5, 0.75, 1.0):
+        print(f"{f'{slower:.0%}':28}{refused(recorded, slower):>6}")
+
+
+def refused(recorded: dict[str, list[float]], slower: float) -> int:
+    """Of COMPARISONS rehearsals, how many refuse a model that is slower than what serves by this share."""
+    chance = random.Random(f"rehearsal {slower}")
+    tolerances = Tolerances(slower=DeploymentConfig().slower_in_rehearsal_allowed, least_requests=pace.LEAST)
+    count = 0
+    for _ in range(COMPARISONS):
+        drawn = stretches(recorded, pace.REQUESTS, chance)
+        answers = [Answer("old", True, each) for each in drawn["old"]]
+        answers += [Answer("new", True, each * (1 + slower)) for each in drawn["new"]]
+        count += latency(answers, tolerances).outcome == "fail"
+    return count
 
 
 class InTurn:
