@@ -56,7 +56,8 @@ class Version:
         answer = {
             "FunctionName": function.name,
             "FunctionArn": self.arn,
-            **{name: value for name, value in self.settings.items() if value is not None},
+            # AWS leaves out what was not given.
+            **{name: value for name, value in self.settings.items() if value not in (None, {})},
             "CodeSize": self.code.size,
             "CodeSha256": self.code.sha256,
             "Version": self.number,

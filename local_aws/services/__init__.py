@@ -20,6 +20,8 @@ from local_aws.services.s3_uploads import S3Uploads
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
 from local_aws.services.sagemaker_models import SageMakerModels
 from local_aws.services.sagemaker_registry import SageMakerRegistry
+from local_aws.services.sagemaker_search import SageMakerSearch
+from local_aws.services.sagemaker_tags import SageMakerTags
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.services.sagemaker_tuning import SageMakerTuning
 from local_aws.services.ssm import Ssm
@@ -28,6 +30,8 @@ from local_aws.services.ssm import Ssm
 SERVICES: list[type[Service]] = [
     SageMakerTraining,
     SageMakerTuning,
+    SageMakerTags,
+    SageMakerSearch,
     SageMakerRegistry,
     SageMakerModels,
     SageMakerEndpoints,

@@ -24,7 +24,9 @@ from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
-from local_aws.services.base import FORWARD, RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
+from local_aws.services.base import RESTARTED, Call, FastPath, RawRequest, RawResponse, Service, page
+from local_aws.services.listing import chosen
+from local_aws.tags import check_tags
 
 # AWS emits concurrency as a high-resolution metric, one datapoint in 10 s.
 CONCURRENCY_PERIOD = 10
@@ -101,18 +103,9 @@ class SageMakerEndpoints(Service):
 
     # --- operations
 
-    def create_endpoint_config(self, call: Call) -> dict[str, Any]:
-        if call.params.get("ShadowProductionVariants"):
-            raise validation("ShadowProductionVariants: the local AWS has no shadow variants.")
-        if (call.params.get("DataCaptureConfig") or {}).get("EnableCapture"):
-            raise validation("DataCaptureConfig: the local AWS captures no data; leave it out, or EnableCapture false.")
-        names = [each["VariantName"] for each in call.params["ProductionVariants"]]
-        if len(set(names)) < len(names):
-            raise validation(f"The names of the production variants must differ, not be {', '.join(names)}.")
-        return FORWARD
-
     def create_endpoint(self, call: Call) -> dict[str, Any]:
         name = call.params["EndpointName"]
+        check_tags(call.params.get("Tags"))
         config = self._config(call)
         arn = call.arn(f"endpoint/{name.lower()}")
         counts = {each.name: each.desired for each in deployment.wanted(config, (), ())}
@@ -133,21 +126,14 @@ class SageMakerEndpoints(Service):
         return self._found(call.params["EndpointName"]).describe()
 
     def list_endpoints(self, call: Call) -> dict[str, Any]:
-        wanted = call.params
-        found = [
-            each
-            for each in list(self._endpoints.values())
-            if wanted.get("NameContains", "") in each.name
-            and wanted.get("StatusEquals") in (None, each.status)
-            and _between(each.created, wanted.get("CreationTimeAfter"), wanted.get("CreationTimeBefore"))
-            and _between(each.modified, wanted.get("LastModifiedTimeAfter"), wanted.get("LastModifiedTimeBefore"))
-        ]
-        keys: dict[str, Callable[[Endpoint], Any]] = {
-            "Name": lambda each: each.name,
-            "Status": lambda each: each.status,
-        }
-        key = keys.get(wanted.get("SortBy", "CreationTime"), lambda each: each.created)
-        found.sort(key=key, reverse=wanted.get("SortOrder", "Descending") == "Descending")
+        found = chosen(
+            list(self._endpoints.values()),
+            call.params,
+            name=lambda each: each.name,
+            created=lambda each: each.created,
+            modified=lambda each: each.modified,
+            status=lambda each: each.status,
+        )
         return page([each.summary() for each in found], call, key="Endpoints", default=10)
 
     def update_endpoint(self, call: Call) -> dict[str, Any]:
@@ -273,7 +259,3 @@ def _retained(params: dict[str, Any]) -> set[str]:
 
 def _unavailable() -> AwsError:
     return AwsError("ServiceUnavailable", "The service is currently unavailable.", status=503)
-
-
-def _between(moment, after, before) -> bool:
-    return (after is None or moment >= after) and (before is None or moment <= before)

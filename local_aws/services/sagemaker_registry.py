@@ -9,7 +9,8 @@ from moto.backends import get_backend
 
 from local_aws.errors import AwsError, of_moto, validation
 from local_aws.events import sagemaker
-from local_aws.services.base import Call, Service
+from local_aws.services.base import FORWARD, Call, Service
+from local_aws.tags import check_tags
 
 
 class SageMakerRegistry(Service):
@@ -19,6 +20,13 @@ class SageMakerRegistry(Service):
     """
 
     name = "sagemaker"
+
+    def create_model_package_group(self, call: Call) -> dict[str, Any]:
+        check_tags(call.params.get("Tags"))
+        group = self._backend(call).model_package_groups.get(call.params["ModelPackageGroupName"])
+        if group is not None:
+            raise validation(f"Model Package Group already exists: {group.arn}")
+        return FORWARD
 
     def create_model_package(self, call: Call) -> dict[str, Any]:
         """As moto does, and the event that it does not send."""

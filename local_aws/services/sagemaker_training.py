@@ -14,10 +14,11 @@ from moto.backends import get_backend
 from local_aws import images, usage
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
-from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
+from local_aws.services.base import RESTARTED, Call, Service, page
+from local_aws.services.listing import chosen
 from local_aws.state.gate import Shut
 from local_aws.storage import parse_s3_uri
-from local_aws.tags import Tags
+from local_aws.tags import Tags, check_tags
 from local_aws.training import debugger
 from local_aws.training.files import CONTAINER_BASE
 from local_aws.training.job import TrainingJob
@@ -25,7 +26,8 @@ from local_aws.training.record import JobRecord
 
 log = logging.getLogger(__name__)
 
-SORT = {"Name": lambda job: job.name, "CreationTime": lambda job: job.created, "Status": lambda job: job.status}
+# AWS: API reference, StoppingCondition: "The maximum value is 28 days."
+LONGEST_SECONDS = 28 * 24 * 3600
 # Configurations with a place in S3 and one in the container.
 LOCAL_PLACES = (
     ("CheckpointConfig", "S3Uri"), ("DebugHookConfig", "S3OutputPath"), ("TensorBoardOutputConfig", "S3OutputPath"),
@@ -72,6 +74,7 @@ class SageMakerTraining(Service):
                     f"this name already exists ({arn})",
                 )
             self.check(params)
+            check_tags(params.get("Tags"))
             job = TrainingJob(self.aws, params, arn, on_state=self._announce, on_issue=self._act, **options)
             self.jobs[job.name] = job
         self.tags.add(arn, params.get("Tags"))
@@ -132,6 +135,12 @@ class SageMakerTraining(Service):
             raise validation(refusal)
         if specification["TrainingInputMode"] != "File":
             raise validation(f"The local AWS supports the input mode File, not {specification['TrainingInputMode']}.")
+        for member in ("ContainerEntrypoint", "ContainerArguments"):
+            if specification.get(member):
+                raise validation(
+                    f"AlgorithmSpecification.{member}: the local AWS starts the entry point of AWS's PyTorch image, no "
+                    "other; its hyperparameters sagemaker_program and sagemaker_submit_directory name the script."
+                )
         resources = params["ResourceConfig"]
         if not resources.get("InstanceType") or not resources.get("InstanceCount"):
             raise validation("The local AWS needs ResourceConfig.InstanceType and InstanceCount.")
@@ -156,31 +165,52 @@ class SageMakerTraining(Service):
                     raise validation(f"{config}.LocalPath must be below {CONTAINER_BASE} here, not {local!r}.")
         if (params.get("ProfilerConfig") or {}).get("S3OutputPath"):
             places.append(("ProfilerConfig.S3OutputPath", params["ProfilerConfig"]["S3OutputPath"]))
-        seen = set()
-        for channel in params.get("InputDataConfig") or ():
-            name = channel["ChannelName"]
-            if name in seen:
-                raise validation(f"Channel names must be unique, but {name!r} is there twice.")
-            seen.add(name)
-            source = channel["DataSource"].get("S3DataSource")
-            if source is None or source["S3DataType"] != "S3Prefix" or channel.get("InputMode", "File") != "File":
-                raise validation(
-                    f"The local AWS reads channels as files from S3 prefixes; channel {name!r} needs "
-                    "DataSource.S3DataSource with S3DataType S3Prefix, and InputMode File."
-                )
-            places.append((f"channel {name}", source["S3Uri"]))
-        for what, uri in places:
+        channels = self._channels(params)
+        for what, uri in (*places, *((f"channel {name}", uri) for name, uri in channels.items())):
             try:
                 bucket, _ = parse_s3_uri(uri)
             except ValueError as error:
                 raise validation(f"{what}: {error}") from error
             if not self.aws.s3.bucket_exists(bucket):
                 raise validation(f"{what}: the bucket {bucket!r} of {uri} does not exist or is in another region.")
+        for uri in channels.values():
+            self._check_not_empty(uri, params["RoleArn"])
+
+    @staticmethod
+    def _channels(params: dict[str, Any]) -> dict[str, str]:
+        """The S3 URI of each channel."""
+        found: dict[str, str] = {}
+        for channel in params.get("InputDataConfig") or ():
+            name = channel["ChannelName"]
+            if name in found:
+                raise validation(f"Channel names must be unique, but {name!r} is there twice.")
+            source = channel["DataSource"].get("S3DataSource")
+            if source is None or source["S3DataType"] != "S3Prefix" or channel.get("InputMode", "File") != "File":
+                raise validation(
+                    f"The local AWS reads channels as files from S3 prefixes; channel {name!r} needs "
+                    "DataSource.S3DataSource with S3DataType S3Prefix, and InputMode File."
+                )
+            found[name] = source["S3Uri"]
+        return found
+
+    def _check_not_empty(self, uri: str, role: str) -> None:
+        bucket, prefix = parse_s3_uri(uri)
+        if all(each.key.endswith("/") for each in self.aws.s3.list(bucket, prefix)):
+            raise validation(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
+                f"exists in the selected region ({self.aws.region}), that objects exist under that S3 prefix, and "
+                f'that the role "{role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
+            )
 
     @staticmethod
     def _check_limits(params: dict[str, Any]) -> None:
         stopping = params["StoppingCondition"]
         longest, patience = stopping.get("MaxRuntimeInSeconds") or 86_400, stopping.get("MaxWaitTimeInSeconds")
+        for member in ("MaxRuntimeInSeconds", "MaxWaitTimeInSeconds"):
+            if (stopping.get(member) or 0) > LONGEST_SECONDS:
+                raise validation(
+                    f"StoppingCondition.{member} must be at most {LONGEST_SECONDS} (28 days), not {stopping[member]}."
+                )
         if params.get("EnableManagedSpotTraining"):
             if patience is None or patience < longest:
                 raise validation(
@@ -206,18 +236,16 @@ class SageMakerTraining(Service):
         return self._job(call).describe()
 
     def list_training_jobs(self, call: Call) -> dict[str, Any]:
-        asked = call.params
         with self._lock:
             jobs = list(self.jobs.values())
-        jobs = [
-            job
-            for job in jobs
-            if asked.get("NameContains", "").lower() in job.name.lower()
-            and asked.get("StatusEquals") in (None, job.status)
-            and (not asked.get("CreationTimeAfter") or job.created >= asked["CreationTimeAfter"])
-            and (not asked.get("CreationTimeBefore") or job.created <= asked["CreationTimeBefore"])
-        ]
-        jobs.sort(key=SORT[asked.get("SortBy") or "CreationTime"], reverse=asked.get("SortOrder") != "Ascending")
+        jobs = chosen(
+            jobs,
+            call.params,
+            name=lambda job: job.name,
+            created=lambda job: job.created,
+            modified=lambda job: job.modified,
+            status=lambda job: job.status,
+        )
         return page([summary(job) for job in jobs], call, key="TrainingJobSummaries")
 
     def stop_training_job(self, call: Call) -> None:
@@ -234,24 +262,6 @@ class SageMakerTraining(Service):
             del self.jobs[job.name]
         self.tags.forget(job.arn)
 
-    def add_tags(self, call: Call) -> dict[str, Any]:
-        arn = call.params["ResourceArn"]
-        if not self._ours(arn):
-            return FORWARD
-        self.tags.add(arn, call.params["Tags"])
-        return {"Tags": self.tags.of(arn)}
-
-    def list_tags(self, call: Call) -> dict[str, Any]:
-        arn = call.params["ResourceArn"]
-        return {"Tags": self.tags.of(arn)} if self._ours(arn) else FORWARD
-
-    def delete_tags(self, call: Call) -> dict[str, Any]:
-        arn = call.params["ResourceArn"]
-        if not self._ours(arn):
-            return FORWARD
-        self.tags.remove(arn, call.params["TagKeys"])
-        return {}
-
     def interrupt(self, name: str) -> str | None:
         """A managed Spot job's instances get two AWS minutes' notice; the job goes on when there is capacity again."""
         job = self.jobs.get(name)
@@ -267,10 +277,6 @@ class SageMakerTraining(Service):
         if job is None:
             raise validation("Requested resource not found.")
         return job
-
-    @staticmethod
-    def _ours(arn: str) -> bool:
-        return ":training-job/" in arn or ":hyper-parameter-tuning-job/" in arn
 
 
 def summary(job: JobRecord) -> dict[str, Any]:

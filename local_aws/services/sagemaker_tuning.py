@@ -9,10 +9,12 @@ from typing import Any
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
 from local_aws.services.base import RESTARTED, Call, Service, page
+from local_aws.services.listing import chosen
 from local_aws.services.sagemaker_training import SageMakerTraining
+from local_aws.tags import check_tags
 from local_aws.tuning import search
 from local_aws.tuning.job import TuningJob
-from local_aws.tuning.record import TuningRecord
+from local_aws.tuning.record import TuningRecord, resources_of
 
 STRATEGIES = ("Bayesian", "Random", "Grid")
 
@@ -56,6 +58,7 @@ class SageMakerTuning(Service):
                     "ResourceInUse", f"Hyperparameter tuning job names must be unique: {arn} already exists."
                 )
             self._check(params)
+            check_tags(params.get("Tags"))
             job = TuningJob(self.aws.service(SageMakerTraining), params, arn, self._announce)
             self.jobs[name] = job
         self.aws.service(SageMakerTraining).tags.add(arn, params.get("Tags"))
@@ -84,7 +87,13 @@ class SageMakerTuning(Service):
                 "A tuning job needs TrainingJobDefinition, ParameterRanges and HyperParameterTuningJobObjective."
             )
         search.check(config["Strategy"], ranges)
-        most = (config.get("ResourceLimits") or {}).get("MaxNumberOfTrainingJobs")
+        limits = config.get("ResourceLimits") or {}
+        most, parallel = limits.get("MaxNumberOfTrainingJobs"), limits.get("MaxParallelTrainingJobs")
+        if most is not None and parallel is not None and parallel > most:
+            raise validation(
+                f"ResourceLimits.MaxParallelTrainingJobs must not be greater than MaxNumberOfTrainingJobs, {most}; it "
+                f"is {parallel}."
+            )
         if config["Strategy"] == "Grid":
             size = search.grid_size(ranges)
             if most is not None and most != size:
@@ -103,7 +112,16 @@ class SageMakerTuning(Service):
         }
         if overlap:
             raise validation(f"{', '.join(sorted(overlap))} cannot be both static and tuned.")
-        self.aws.service(SageMakerTraining).check(definition)
+        self.aws.service(SageMakerTraining).check({**definition, "ResourceConfig": resources_of(definition)})
+
+    def delete_hyper_parameter_tuning_job(self, call: Call) -> None:
+        """AWS: API reference: deletes the entry alone, none of its training jobs."""
+        job = self._job(call)
+        if job.status in {"InProgress", "Stopping"}:
+            raise validation(f"The hyperparameter tuning job {job.name} is {job.status}: stop it first.")
+        with self._lock:
+            del self.jobs[job.name]
+        self.aws.service(SageMakerTraining).tags.forget(job.arn)
 
     def describe_hyper_parameter_tuning_job(self, call: Call) -> dict[str, Any]:
         return self._job(call).describe()
@@ -115,15 +133,14 @@ class SageMakerTuning(Service):
         job.stop()
 
     def list_hyper_parameter_tuning_jobs(self, call: Call) -> dict[str, Any]:
-        asked = call.params
-        jobs = [
-            job
-            for job in list(self.jobs.values())
-            if asked.get("NameContains", "").lower() in job.name.lower()
-            and asked.get("StatusEquals") in (None, job.status)
-        ]
-        by_name = asked.get("SortBy") == "Name"
-        jobs.sort(key=lambda job: job.name if by_name else job.created, reverse=asked.get("SortOrder") != "Ascending")
+        jobs = chosen(
+            list(self.jobs.values()),
+            call.params,
+            name=lambda job: job.name,
+            created=lambda job: job.created,
+            modified=lambda job: job.modified,
+            status=lambda job: job.status,
+        )
         return page([self._summary(job) for job in jobs], call, key="HyperParameterTuningJobSummaries")
 
     def list_training_jobs_for_hyper_parameter_tuning_job(self, call: Call) -> dict[str, Any]:

@@ -187,14 +187,21 @@ class CheckpointSync:
 
 
 def archive(folders: Iterable[Path]) -> bytes:
-    """A tar.gz of what is in the folders, merged: of equal paths the first host's counts."""
-    buffer, seen = io.BytesIO(), set()
+    """A tar.gz of what is in the folders, merged."""
+    buffer = io.BytesIO()
     # Weights hardly compress: a low level saves seconds of a billed job.
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        for folder in folders:
-            for path in sorted(folder.rglob("*")):
-                name = path.relative_to(folder).as_posix()
-                if path.is_file() and name not in seen:
-                    seen.add(name)
-                    tar.add(path, arcname=name, recursive=False)
+        for path, name in merged(folders):
+            tar.add(path, arcname=name, recursive=False)
     return buffer.getvalue()
+
+
+def merged(folders: Iterable[Path]) -> Iterable[tuple[Path, str]]:
+    """Each file of the folders and its path there; of equal paths the first folder's."""
+    seen = set()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and name not in seen:
+                seen.add(name)
+                yield path, name

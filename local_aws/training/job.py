@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from local_aws import instance_types, usage
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_SECONDS = 120
 PEER_GRACE_SECONDS = 5
+CLEAR_SECONDS = 30
 CHECKPOINT_SECONDS = 2.0
 LONGEST_REASON = 1024
 # How a job ends, as (status, secondary status where it is another).
@@ -155,8 +157,16 @@ class TrainingJob(JobRecord):
             instance.kill()
         for instance in self.instances:
             instance.wait(10)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._clear()
         self._end(status, reason, secondary)
+
+    def _clear(self) -> None:
+        """Delete the instances' disks; a process that is slow to die may still write to one."""
+        deadline = time.monotonic() + CLEAR_SECONDS
+        while self._folder.exists() and time.monotonic() < deadline:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._folder.exists():
+                time.sleep(0.2)
 
     def _work(self) -> tuple[str, str | None]:
         """The job's end as (status, secondary status where it is another). Raises JobFailed, InputError, OSError."""
@@ -213,7 +223,7 @@ class TrainingJob(JobRecord):
             if self._stopping.is_set():
                 return False
             self._enter("Interrupted")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._clear()
         self._changed()
         return True
 
@@ -334,20 +344,25 @@ class TrainingJob(JobRecord):
         return PEER_GRACE_SECONDS if outcome == "failed" else STOP_GRACE_SECONDS
 
     def _upload(self, bases) -> None:
-        model = [base / "model" for base in bases]
-        if any(any(folder.rglob("*")) for folder in model):
-            self._store("model.tar.gz", files.archive(model))
-            self.model_uri = self.output_uri("model.tar.gz")
-        output = [base / "output" / "data" for base in bases]
-        if any(any(folder.rglob("*")) for folder in output):
-            self._store("output.tar.gz", files.archive(output))
+        for name, where in (("model", "model"), ("output", "output/data")):
+            folders = [base / where for base in bases]
+            if not any(any(folder.rglob("*")) for folder in folders):
+                continue
+            if name == "model":
+                self.model_uri = self.output_uri(name)
+            try:
+                self._store(name, folders)
+            except FileNotFoundError as error:
+                raise JobFailed(f"ClientError: Artifact upload failed:{error}") from error
 
-    def _store(self, name: str, body: bytes) -> None:
+    def _store(self, name: str, folders: list[Path]) -> None:
+        """Upload what is in the folders, by default as one archive."""
         bucket, key = parse_s3_uri(self.output_uri(name))
-        try:
-            self.aws.s3.write(bucket, key, body)
-        except FileNotFoundError as error:
-            raise JobFailed(f"ClientError: Artifact upload failed:{error}") from error
+        if self.compressed:
+            self.aws.s3.write(bucket, key, files.archive(folders))
+            return
+        for path, relative in files.merged(folders):
+            self.aws.s3.upload(path, bucket, key + relative)
 
     def _reason(self, bases) -> str:
         """AWS: the first 1,024 characters of output/failure; without that file, how it ended and what it said last.

@@ -110,6 +110,7 @@ class JobRecord:
         answer: dict[str, Any] = {
             **kept,
             **self.extra,
+            "OutputDataConfig": {"KmsKeyId": "", **self.request["OutputDataConfig"]},  # AWS gives it as "", too
             "TrainingJobName": self.name,
             "TrainingJobArn": self.arn,
             "TrainingJobStatus": self.status,
@@ -132,10 +133,20 @@ class JobRecord:
         if self.ended:
             answer["TrainingEndTime"] = self.ended
             answer["BillableTimeInSeconds"] = math.ceil(billed) if self.started else 0
-        answer["ModelArtifacts"] = {"S3ModelArtifacts": self.model_uri or self.output_uri("model.tar.gz")}
+        answer["ModelArtifacts"] = {"S3ModelArtifacts": self.model_uri or self.output_uri("model")}
         if self.failure_reason:
             answer["FailureReason"] = self.failure_reason
         return answer
 
+    @property
+    def compressed(self) -> bool:
+        """Whether model and output are archives; else they are folders (OutputDataConfig.CompressionType NONE)."""
+        return self.request["OutputDataConfig"].get("CompressionType", "GZIP") != "NONE"
+
     def output_uri(self, name: str) -> str:
-        return f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output/{name}"
+        """Where the `model` or the `output` of the job is.
+
+        Without compression the model is below output/model/, as AWS's JumpStart shows it, the other output beside it.
+        """
+        form = ".tar.gz" if self.compressed else "/"
+        return f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output/{name}{form}"

@@ -12,7 +12,7 @@ from local_aws.clock import Clock
 from local_aws.errors import AwsError
 from local_aws.training.job import TrainingJob
 from local_aws.tuning import search
-from local_aws.tuning.record import TuningRecord
+from local_aws.tuning.record import TuningRecord, resources_of
 
 if TYPE_CHECKING:
     from local_aws.services.sagemaker_training import SageMakerTraining
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_PARALLEL = 10
+# What a definition has and a training job's request has not.
+NOT_OF_TRIALS = {
+    "StaticHyperParameters", "TuningObjective", "DefinitionName", "HyperParameterTuningResourceConfig",
+    "HyperParameterRanges",
+}  # fmt: skip
 
 
 class TuningJob(TuningRecord):
@@ -99,9 +104,9 @@ class TuningJob(TuningRecord):
         name = f"{self.name}-{number:03d}-{digest}"
         values = self._search.suggest(name)
         self.values[name] = values
-        definition = {key: value for key, value in self.definition.items() if key != "StaticHyperParameters"}
         request = {
-            **{key: value for key, value in definition.items() if key not in {"TuningObjective", "DefinitionName"}},
+            **{key: value for key, value in self.definition.items() if key not in NOT_OF_TRIALS},
+            "ResourceConfig": resources_of(self.definition),
             "TrainingJobName": name,
             "HyperParameters": {
                 **(self.definition.get("StaticHyperParameters") or {}),

@@ -9,7 +9,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local_aws.clock import Clock
+from local_aws.errors import validation
 from local_aws.training.record import JobRecord
+
+
+def resources_of(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The ResourceConfig of a definition's training jobs. Raises AwsError.
+
+    HyperParameterTuningResourceConfig is its successor, which the tuners of SageMaker's SDK 2 send. AWS: API reference:
+    of InstanceConfigs the first that there is capacity of is taken, and here there always is.
+    """
+    older, newer = definition.get("ResourceConfig"), definition.get("HyperParameterTuningResourceConfig")
+    if bool(older) == bool(newer):
+        raise validation(
+            "TrainingJobDefinition needs ResourceConfig or HyperParameterTuningResourceConfig, one of the two."
+        )
+    if older:
+        return dict(older)
+    names = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+    several = newer.get("InstanceConfigs")
+    if several and any(newer.get(name) for name in names):
+        raise validation(f"HyperParameterTuningResourceConfig has InstanceConfigs or {', '.join(names)}, not both.")
+    if several and newer.get("AllocationStrategy") not in (None, "Prioritized"):
+        raise validation("HyperParameterTuningResourceConfig.AllocationStrategy must be Prioritized.")
+    chosen = {**newer, **several[0]} if several else newer
+    return {name: chosen[name] for name in (*names, "VolumeKmsKeyId") if chosen.get(name) is not None}
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws.training import files
 from tests.local_aws.event_rules import Listening
 from tests.local_aws.training_scripts import SCRIPT, Jobs, archive
 
@@ -101,6 +103,46 @@ def test_a_job_is_listed_and_keeps_its_tags(jobs, succeeded):
     assert jobs.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "run", "Value": "7"}]
     listed = jobs.sagemaker.list_training_jobs(NameContains=name, StatusEquals="Completed")["TrainingJobSummaries"]
     assert [each["TrainingJobArn"] for each in listed] == [arn]
+    modified = succeeded["LastModifiedTime"]
+    for later, found in ((0.0, [name]), (0.001, [])):
+        after = {"LastModifiedTimeAfter": modified + dt.timedelta(seconds=later)}
+        listed = jobs.sagemaker.list_training_jobs(NameContains=name, **after)["TrainingJobSummaries"]
+        assert [each["TrainingJobName"] for each in listed] == found
+    assert succeeded["OutputDataConfig"]["KmsKeyId"] == ""
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ([("Tags.run", "Equals", "7")], True),
+        ([("Tags.run", "Equals", "8")], False),
+        ([("TrainingJobStatus", "In", "Failed,Completed"), ("HyperParameters.mode", "Equals", "succeed")], True),
+        ([("Metrics.loss", "LessThan", "0.6"), ("Metrics.accuracy", "GreaterThanOrEqualTo", "0.75")], True),
+        ([("Metrics.loss", "GreaterThan", "0.6")], False),
+        ([("FailureReason", "NotExists", None), ("TrainingJobName", "Contains", "succe")], True),
+        ([("CreationTime", "GreaterThan", "2020-01-01T00:00:00Z")], True),
+        ([("CreationTime", "LessThan", "2020-01-01T00:00:00Z")], False),
+    ],
+)
+def test_a_job_is_searched_for(jobs, succeeded, filters, found):
+    def each(name, operator, value):
+        return {"Name": name, "Operator": operator} | ({"Value": value} if value is not None else {})
+
+    only = [{"Name": "TrainingJobName", "Operator": "Equals", "Value": succeeded["TrainingJobName"]}]
+    channel = {"Name": "InputDataConfig.ChannelName", "Operator": "Equals", "Value": "train"}
+    expression = {
+        "Filters": only + [each(*one) for one in filters],
+        "NestedFilters": [{"NestedPropertyName": "InputDataConfig", "Filters": [channel]}],
+        "SubExpressions": [{"Operator": "Or", "Filters": [each("TrainingJobStatus", "Equals", "Failed"), *only]}],
+    }
+    results = jobs.sagemaker.search(Resource="TrainingJob", SearchExpression=expression)["Results"]
+    assert [one["TrainingJob"]["TrainingJobArn"] for one in results] == [succeeded["TrainingJobArn"]] * found
+
+
+def test_a_search_that_makes_no_sense_is_refused(jobs, succeeded):
+    wrong = {"Filters": [{"Name": "Metrics.loss", "Operator": "LessThan", "Value": "much"}]}
+    with pytest.raises(ClientError, match="'much' is no number"):
+        jobs.sagemaker.search(Resource="TrainingJob", SearchExpression=wrong)
 
 
 def test_an_ended_job_can_be_neither_stopped_nor_repeated(jobs, succeeded):
@@ -164,11 +206,18 @@ def test_a_script_that_is_killed_fails_the_job(jobs):
 
 
 def test_a_script_that_hangs_is_stopped_at_its_time_limit(jobs):
-    described = jobs.end(jobs.start("hang", runtime=3))
+    uncompressed = {"S3OutputPath": f"s3://{jobs.bucket}/jobs", "CompressionType": "NONE"}
+    described = jobs.end(jobs.start("hang", runtime=3, changes={"OutputDataConfig": uncompressed}))
     assert described["TrainingJobStatus"] == "Stopped"
     assert described["SecondaryStatus"] == "MaxRuntimeExceeded"
-    assert jobs.facts(described["TrainingJobName"]) == [{"birds": 4}]
     assert not processes_of(described["TrainingJobName"])
+    # AND what it had written is kept, here as files
+    prefix = f"jobs/{described['TrainingJobName']}/output/"
+    keys = {each["Key"] for each in jobs.s3.list_objects_v2(Bucket=jobs.bucket, Prefix=prefix)["Contents"]}
+    assert f"{prefix}model/weights.bin" in keys
+    assert len(keys) == 2
+    assert any(key.startswith(f"{prefix}output/facts-") for key in keys), keys
+    assert described["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{jobs.bucket}/{prefix}model/"
 
 
 def test_metrics_are_in_cloudwatch_by_job_and_what_a_host_uses_by_host(jobs, succeeded, local_aws, wait_for):
@@ -215,12 +264,14 @@ def test_a_stopped_script_is_told_and_what_it_saves_is_kept(jobs):
     ]  # fmt: skip
 
 
-def test_a_prefix_without_objects_fails_the_job(jobs):
-    channels = [jobs.channel("train", "no/such/prefix/"), jobs.channel("code", "code/job/")]
-    described = jobs.end(jobs.start(changes={"InputDataConfig": channels}))
-    assert described["TrainingJobStatus"] == "Failed"
-    assert "no/such/prefix" in described["FailureReason"]
-    assert described["FailureReason"].startswith("ClientError: Data download failed")
+def test_objects_that_are_gone_when_a_job_starts_fail_it(jobs):
+    class Emptied:
+        @staticmethod
+        def list(bucket, prefix):
+            return iter(())
+
+    with pytest.raises(files.InputError, match=r"^ClientError: Data download failed:.*/gone/ matched no"):
+        files.objects(Emptied(), jobs.channel("train", "gone/"))
 
 
 def processes_of(name: str) -> list[str]:

@@ -63,6 +63,20 @@ REFUSED = {
         put("AlgorithmSpecification.MetricDefinitions", [{"Name": "loss", "Regex": "loss=("}]),
         r"'loss=\(' of metric 'loss' is not a regular expression",
     ),
+    "empty prefix": (
+        put("InputDataConfig.0.DataSource.S3DataSource.S3Uri", "s3://test-bucket/no/such/prefix/"),
+        'No S3 objects found under S3 URL "s3://test-bucket/no/such/prefix/" given in input data source',
+    ),
+    "more than 28 days": (stopping(MaxRuntimeInSeconds=28 * 86_400 + 1), "at most 2419200 .28 days., not 2419201"),
+    "entry point of one's own": (
+        put("AlgorithmSpecification.ContainerEntrypoint", ["/bin/sh"]),
+        "ContainerEntrypoint: the local AWS starts",
+    ),
+    "tag twice": (
+        put("Tags", [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]),
+        "tag key a is there twice",
+    ),
+    "tag of AWS's own": (put("Tags", [{"Key": "aws:a", "Value": "1"}]), "aws: prefixed tag key names are not allowed"),
     "rule of one's own": (
         rule({"rule_to_invoke": "Mine", "source_s3_uri": "s3://test-bucket/rule.py"}),
         "rule r .* runs no rules of one's own",

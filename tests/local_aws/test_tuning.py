@@ -20,7 +20,8 @@ class Tuning(Jobs):
     numbers = itertools.count(1)
 
     def tuning_request(self, strategy, ranges, *, mode="trial", most=None, parallel=2, **config):
-        limits = {"MaxParallelTrainingJobs": parallel} | ({"MaxNumberOfTrainingJobs": most} if most else {})
+        limits = {"MaxParallelTrainingJobs": min(parallel, most or parallel)}
+        limits |= {"MaxNumberOfTrainingJobs": most} if most else {}
         return {
             "HyperParameterTuningJobName": f"tune-{strategy.lower()}-{next(self.numbers)}",
             "HyperParameterTuningJobConfig": {
@@ -63,8 +64,13 @@ def value(trial):
 def test_bayesian_search_runs_its_trials_and_names_the_best(tuning, local_aws, wait_for):
     states = Listening(local_aws, wait_for, {"detail": {"HyperParameterTuningJobName": [{"exists": True}]}})
     # WHEN four trials are run, two at a time
-    name = tuning.tune("Bayesian", X, most=4, RandomSeed=1)
+    # as the tuners of SageMaker's SDK 2 ask for it
+    request = tuning.tuning_request("Bayesian", X, most=4, RandomSeed=1)
+    definition, name = request["TrainingJobDefinition"], request["HyperParameterTuningJobName"]
+    definition["HyperParameterTuningResourceConfig"] = definition.pop("ResourceConfig")
+    tuning.sagemaker.create_hyper_parameter_tuning_job(**request)
     described = tuning.tuned(name)
+    assert described["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"]["InstanceType"] == "ml.m5.large"
     events = states.until(lambda heard: len(heard) >= 2)
     assert [each["detail"]["HyperParameterTuningJobStatus"] for each in events] == ["InProgress", "Completed"]
     assert events[1]["detail"]["TrainingJobStatusCounters"]["Completed"] == 4
@@ -178,6 +184,14 @@ def test_what_else_is_refused(tuning):
     request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"] = "f1"
     with pytest.raises(ClientError, match="'f1' is not among"):
         tuning.sagemaker.create_hyper_parameter_tuning_job(**request)
+    request = tuning.tuning_request("Random", X, most=1)
+    request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"] = 2
+    with pytest.raises(ClientError, match=r"MaxParallelTrainingJobs must not be greater than .*, 1; it is 2"):
+        tuning.sagemaker.create_hyper_parameter_tuning_job(**request)
+    request = tuning.tuning_request("Random", X, most=1)
+    del request["TrainingJobDefinition"]["ResourceConfig"]
+    with pytest.raises(ClientError, match="needs ResourceConfig or HyperParameterTuningResourceConfig"):
+        tuning.sagemaker.create_hyper_parameter_tuning_job(**request)
     request = tuning.tuning_request("Random", X, most=1) | {"HyperParameterTuningJobName": "n" * 33}
     with pytest.raises(ClientError, match="less than or equal to 32"):
         tuning.sagemaker.create_hyper_parameter_tuning_job(**request)
@@ -189,4 +203,12 @@ def test_what_else_is_refused(tuning):
     with pytest.raises(ClientError) as missing:
         tuning.describe_tuning("never-made")
     assert missing.value.response["Error"]["Code"] == "ResourceNotFound"
+    # AND one that runs cannot be deleted, one that has ended can, and its training job stays
+    with pytest.raises(ClientError, match="stop it first"):
+        tuning.sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     tuning.tuned(name)
+    (trial,) = tuning.trials(name)
+    tuning.sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    listed = tuning.sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)
+    assert listed["HyperParameterTuningJobSummaries"] == []
+    assert tuning.describe(trial["TrainingJobName"])["TrainingJobStatus"] == "Completed"

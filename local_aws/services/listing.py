@@ -1,0 +1,49 @@
+"""What SageMaker's List operations have in common: filters by name, status and time, and an order."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Of = Callable[[Item], Any]
+
+
+def chosen(
+    items: Iterable[Item],
+    asked: Mapping[str, Any],
+    *,
+    name: Of[Item],
+    created: Of[Item],
+    modified: Of[Item] | None = None,
+    status: Of[Item] | None = None,
+    newest_first: bool = True,
+) -> list[Item]:
+    """Those that a call asks for, in its order.
+
+    AWS: API reference, ListTrainingJobs and the others: NameContains, StatusEquals, CreationTimeAfter and -Before,
+    LastModifiedTimeAfter and -Before, SortBy and SortOrder. `newest_first` is the order when none is asked for.
+    """
+    times = {"CreationTime": created} | ({"LastModifiedTime": modified} if modified else {})
+    keys = {"Name": name, "Status": status, **times}
+    found = [
+        item
+        for item in items
+        if (asked.get("NameContains") or "").lower() in name(item).lower()
+        and (status is None or asked.get("StatusEquals") in (None, status(item)))
+        and all(_between(of(item), asked.get(f"{each}After"), asked.get(f"{each}Before")) for each, of in times.items())
+    ]
+    key = keys.get(asked.get("SortBy") or "CreationTime") or created
+    order = asked.get("SortOrder") or ("Descending" if newest_first else "Ascending")
+    return sorted(found, key=key, reverse=order == "Descending")
+
+
+def _between(moment: dt.datetime, after: dt.datetime | None, before: dt.datetime | None) -> bool:
+    moment = aware(moment)
+    return (after is None or moment >= aware(after)) and (before is None or moment <= aware(before))
+
+
+def aware(moment: dt.datetime) -> dt.datetime:
+    """Moto's times are UTC without saying so."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
