@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -76,6 +77,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     for noisy in ("botocore", "boto3", "urllib3", "werkzeug", "waitress.queue"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    gc.disable()  # until serve() is ready: what is imported stays
     from local_aws.aws import Settings
     from local_aws.server import StartError, serve
 

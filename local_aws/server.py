@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import gc
 import ipaddress
 import logging
 import os
@@ -56,6 +57,9 @@ def serve(settings: Settings) -> None:
             settings.host,
             settings.port,
         )  # fmt: skip
+    # What was imported stays: it is looked through for garbage neither while the services are made nor later.
+    gc.disable()
+    gc.freeze()
     aws = LocalAws(settings)
     aws.services.extend(kind(aws) for kind in SERVICES)
     try:
@@ -79,6 +83,7 @@ def serve(settings: Settings) -> None:
     aws.saver.start()
     ending = threading.Event()
     threading.Thread(target=_tick, args=(aws, ending), name="minutes", daemon=True).start()
+    gc.enable()
     log.info("ready on %s; an AWS minute lasts %g s; state in %s", aws.url, settings.minute_seconds, settings.state)
     told.get()
     log.info("stopping")

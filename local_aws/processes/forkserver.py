@@ -43,12 +43,14 @@ SET_LATER = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 def main():
     """Serve until the daemon is gone. Returns in every process that is to run something, with the order."""
     orders = socket.socket(fileno=int(sys.argv[1]))
+    gc.disable()  # all of it stays
     for name in IMPORTS:
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
     # Pages that a collection would write to, and so copy, in every process.
     gc.collect()
     gc.freeze()
+    gc.enable()
     # Nobody waits for supervisors: each writes how it ended itself.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     orders.send(b"ready")

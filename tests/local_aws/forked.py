@@ -34,8 +34,12 @@ import setproctitle
 from local_aws.processes import forks, order
 
 ROOT = Path(__file__).parents[2]
-# The services of moto that tests use most; any other is imported at its first call.
-SERVICES = ("iam", "sts", "sagemaker", "lambda", "ecr", "logs", "cloudwatch", "ssm", "ec2", "application-autoscaling")
+# The services of moto that tests use most; any other is imported at its first call. CloudFormation's imports a dozen
+# more.
+SERVICES = (
+    "cloudformation", "iam", "sts", "sagemaker", "lambda", "ecr", "logs", "cloudwatch", "ssm", "ec2",
+    "application-autoscaling", "events", "sns",
+)  # fmt: skip
 
 
 class Forked:
@@ -133,9 +137,11 @@ def main(listener: socket.socket) -> list[str]:
     """Fork until the tests' processes are gone. Returns in each forked local AWS, with its arguments."""
     setproctitle.getproctitle()  # finds the place for titles, which it no longer does when the environment has changed
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()  # all of it stays
     import_what_they_import()
     gc.collect()
     gc.freeze()
+    gc.enable()
     servers = forks.ForkServers()
     requests, SharedForkServer.process = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     clients: set[socket.socket] = set()

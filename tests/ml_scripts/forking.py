@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import gc
 import importlib
 import os
 import runpy
@@ -114,8 +115,11 @@ def _orders() -> socket.socket:
 
 def serve(orders: socket.socket) -> list[str]:
     """Fork until the tests' process is gone. Returns in each forked process, with its command."""
+    gc.disable()  # all of it stays
     for name in IMPORTS:
         importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     while work := order.take(orders):
         if between := os.fork():
             os.waitpid(between, 0)
