@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import model_validator
+
+from musher.config import diagnostics
 from musher.config.fields import Configuration, option
 
 # Ubuntu 22.04 with NVIDIA's driver and PyTorch; it starts on instances without a GPU as well.
@@ -72,6 +78,13 @@ class Ec2TrainingConfig(Configuration):
         ge=5,
         le=3600,
     )
+    on_issue: Mapping[str, str] = diagnostics.on_issue_option()
+    max_remedies: int = diagnostics.max_remedies_option()
     max_cost_usd: float = option(
         25.0, "Cost", "Maximum cost (USD)", "A run whose projected cost is higher launches nothing.", ge=0
     )
+
+    @model_validator(mode="after")
+    def _issues_are_known(self) -> Self:
+        diagnostics.check(self.on_issue)
+        return self

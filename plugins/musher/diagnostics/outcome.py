@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import mean
 from typing import Any, ClassVar
 
@@ -59,16 +59,19 @@ def diagnosed(
     remedy: record.Remedy | None = None,
     max_runtime_seconds: float | None = None,
     curves: bool = True,
+    cost: Callable[[float], float] | None = None,
 ) -> record.DiagnosedJob:
     """One job of the record.
 
     Parameters: `found` its DescribeTrainingJob; `written` its diagnostics.json, None where it left none; `remedy` what
-    makes it another job than the attempt before it. Without `curves` only rules are kept.
+    makes it another job than the attempt before it. Without `curves` only rules are kept. `cost` gives the USD of so
+    many seconds of all its instances; SageMaker's price on demand when left out.
     """
     known = written or JobDiagnostics()
     resources = found["ResourceConfig"]
     instances, instance_type = resources["InstanceCount"], resources["InstanceType"]
     billable, status = found.get("BillableTimeInSeconds"), found["TrainingJobStatus"]
+    cost = cost or (lambda seconds: training_cost(instance_type, seconds))
     failed = remedies.fired(found.get("FailureReason")) if status == FAILED else None
     fired = failed.rule if failed else known.ended_by
     rules = [_outcome(each, on_issue) for each in known.rules]
@@ -95,11 +98,11 @@ def diagnosed(
         instances=instances,
         instance_type=instance_type,
         billable_seconds=None if billable is None else billable * instances,
-        cost_usd=None if billable is None else training_cost(instance_type, billable, instances),
+        cost_usd=None if billable is None else cost(billable * instances),
         reason=failed.sentence if failed else (found.get("FailureReason") or ""),
         fired=fired,
         remedy=remedy,
-        saved=saving(known, instance_type, instances, billable, max_runtime_seconds) if fired else None,
+        saved=saving(known, instances, billable, max_runtime_seconds, cost) if fired else None,
         trained=known.trained,
         planned_epochs=known.planned_epochs,
         steps_per_epoch=known.steps_per_epoch,
@@ -112,10 +115,10 @@ def diagnosed(
 
 def saving(
     known: JobDiagnostics,
-    instance_type: str,
     instances: int,
     billable: float | None,
-    max_runtime_seconds: float | None = None,
+    max_runtime_seconds: float | None,
+    cost: Callable[[float], float],
 ) -> record.Saving:
     """What was not taken because a rule ended the job.
 
@@ -132,7 +135,7 @@ def saving(
     seconds = left * mean(took)
     return record.Saving(
         seconds=round(seconds * instances, 2),
-        usd=training_cost(instance_type, seconds, instances),
+        usd=cost(seconds * instances),
         at_most_seconds=at_most,
         basis=f"{left} of {known.planned_epochs} epochs were not trained; those that were took {mean(took):.3g} s each",
     )

@@ -86,3 +86,20 @@ def course(
 def words(remedy: Remedy) -> str:
     """`lr 0.1 instead of 1`, for a person."""
     return ", ".join(f"{name} {after} instead of {before}" for name, (before, after) in remedy.changed.items())
+
+
+def why_no_more(course: Course, max_remedies: int) -> str:
+    """Why a job that a rule has ended has no remedy (any more), for a person."""
+    if (taken := len(course.remedies)) >= max_remedies:
+        return f"max_remedies is {max_remedies}, and {taken} were tried."
+    return "There is nothing left to change about it."
+
+
+def why_too_dear(spent: float, expected: float, max_cost_usd: float) -> str | None:
+    """Why another job, expected to cost so many USD, is not started; None where it may be."""
+    if spent + expected <= max_cost_usd:
+        return None
+    return (
+        f"No remedy was tried: another job is expected to cost {expected:.3g} USD, {spent:.3g} are spent, and "
+        f"max_cost_usd is {max_cost_usd:g}."
+    )

@@ -44,13 +44,13 @@ class History:
             self.instances.append(record.Ec2Instance(instance_id=instance, market=market, launched_at=_iso(launched)))
             self._write()
 
-    def end(self, instance: str, why: str, at: float) -> None:
-        """An instance ended at `at` (Unix seconds). Its first end counts."""
+    def end(self, instance: str, why: str, at: float, reason: str = "") -> None:
+        """An instance ended at `at` (Unix seconds), its training for a reason if that failed. Its first end counts."""
         for index, each in enumerate(self.instances):
             if each.instance_id == instance and each.ended_at is None:
                 seconds = round(at - datetime.fromisoformat(each.launched_at).timestamp(), 2)
                 ended_at = _iso(datetime.fromtimestamp(at, UTC))
-                self.instances[index] = each.replace(ended_at=ended_at, seconds=seconds, ended_by=why)
+                self.instances[index] = each.replace(ended_at=ended_at, seconds=seconds, ended_by=why, reason=reason)
                 self._write()
 
     def facts(self, status: Callable[[str], HostStatus]) -> dict[str, Any]:

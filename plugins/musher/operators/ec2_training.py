@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -14,16 +14,18 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher import record, request_parameters
 from musher.config import Ec2TrainingConfig
 from musher.costs import prices, projection
-from musher.ec2 import history, host_job, host_status
+from musher.diagnostics import remedies
+from musher.ec2 import attempts, history, host_job, host_status
 from musher.ec2.host_status import HostStatus
 from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
 from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
 from musher.job_output import TooLarge, read, read_evaluation
-from musher.names import TRAIN_ON_EC2, Run
+from musher.names import TRAIN_ON_EC2, attempt_names
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
+from musher.operators.ec2_diagnosing import Ec2DiagnosingOperator
 from musher.request_parameters.common import given
 from musher.staging.code import ARCHIVE
 from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
@@ -128,8 +130,11 @@ class ResolveHostOperator(MusherOperator):
             )
 
 
-class TrainOnEc2Operator(MusherOperator):
+class TrainOnEc2Operator(Ec2DiagnosingOperator):
     """Train on an EC2 instance, going on with another one when AWS takes it back; writes the part `ec2_training`.
+
+    A training that a rule has ended is run again with the rule's remedy, on another instance, as `on_issue`,
+    `max_remedies` and `max_cost_usd` say. What rules found is in the part `diagnostics` of the run that it repeats.
 
     A retry attaches to the run's instance. The instance ends when the training does, when the task fails, when a
     person ends the task, and by itself at its longest life.
@@ -141,10 +146,8 @@ class TrainOnEc2Operator(MusherOperator):
     template_fields = aws_template_fields("training", "host")
 
     def __init__(self, *, training: Mapping[str, Any] | Any, host: Mapping[str, Any] | Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.training = training
+        super().__init__(training=training, **kwargs)
         self.host = host
-        self._run: Run | None = None
 
     @plainly
     def execute(self, context: Context) -> None:
@@ -173,8 +176,8 @@ class TrainOnEc2Operator(MusherOperator):
             host_job.start(host, code, self._job())
             host.close()
         except (Unreachable, WrongHostKey, CommandFailed) as error:
-            outcome = "wrong_host_key" if isinstance(error, WrongHostKey) else "unreachable"
-            return self._next(trigger.gone() or trigger.event(outcome, str(error)))
+            ended = "wrong_host_key" if isinstance(error, WrongHostKey) else "unreachable"
+            return self._next(trigger.gone() or trigger.event(ended, str(error)))
         self.log.info("The training has been started on %s", instance)
         self.defer(trigger=trigger, method_name="ended")
 
@@ -195,10 +198,6 @@ class TrainOnEc2Operator(MusherOperator):
 
     def _begin(self, context: Context) -> None:
         self._run, self._config = run_of(context), ec2_config(context)
-
-    @functools.cached_property
-    def history(self) -> history.History:
-        return history.History(self.client("s3"), self.environment.bucket, self._run.key)
 
     def _catch_up(self, running: list[dict[str, Any]]) -> None:
         """Write down what happened while nobody looked: a try may have died at any point."""
@@ -246,11 +245,12 @@ class TrainOnEc2Operator(MusherOperator):
 
     def _next(self, event: Mapping[str, Any]) -> None:
         """What follows when the training has not completed: another instance, or the failure."""
-        instance, outcome, reason = event["instance"], event["outcome"], event["reason"]
+        instance, ended, reason = event["instance"], event["outcome"], event["reason"]
         if state_of(self.hook.describe(instance)) in ALIVE:
             self.hook.terminate([instance])
-        self.history.end(instance, prices.INTERRUPTION if outcome == "interrupted" else outcome, event["seen_at"])
-        if outcome == "interrupted":
+        why = reason.splitlines()[0] if ended == attempts.FAILED and reason else ""
+        self.history.end(instance, prices.INTERRUPTION if ended == "interrupted" else ended, event["seen_at"], why)
+        if ended == "interrupted":
             if self.history.interruptions > self._config.max_interruptions:
                 raise AirflowException(
                     f"AWS took back {self.history.interruptions} instances, max_interruptions is "
@@ -259,11 +259,11 @@ class TrainOnEc2Operator(MusherOperator):
             self.log.warning("AWS took %s back; the training goes on, on another instance", instance)
             self._launch()
             return self._wait_until_ready(self.history.newest)
-        if outcome == "failed":
-            raise AirflowFailException(f"The training on {instance} failed: {reason}")
-        if outcome == "wrong_host_key":
+        if ended == attempts.FAILED:
+            return self._failed(instance, reason)
+        if ended == "wrong_host_key":
             raise AirflowFailException(reason)
-        if outcome == "unreachable":
+        if ended == "unreachable":
             raise AirflowException(
                 f"{instance} did not let us in by SSH (port {self.environment.ssh_port}) for "
                 f"{self._config.ssh_wait_seconds} s: {reason}. Does the security group "
@@ -274,9 +274,26 @@ class TrainOnEc2Operator(MusherOperator):
             f"{self._config.max_life_minutes} minutes."
         )
 
+    def _failed(self, instance: str, reason: str) -> None:
+        """The training has failed: it is run again with a remedy, or the task fails and says why."""
+        tried = self.attempts()
+        fired, course = remedies.fired(tried[-1]["FailureReason"]), self.course(tried)
+        jobs = self.diagnosed(tried, course)
+        why_not = self.why_no_remedy(fired, jobs[-1], course) if fired else ""
+        self.record_attempts(jobs, course, again=why_not is None)
+        if fired is None:
+            raise AirflowFailException(f"The training on {instance} failed: {reason}")
+        if why_not is not None:
+            raise AirflowFailException(f"{fired.sentence}. {why_not}" if why_not else fired.sentence)
+        self._launch()
+        return self._wait_until_ready(self.history.newest)
+
     def _finish(self) -> dict[str, Any]:
         """Write what the record and the report need."""
-        s3, output = self.client("s3"), self._output
+        tried = self.attempts()
+        course = self.course(tried)
+        self.record_attempts(self.diagnosed(tried, course), course, again=False)
+        s3, output = self.client("s3"), self.output
         evaluation = read_evaluation(s3, f"{output}output.tar.gz")
         instance_type = self.training["instance_type"]
         part = record.Ec2Training(
@@ -295,22 +312,21 @@ class TrainOnEc2Operator(MusherOperator):
 
     def _host_status(self, s3: Any, instance: str) -> HostStatus:
         try:
-            return host_status.read(read(s3, f"{self._output}hosts/{instance}.json", most=host_status.LARGEST))
+            return host_status.read(read(s3, f"{self.output}hosts/{instance}.json", most=host_status.LARGEST))
         except (s3.exceptions.NoSuchKey, TooLarge):  # it was gone before it could say anything
             return HostStatus()
 
-    @property
-    def _output(self) -> str:
-        return self.environment.uri("jobs", self._run.name(self.environment.project, TRAIN_ON_EC2), "output", "")
-
     def _job(self) -> dict[str, Any]:
-        name = self._run.name(self.environment.project, TRAIN_ON_EC2)
+        tried = [each for each in self.attempts() if each["TrainingJobStatus"] == "Failed"]
+        # An attempt with other hyperparameters cannot go on from the checkpoints of the one before.
+        base = self._run.name(self.environment.project, TRAIN_ON_EC2)
+        name = next(islice(attempt_names(base), len(tried), None))
         return {
             "region": self.environment.region,
             "channels": self.training["channels"],
-            "hyperparameters": self.training["hyperparameters"],
+            "hyperparameters": self.course(tried).values,
             "checkpoints": self.environment.uri("checkpoints", name, ""),
-            "output": self._output,
+            "output": self.output,
         }
 
     def _reach(self, instance: str) -> dict[str, Any]:

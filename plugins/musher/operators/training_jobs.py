@@ -109,18 +109,10 @@ class TrainOperator(SageMakerJobOperator):
         if config.on_issue.get(fired.rule) != RETRY:
             return ""
         if last.job not in course.remedies:
-            if (taken := len(course.remedies)) >= config.max_remedies:
-                return f"max_remedies is {config.max_remedies}, and {taken} were tried."
-            return "There is nothing left to change about it."
+            return remedies.why_no_more(course, config.max_remedies)
         seconds = outcome.expected_seconds(last, config.max_runtime_seconds)
         expected = training_cost(config.training_instance_type, seconds, self._instances(config))
-        spent = self._spent(context)
-        if spent + expected <= config.max_cost_usd:
-            return None
-        return (
-            f"No remedy was tried: another job is expected to cost {expected:.3g} USD, {spent:.3g} are spent, and "
-            f"max_cost_usd is {config.max_cost_usd:g}."
-        )
+        return remedies.why_too_dear(self._spent(context), expected, config.max_cost_usd)
 
     def _spent(self, context: Context) -> float:
         """What the run's trials and training jobs have cost so far, in USD."""

@@ -11,7 +11,7 @@ class Ec2Instance(Entry):
     """One instance, from its launch to its end.
 
     `market` spot or on-demand; times are ISO 8601 in UTC. `ended_at`, `seconds` and `ended_by` are None while it lives;
-    `ended_by` is `finished`, `interruption`, or how else it ended.
+    `ended_by` is `finished`, `interruption`, or how else it ended; `reason` why its training failed.
     """
 
     instance_id: str
@@ -20,6 +20,7 @@ class Ec2Instance(Entry):
     ended_at: str | None = None
     seconds: float | None = None
     ended_by: str | None = None
+    reason: str = ""
 
 
 class Ec2Instances(Part):

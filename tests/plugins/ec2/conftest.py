@@ -67,6 +67,13 @@ SCRIPT = textwrap.dedent("""
     if words["mode"] == "fail":
         print("a line before the end", flush=True)
         raise ValueError("the pictures are of birds only")
+    if words["mode"] == "fires" and float(words["lr"]) > 0.05:
+        output = pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"])
+        issue = {"step": 1, "value": 62.1, "threshold": 10}
+        rule = {"rule": "WeightUpdateRatio", "status": "IssuesFound", "issue": issue}
+        (output / "diagnostics.json").write_text(json.dumps({"rules": [rule], "planned_epochs": 4}))
+        (output / "failure").write_text("DiagnosticRule WeightUpdateRatio: too large a step: lower the rate (step 1)")
+        sys.exit(1)
     if words["mode"] == "fill":
         with open("large", "wb") as large:
             for _ in range(2**16):
@@ -114,11 +121,11 @@ class Ec2Run:
         dag_run = types.SimpleNamespace(dag_id=self.run.dag_id, run_id=self.run.run_id)
         return {"dag_run": dag_run, "params": self.params, "ti": types.SimpleNamespace(map_index=-1)}
 
-    def training(self, steps: int = 20, mode: str = "count") -> dict[str, Any]:
+    def training(self, steps: int = 20, mode: str = "count", lr: str = "0.01") -> dict[str, Any]:
         return {
             "run": "a-training-run",
             "job": "musher-train-one-0a1b2c3d",
-            "hyperparameters": {"steps": str(steps), "mode": mode},
+            "hyperparameters": {"steps": str(steps), "mode": mode, "lr": lr},
             "channels": {"train": f"s3://{self.environment.bucket}/data/train/"},
             "code": f"s3://{self.environment.bucket}/code/stub/",
             "instance_type": "m5.xlarge",

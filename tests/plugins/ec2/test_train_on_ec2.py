@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from musher.names import Run
 
 from tests.small_disk import small_disk
 
@@ -97,6 +98,35 @@ def test_an_interruption_while_a_checkpoint_is_written(ec2_run):
 def test_the_last_lines_of_a_failed_script_are_the_tasks_error(ec2_run):
     with pytest.raises(AirflowFailException, match="the pictures are of birds only"):
         ec2_run.train(mode="fail")
+    assert ec2_run.running() == []
+
+
+def test_a_training_that_a_rule_has_ended_is_run_again_with_its_remedy_or_says_why_not(ec2_run):
+    # GIVEN a learning rate that is too high by a tenth, and rules that may be retried
+    ec2_run.params["on_issue"] = {"WeightUpdateRatio": "retry"}
+    ec2_run.params["max_remedies"] = 1
+
+    part = ec2_run.train(mode="fires", lr="0.1", steps=1)
+
+    # THEN another instance trains with the remedy, and the record has both attempts
+    assert [each["ended_by"] for each in part["instances"]] == ["failed", "finished"]
+    key = "runs/a-training-run/diagnostics.json"
+    jobs = json.loads(ec2_run.s3.get_object(Bucket=ec2_run.environment.bucket, Key=key)["Body"].read())["jobs"]
+    first, second = jobs[-2:]
+    assert (first["status"], first["fired"], first["step"]) == ("Failed", "WeightUpdateRatio", "train-on-ec2")
+    assert first["rules"][0]["taken"] == "the job was stopped; it was run again with lr 0.01 instead of 0.1"
+    assert (second["job"], second["status"]) == (f"{first['job']}-2", "Completed")
+    assert second["remedy"]["changed"] == {"lr": ["0.1", "0.01"]}
+    assert first["cost_usd"] > 0
+
+    # AND a rate that is higher still fails the task, with the rule's sentence
+    ec2_run.run = Run("train_on_ec2", f"{ec2_run.run.run_id}-again")
+    with pytest.raises(AirflowFailException) as failed:
+        ec2_run.train(mode="fires", lr="1", steps=1)
+    assert str(failed.value) == (
+        "DiagnosticRule WeightUpdateRatio: too large a step: lower the rate (step 1). max_remedies is 1, and 1 were "
+        "tried."
+    )
     assert ec2_run.running() == []
 
 
