@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
-import uuid
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +63,7 @@ class Bodies:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._asides = itertools.count(1)
         self._unsynced: set[str] = set()
 
     def receive(self, stream: Readable, algorithms: Iterable[str] = ()) -> Received:
@@ -73,9 +74,10 @@ class Bodies:
         block = _read(stream, BLOCK)
         for each in digests:
             each.update(block)
-        size, aside = len(block), self.folder / f"{uuid.uuid4().hex}.new"
-        whole = size < BLOCK
-        if not whole or not (self.folder / sha256.hexdigest()).exists():
+        size, whole = len(block), len(block) < BLOCK
+        aside = None
+        if not whole or not os.path.exists(f"{self.folder}/{sha256.hexdigest()}"):
+            aside = self._aside()
             try:
                 with aside.open("xb", buffering=0) as file:
                     _write(file, block)
@@ -89,13 +91,13 @@ class Bodies:
                 raise
         computed = {name: base64.b64encode(each.digest()).decode() for name, each in sums.items()}
         data = block if whole else None
-        return Received(size, sha256.hexdigest(), md5.digest(), computed, data, aside if aside.exists() else None)
+        return Received(size, sha256.hexdigest(), md5.digest(), computed, data, aside)
 
     def join(self, digests: list[str]) -> Received:
         """Bodies that are kept, one after the other, as a new one. Raises FileNotFoundError when one is dropped
         meanwhile, OSError."""
         digest = hashlib.sha256()
-        aside, size = self.folder / f"{uuid.uuid4().hex}.new", 0
+        aside, size = self._aside(), 0
         try:
             with aside.open("xb", buffering=0) as whole:
                 for each in digests:
@@ -112,7 +114,7 @@ class Bodies:
     def keep(self, body: Received) -> str:
         """Give a body its name. Raises OSError."""
         path = self.folder / body.digest
-        if path.exists():
+        if os.path.exists(path):
             self.discard(body)
         elif body.aside is not None:
             body.aside.replace(path)
@@ -120,12 +122,16 @@ class Bodies:
         else:
             # It was there when this one came, and has been dropped since.
             assert body.data is not None
-            aside = path.with_suffix(".new")
+            aside = self._aside()
             aside.write_bytes(body.data)
             aside.replace(path)
             self._unsynced.add(body.digest)
         body.aside = body.data = None
         return body.digest
+
+    def _aside(self) -> Path:
+        """A file of its own for a body that has no name yet; the next start clears away what was left."""
+        return self.folder / f"{next(self._asides)}.new"
 
     def discard(self, body: Received) -> None:
         if body.aside is not None:

@@ -5,6 +5,7 @@ With `moto_side.py` the only place that knows moto's S3.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from types import SimpleNamespace
@@ -36,9 +37,13 @@ class Buckets:
         self._kept = b""
         self._names: set[str] = set()
 
+    @functools.cached_property
+    def _backends(self) -> Any:
+        return get_backend(SERVICE)
+
     @property
     def _backend(self) -> Any:
-        return get_backend(SERVICE)[self.account]["aws"]
+        return self._backends[self.account]["aws"]
 
     def get(self, name: str) -> Any:
         """Moto's bucket. Raises AwsError when there is none."""
