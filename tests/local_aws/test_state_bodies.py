@@ -8,9 +8,11 @@ import itertools
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -118,6 +120,30 @@ def test_large_objects_come_and_go_and_outlive_a_kill(tmp_path, new_local_aws):
     assert found == set(last)
     assert {key: digest(body_of(s3, key)) for key in found} == last
     assert {path.name for path in (tmp_path / "state/objects").iterdir()} == set(last.values())
+
+
+def most_memory(daemon) -> int:
+    """The most bytes that it had in memory."""
+    lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what is read is Linux's")
+def test_a_large_body_is_never_in_memory_as_a_whole(tmp_path, new_local_aws):
+    daemon = new_local_aws(state=tmp_path / "state", options=LATE)
+    s3, file, size = daemon.client("s3"), tmp_path / "large", 16 * PART
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="small", Body=b"")
+    file.write_bytes(content(6, size))
+    before = most_memory(daemon)
+    with file.open("rb") as large:
+        s3.put_object(Bucket=BUCKET, Key="large", Body=large)
+    s3.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "large"})
+    found = hashlib.sha256()
+    for block in s3.get_object(Bucket=BUCKET, Key="copy")["Body"].iter_chunks(PART):
+        found.update(block)
+    assert found.hexdigest() == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert most_memory(daemon) - before < size / 2
 
 
 def saver(folder) -> Saver:
