@@ -167,7 +167,8 @@ def _taken(rule: record.RuleOutcome, fired: str | None, known: JobDiagnostics, s
         return ""
     if status == FAILED:
         return "the job could not go on" if rule.rule == OUT_OF_MEMORY else "the job was stopped"
-    return f"the training was ended after {len(known.epochs)} epochs, and its best one kept"
+    epochs = len(known.epochs)
+    return f"the training was ended after {epochs} epoch{'' if epochs == 1 else 's'}, and its best one kept"
 
 
 def to_be_told(job: record.DiagnosedJob) -> list[record.RuleOutcome]:

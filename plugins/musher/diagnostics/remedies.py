@@ -85,7 +85,17 @@ def course(
 
 def words(remedy: Remedy) -> str:
     """`lr 0.1 instead of 1`, for a person."""
-    return ", ".join(f"{name} {after} instead of {before}" for name, (before, after) in remedy.changed.items())
+    return ", ".join(
+        f"{name} {_short(after)} instead of {_short(before)}" for name, (before, after) in remedy.changed.items()
+    )
+
+
+def _short(value: str) -> str:
+    """A rate that a search has drawn has more digits than anybody wants to read."""
+    try:
+        return f"{float(value):.3g}" if "." in value else value
+    except ValueError:
+        return value
 
 
 def why_no_more(course: Course, max_remedies: int) -> str:

@@ -16,12 +16,16 @@ _TRIALS = names.TUNE.name
 
 @dataclass(frozen=True)
 class Attempt:
-    """A training job with its chart, its rules in the order in which they matter, and what they say in short."""
+    """A training job with its chart, the rules that found something or broke, and the others in short.
+
+    `unfit` are those that had nothing to look at, by why that is.
+    """
 
     job: DiagnosedJob
     chart: Any
     rules: list[RuleOutcome]
     healthy: list[str]
+    unfit: dict[str, list[str]]
     when: dict[str, str]
 
 
@@ -37,12 +41,17 @@ def section(part: Diagnostics | None) -> dict[str, Any]:
         if job.step == _TRIALS:
             continue
         drawn = diagnostics_charts.curves(job)
-        shown = [each for each in job.rules if each.status != "NoIssuesFound"]
+        shown = [each for each in job.rules if each.status not in ("NoIssuesFound", "Stopped")]
+        unfit: dict[str, list[str]] = {}
+        for each in job.rules:
+            if each.status == "Stopped":
+                unfit.setdefault(each.status_details, []).append(each.rule)
         attempts.append(
             Attempt(
                 job=job,
                 chart=Markup(drawn) if drawn else None,
                 rules=sorted(shown, key=lambda each: (not each.fired, each.status, each.step or 0, each.rule)),
+                unfit=unfit,
                 healthy=[each.rule for each in job.rules if each.status == "NoIssuesFound"],
                 when={each.rule: _when(each, job) for each in shown},
             )

@@ -52,9 +52,22 @@ def outcome(run: RunRecord) -> RunOutcome:
         return RunOutcome("rejected", "Model rejected, not deployed", model.reason or "no reason was given")
     if release:
         return RunOutcome("passed", "Released", f"without a rehearsal. {release.why}")
+    return _not_tested(run)
+
+
+def _not_tested(run: RunRecord) -> RunOutcome:
+    """How a run ended that has put nothing under load."""
+    if (ended := _ended_by_a_rule(run)) and not (run.training or run.model):
+        return RunOutcome("failed", "Stopped by a rule", ended)
     if run.rehearsal and run.rehearsal.extent == "none":
         return RunOutcome("open", "Not load-tested", run.rehearsal.why)
     return RunOutcome("open", "Not load-tested", "the run has no verdict (yet)")
+
+
+def _ended_by_a_rule(run: RunRecord) -> str:
+    """The sentence of the rule that ended the run's last training job; empty where it completed."""
+    jobs = [each for each in run.diagnostics.jobs if each.step != names.TRAIN_ON_EC2.name] if run.diagnostics else []
+    return jobs[-1].reason if jobs and jobs[-1].status == "Failed" and jobs[-1].fired else ""
 
 
 def key_figures(run: RunRecord) -> list[Figure]:
@@ -88,6 +101,16 @@ def _accuracy(run: RunRecord) -> Figure | None:
     if run.model and run.model.test_accuracy is not None:
         return Figure("Test accuracy", f"{run.model.test_accuracy:.1%}")
     return None
+
+
+def _saved(run: RunRecord) -> Figure | None:
+    jobs = run.diagnostics.jobs if run.diagnostics else []
+    ended = [each for each in jobs if each.fired]
+    seconds = [each.saved.seconds for each in ended if each.saved and each.saved.seconds is not None]
+    if not seconds:
+        return None
+    note = f"estimated, of {len(ended)} job{'' if len(ended) == 1 else 's'} that a rule ended"
+    return Figure("Saved by rules", f"{sum(seconds):.3g} s", note)
 
 
 def _speed_up(run: RunRecord) -> Figure | None:
@@ -167,6 +190,7 @@ def _compared_cost(run: RunRecord) -> Figure | None:
 
 _FIGURES = (
     _accuracy,
+    _saved,
     _speed_up,
     _capacity,
     _latency,

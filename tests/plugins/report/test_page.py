@@ -476,7 +476,8 @@ def test_the_report_shows_what_rules_found_and_what_was_done_about_it():
     assert "lr 0.1 instead of 1 , since WeightUpdateRatio" in text or "lr 0.1 instead of 1, since" in text
     assert "9 of 10 epochs were not trained" in text
     assert "WeightUpdateRatio IssuesFound step 1, epoch 1 62.1 10 retry the job was stopped; it was run again" in text
-    assert "SaturatedActivation Stopped" in text
+    assert "Stopped, without anything to look at: SaturatedActivation (the head, which alone is trained, has" in text
+    assert "No rule found anything." in text
     assert "Looked, and found nothing: ExplodingTensor." in text
     # The moments are in the drawings, and a run without the part says nothing of it.
     assert section.count(">WeightUpdateRatio</text>") == 1

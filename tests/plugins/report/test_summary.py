@@ -109,3 +109,17 @@ def test_a_verdict_that_cannot_be_read_is_no_pass():
     ended = outcome(RunRecord.from_json(RECORD | {"verdict": {"checks": []}}))
 
     assert (ended.state, ended.because) == ("open", "verdict is damaged: passed is missing.")
+
+
+def test_a_run_that_a_rule_has_ended_says_so():
+    reason = "DiagnosticRule ClassImbalance: one class has all pictures (step 0)"
+    saved = {"seconds": 12.0, "basis": "3 of 4 epochs were not trained"}
+    job = {"job": "a", "step": "train-one", "status": "Failed", "fired": "ClassImbalance", "reason": reason}
+    run = RunRecord(run="r", diagnostics={"jobs": [{**job, "saved": saved}]})
+
+    ended = outcome(run)
+
+    assert (ended.state, ended.headline, ended.because) == ("failed", "Stopped by a rule", reason)
+    assert [(each.name, each.value) for each in key_figures(run)] == [("Saved by rules", "12 s")]
+    again = {**job, "job": "a-2", "status": "Completed", "fired": None}
+    assert outcome(RunRecord(run="r", diagnostics={"jobs": [job, again]})).state == "open"
