@@ -133,7 +133,7 @@ class Index:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it outlives the process, or nothing."""
+        """One transaction: all of it outlives the process, or nothing. Raises OSError."""
         with self.lock:
             self.database.execute("BEGIN IMMEDIATE")
             try:
@@ -143,8 +143,9 @@ class Index:
                 # A full disk has ended it already.
                 if self.database.in_transaction:
                     self.database.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                if isinstance(error, sqlite3.OperationalError):
+                    number = errno.ENOSPC if "full" in str(error) else errno.EIO
+                    raise OSError(number, f"{os.strerror(number)} (SQLite: {error})") from error
                 raise
 
     # --- what is said of the whole

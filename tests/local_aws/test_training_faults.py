@@ -38,7 +38,7 @@ def test_a_full_disk_fails_the_job_and_not_the_daemon(small_disk, new_local_aws,
     jobs = jobs_in(daemon, wait_for)
     # WHEN the script, or the data of a channel, fills the disk
     filled = jobs.end(jobs.start("fill"))
-    jobs.s3.put_object(Bucket="faults", Key="large/train/picture.jpg", Body=b"x" * 20 * 2**20)
+    jobs.s3.put_object(Bucket="faults", Key="large/train/picture.jpg", Body=b"x" * 10 * 2**20)
     channels = [jobs.channel("train", "large/"), jobs.channel("code", "code/job/")]
     too_large = jobs.end(jobs.start(changes={"InputDataConfig": channels}))
     # THEN both jobs say so
