@@ -62,6 +62,9 @@ image name that is taken gets this one, whatever versions AWS's image of that na
   what a script installs with `pip` goes there, too. It comes before the image's packages, in any version, its commands
   are on the `PATH`, and it goes with the instance. What cannot be installed fails the job or the endpoint, with the
   toolkit's reason. `pip install --user` is refused, as in any virtual environment.
+- **An entry point of one's own** (`ContainerEntrypoint`, as SageMaker's SDK 3 sends it) has its files below `/opt/ml`,
+  as in AWS's container, in mounts that only it sees: on Linux, where user namespaces are allowed. Elsewhere it is
+  refused. AWS's own entry point has its folder where `SAGEMAKER_BASE_DIR` says.
 - **pip finds packages as on this machine**: by `PIP_INDEX_URL`, `PIP_FIND_LINKS` and the like of whoever started the
   local AWS, and by their `pip.conf`. A job or a model under network isolation reaches no package index.
 - **torchvision's compiled operators** (`torchvision.ops.nms`, decoding by `torchvision.io`) are there where its build

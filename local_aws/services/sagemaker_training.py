@@ -19,7 +19,7 @@ from local_aws.services.listing import chosen
 from local_aws.state.gate import Shut
 from local_aws.storage import parse_s3_uri
 from local_aws.tags import Tags, check_tags
-from local_aws.training import debugger
+from local_aws.training import container, debugger
 from local_aws.training.files import CONTAINER_BASE
 from local_aws.training.job import TrainingJob
 from local_aws.training.record import JobRecord
@@ -135,12 +135,8 @@ class SageMakerTraining(Service):
             raise validation(refusal)
         if specification["TrainingInputMode"] != "File":
             raise validation(f"The local AWS supports the input mode File, not {specification['TrainingInputMode']}.")
-        for member in ("ContainerEntrypoint", "ContainerArguments"):
-            if specification.get(member):
-                raise validation(
-                    f"AlgorithmSpecification.{member}: the local AWS starts the entry point of AWS's PyTorch image, no "
-                    "other; its hyperparameters sagemaker_program and sagemaker_submit_directory name the script."
-                )
+        if refusal := container.refusal(specification):
+            raise validation(refusal)
         resources = params["ResourceConfig"]
         if not resources.get("InstanceType") or not resources.get("InstanceCount"):
             raise validation("The local AWS needs ResourceConfig.InstanceType and InstanceCount.")

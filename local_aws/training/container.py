@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,45 @@ if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
 ENTRY_POINT = Path(__file__).with_name("entry_point.py")
+CONTAINER = Path(__file__).with_name("container.sh")
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
 
 
-def command(python: Path) -> list[str]:
-    """The command of an instance whose own environment has this Python."""
+def command(specification: Mapping[str, Any], python: Path, base: Path) -> list[str]:
+    """The command of an instance whose own environment has this Python, and whose /opt/ml is `base`."""
+    own = specification.get("ContainerEntrypoint")
+    if own:
+        return [*UNSHARE, "sh", str(CONTAINER), str(base), *own, *(specification.get("ContainerArguments") or ())]
     return [str(python), str(ENTRY_POINT)]
+
+
+def refusal(specification: Mapping[str, Any]) -> str | None:
+    """Why the entry point of a request cannot be started here; None when it can."""
+    if specification.get("ContainerEntrypoint"):
+        return _no_namespaces()
+    if specification.get("ContainerArguments"):
+        return (
+            "AlgorithmSpecification.ContainerArguments: the entry point of AWS's PyTorch image takes none; give "
+            "ContainerEntrypoint as well."
+        )
+    return None
+
+
+@functools.cache
+def _no_namespaces() -> str | None:
+    """An entry point of one's own finds its files below /opt/ml, which takes mounts of its own."""
+    try:
+        command = [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/opt"]
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        said = tried.stderr.strip() if tried.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said is None:
+        return None
+    return (
+        "AlgorithmSpecification.ContainerEntrypoint: the local AWS runs one in a user namespace of its own, which this "
+        f"system does not allow ({said})."
+    )
 
 
 def environment(
@@ -30,16 +66,14 @@ def environment(
     the local AWS and no package index.
     """
     isolated = bool(request.get("EnableNetworkIsolation"))
+    own = bool(request["AlgorithmSpecification"].get("ContainerEntrypoint"))
     variables = {
         **pip_variables(isolated),
         **(request.get("Environment") or {}),
         "PATH": aws.environments.path(python),
         "HOME": str(base),
-        "SAGEMAKER_BASE_DIR": str(base),
-        "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
         "TRAINING_JOB_NAME": request["TrainingJobName"],
         "TRAINING_JOB_ARN": arn,
-        "SM_CHECKPOINT_DIR": str(files.checkpoint_folder(request, base)),
         "AWS_REGION": aws.region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "CURRENT_HOST": host,
@@ -47,6 +81,12 @@ def environment(
         "GLOO_SOCKET_IFNAME": "lo" if os.path.isdir("/sys/class/net/lo") else "lo0",
         "LOCAL_AWS_MASTER_PORT": str(master_port),
     }
+    if not own:
+        variables |= {
+            "SAGEMAKER_BASE_DIR": str(base),
+            "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
+            "SM_CHECKPOINT_DIR": str(files.checkpoint_folder(request, base)),
+        }
     if not isolated:
         variables |= {
             "AWS_ENDPOINT_URL": aws.url,

@@ -278,19 +278,20 @@ class TrainingJob(JobRecord):
                 [f"local AWS: {promised} cores are promised to instances and this machine has {cores}: "
                  "the times of this job are longer than they would be alone."],
             )  # fmt: skip
-        port = free_port()
+        port, specification = free_port(), self.request["AlgorithmSpecification"]
+        own = bool(specification.get("ContainerEntrypoint"))
         for number, (base, host) in enumerate(zip(bases, hosts, strict=True), 1):
             python = self.aws.environments.make(self._folder / "environments" / base.name)
             self._instances.append(
                 self.aws.instances.start(
                     "training",
-                    container.command(python),
+                    container.command(specification, python, base),
                     environment=container.environment(self.aws, self.request, self.arn, base, host, port, python),
                     folder=base,
                     address=host,
                     threads=threads,
                     niceness=NICENESS,
-                    forked_from=self.aws.settings.jobs_python,
+                    forked_from=None if own else self.aws.settings.jobs_python,
                     on_line=lambda line, stream=f"algo-{number}": self._line(stream, line),
                 )
             )

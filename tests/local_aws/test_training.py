@@ -11,7 +11,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local_aws.training import files
+from local_aws.training import container, files
 from tests.local_aws.event_rules import Listening
 from tests.local_aws.training_scripts import SCRIPT, Jobs, archive
 
@@ -262,6 +262,46 @@ def test_a_stopped_script_is_told_and_what_it_saves_is_kept(jobs):
     assert [each["Status"] for each in described["SecondaryStatusTransitions"]] == [
         "Starting", "Downloading", "Training", "Stopping", "Uploading", "Stopped",
     ]  # fmt: skip
+
+
+# As SageMaker's SDK 3 starts a training (ModelTrainer): a channel brings a shell script.
+LAUNCHER = """#!/bin/bash
+set -e
+echo "epoch=1 loss=0.5 $TRAINING_JOB_NAME"
+python3 - <<'EOF'
+import json, os, pathlib
+values = json.loads(pathlib.Path("/opt/ml/input/config/hyperparameters.json").read_text())
+facts = {"mode": values["mode"], "here": os.getcwd(), "pictures": len(os.listdir("/opt/ml/input/data/train/bird"))}
+pathlib.Path("/opt/ml/output/data/facts.json").write_text(json.dumps(facts))
+EOF
+echo weights > /opt/ml/model/weights.bin
+if [ -n "$BROKEN" ]; then echo "nothing works" > /opt/ml/output/failure; exit 3; fi
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(container.refusal({"ContainerEntrypoint": ["sh"]}) is not None, reason="no user namespaces here")
+def test_an_entry_point_of_ones_own_finds_its_files_where_aws_has_them(jobs):
+    jobs.s3.put_object(Bucket=jobs.bucket, Key="drivers/sm_train.sh", Body=LAUNCHER.encode())
+    before, script = sorted(os.listdir("/opt")), "/opt/ml/input/data/sm_drivers/sm_train.sh"
+    request = jobs.request("mine")
+    request["AlgorithmSpecification"] |= {
+        "ContainerEntrypoint": ["/bin/bash"],
+        "ContainerArguments": ["-c", f"chmod +x {script} && {script}"],
+    }
+    request["InputDataConfig"] = [jobs.channel("train", "data/train/"), jobs.channel("sm_drivers", "drivers/")]
+    broken = request | {"TrainingJobName": f"{request['TrainingJobName']}-broken", "Environment": {"BROKEN": "1"}}
+    for each in (request, broken):
+        jobs.sagemaker.create_training_job(**each)
+    described = jobs.end(request["TrainingJobName"])
+    assert described["TrainingJobStatus"] == "Completed", described
+    assert jobs.facts(request["TrainingJobName"]) == [{"mode": "mine", "here": "/opt/ml/code", "pictures": 4}]
+    assert jobs.files(request["TrainingJobName"], "model.tar.gz") == {"weights.bin": b"weights\n"}
+    assert [each["Value"] for each in described["FinalMetricDataList"]] == [0.5]
+    # AND its failure is its own, and this machine's /opt is as it was
+    described = jobs.end(broken["TrainingJobName"])
+    assert described["FailureReason"] == "AlgorithmError: nothing works, exit code: 3"
+    assert sorted(os.listdir("/opt")) == before
 
 
 def test_objects_that_are_gone_when_a_job_starts_fail_it(jobs):

@@ -68,9 +68,9 @@ REFUSED = {
         'No S3 objects found under S3 URL "s3://test-bucket/no/such/prefix/" given in input data source',
     ),
     "more than 28 days": (stopping(MaxRuntimeInSeconds=28 * 86_400 + 1), "at most 2419200 .28 days., not 2419201"),
-    "entry point of one's own": (
-        put("AlgorithmSpecification.ContainerEntrypoint", ["/bin/sh"]),
-        "ContainerEntrypoint: the local AWS starts",
+    "arguments without an entry point": (
+        put("AlgorithmSpecification.ContainerArguments", ["train"]),
+        "ContainerArguments: .* give ContainerEntrypoint as well",
     ),
     "tag twice": (
         put("Tags", [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]),
