@@ -80,7 +80,8 @@ class Storage:
     def _put(self, bucket: str, key: str, received: Received) -> None:
         try:
             about = self._store.buckets.encryption(self._store.buckets.get(bucket))
-            self._store.put(bucket, key, received, {"ContentType": DEFAULT_TYPE, **about})
+            found = self._store.put(bucket, key, received, {"ContentType": DEFAULT_TYPE, **about})
+            self._store.notify("s3:ObjectCreated:Put", found)
         except AwsError as error:
             self._store.bodies.discard(received)
             raise FileNotFoundError(f"The bucket {bucket!r} does not exist.") from error

@@ -148,9 +148,13 @@ class Bodies:
     def path(self, digest: str) -> Path:
         return self.folder / digest
 
-    def sync(self) -> None:
-        """Bring to the disk what was kept since the last time: what a SIGKILL leaves alone, a power cut does not."""
+    def take_unsynced(self) -> list[str]:
+        """The names of what was kept since the last time."""
         names, self._unsynced = list(self._unsynced), set()
+        return names
+
+    def sync(self, names: list[str]) -> None:
+        """Bring these to the disk: what a SIGKILL leaves alone, a power cut does not."""
         # Together: a disk that is asked for many at once writes them at once.
         with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
             list(pool.map(lambda name: _sync(self.folder / name), names))

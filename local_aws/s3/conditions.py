@@ -78,6 +78,8 @@ def byte_range(text: str | None, size: int) -> tuple[int, int] | None:
 
 def copy_source(store: Store, params: dict[str, Any]) -> StoredObject:
     """The object that CopySource names. Raises AwsError."""
+    if params.get("ExpectedSourceBucketOwner", store.account) != store.account:
+        raise AwsError("AccessDenied", "Access Denied", status=403)
     path, _, version = params["CopySource"].partition("?versionId=")
     bucket, _, key = unquote(path).lstrip("/").partition("/")
     found = store.get(bucket, key, version or None)

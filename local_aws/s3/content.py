@@ -46,6 +46,9 @@ REFUSED = {
     "GrantFullControl": "grants; give a canned ACL", "GrantRead": "grants; give a canned ACL",
     "GrantReadACP": "grants; give a canned ACL", "GrantWriteACP": "grants; give a canned ACL",
     "GrantWrite": "grants; give a canned ACL", "WriteOffsetBytes": "appending to objects",
+    "SSEKMSEncryptionContext": "encryption contexts", "AnnotationDirective": "annotations of objects",
+    "IfMatchLastModifiedTime": "conditions of directory buckets", "IfMatchSize": "conditions of directory buckets",
+    "IfMatchInitiatedTime": "conditions of directory buckets",
 }  # fmt: skip
 # AWS: S3 user guide, "Categorizing your objects using tags".
 MOST_TAGS, LONGEST_TAG, LONGEST_VALUE = 10, 128, 256

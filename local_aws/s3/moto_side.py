@@ -31,7 +31,9 @@ def teach_moto(store: Store) -> None:
     def put_object(self: Any, bucket_name: str, key_name: str, value: bytes | str, **_: Any) -> Any:
         self.get_bucket(bucket_name)
         data = value.encode() if isinstance(value, str) else value
-        return store.put(bucket_name, key_name, store.bodies.receive(io.BytesIO(data)), {})
+        found = store.put(bucket_name, key_name, store.bodies.receive(io.BytesIO(data)), {})
+        store.notify("s3:ObjectCreated:Put", found)
+        return found
 
     @functools.wraps(delete_bucket)
     def delete_empty_bucket(self: Any, bucket_name: str) -> Any:

@@ -100,7 +100,9 @@ class Store:
             if not self._closed:
                 self._stored.clear()
             try:
-                self.bodies.sync()
+                with self.index.lock:
+                    names = self.bodies.take_unsynced()
+                self.bodies.sync(names)
                 self.index.sync()
             except Exception as error:
                 log.warning("the objects of S3 could not be brought to the disk: %s", error)

@@ -12,7 +12,7 @@ from local_aws.s3.store import moment, quoted
 from local_aws.services.base import Call, Service
 
 CREATED, REMOVED = "s3:ObjectCreated:", "s3:ObjectRemoved:"
-MOST_DELETED = 1000
+MOST_DELETED = MOST_LISTED = 1000
 # AWS: CopyObject copies up to 5 GB, "Uploading and copying objects".
 LARGEST_COPY = 5 << 30
 OVERRIDES = (
@@ -72,8 +72,11 @@ class S3Objects(Service):
             body = store.bodies.receive(file, {asked} & content.CHECKSUMS.keys())
         if body.checksums or sums:
             about["Checksums"] = body.checksums or sums
-        found = store.put(params["Bucket"], params["Key"], body, about)
-        self.aws.store.notify(f"{CREATED}Copy", found)
+        key, conditions = params["Key"], (params.get("IfMatch"), params.get("IfNoneMatch"))
+        found = store.put(
+            params["Bucket"], key, body, about, check=lambda before: check_replacement(before, key, *conditions)
+        )
+        store.notify(f"{CREATED}Copy", found)
         result = {"ETag": quoted(found.etag), "LastModified": moment(found.modified), **content.checksums(found)}
         return {
             "CopyObjectResult": result, **content.encryption(about), "VersionId": content.version_of(store, found),
@@ -131,7 +134,7 @@ class S3Objects(Service):
         for name in OVERRIDES:
             if params.get(f"Response{name}") is not None:
                 value = params[f"Response{name}"]
-                answer[name] = value if isinstance(value, str) else f"{value:%a, %d %b %Y %H:%M:%S GMT}"
+                answer[name] = _override(value) if isinstance(value, str) else value
         start, end = 0, found.size
         if params.get("PartNumber") is not None:
             start, end, parts = _part(found, params["PartNumber"])
@@ -162,7 +165,7 @@ class S3Objects(Service):
         if "StorageClass" in wanted:
             answer["StorageClass"] = found.about.get("StorageClass", "STANDARD")
         if "ObjectParts" in wanted and "Parts" in found.about:
-            answer["ObjectParts"] = {"TotalPartsCount": len(found.about["Parts"])}
+            answer["ObjectParts"] = _parts(found, call.params)
         return answer
 
     # --- delete
@@ -247,6 +250,32 @@ class S3Objects(Service):
             self.aws.store.describe(found)
         self.aws.store.notify(event, found)
         return {"VersionId": content.version_of(self.aws.store, found)}
+
+
+def _override(value: str) -> str:
+    """A header that a caller has put into an address. Raises AwsError for what would be several."""
+    if not value.isprintable():
+        raise AwsError("InvalidArgument", "Header value cannot be represented.", ArgumentValue=value)
+    # HTTP's headers are bytes; WSGI has each as a character (PEP 3333).
+    return value.encode().decode("latin-1")
+
+
+def _parts(found: StoredObject, params: dict[str, Any]) -> dict[str, Any]:
+    """An object's parts; each by itself where it has a checksum, as AWS has it (GetObjectAttributesParts)."""
+    parts, after = found.about["Parts"], params.get("PartNumberMarker", 0)
+    most = min(params.get("MaxParts", MOST_LISTED), MOST_LISTED)
+    if not any(sums for _, sums in parts):
+        return {"TotalPartsCount": len(parts)}
+    listed = [
+        {"PartNumber": number, "Size": size, **{f"Checksum{name}": value for name, value in sums.items()}}
+        for number, (size, sums) in enumerate(parts, 1)
+        if number > after
+    ]
+    return {
+        "TotalPartsCount": len(parts), "PartNumberMarker": after, "MaxParts": most,
+        "IsTruncated": len(listed) > most, "Parts": listed[:most],
+        "NextPartNumberMarker": after + len(listed[:most]),
+    }  # fmt: skip
 
 
 def _part(found: StoredObject, number: int) -> tuple[int, int, int | None]:

@@ -85,6 +85,7 @@ class S3Uploads(Service):
 
     def complete_multipart_upload(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
+        content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         known = dict(upload.about)
         algorithm, kind = known.pop("UploadAlgorithm", None), known.get("ChecksumType")
@@ -116,6 +117,7 @@ class S3Uploads(Service):
         }  # fmt: skip
 
     def abort_multipart_upload(self, call: Call) -> dict[str, Any]:
+        content.refuse(call.params)
         self._uploads.abort(call.params["Bucket"], call.params["Key"], call.params["UploadId"])
         return {}
 

@@ -96,6 +96,10 @@ def test_what_is_said_of_an_object_is_said_back(s3, bucket):
     assert (plain["ContentLength"], plain["Metadata"]) == (0, {})
     overridden = s3.get_object(Bucket=bucket, Key="plain", ResponseContentType="text/csv")
     assert overridden["ContentType"] == "text/csv"
+    named = s3.get_object(Bucket=bucket, Key="plain", ResponseContentDisposition="attachment; filename=ü€.txt")
+    assert named["ContentDisposition"].encode("latin-1").decode() == "attachment; filename=ü€.txt"
+    lines = {"ResponseContentDisposition": "a\r\nX-Other: b"}
+    assert refused(s3.get_object, Bucket=bucket, Key="plain", **lines) == ("InvalidArgument", 400)
 
 
 def test_a_missing_object_bucket_or_version_is_said_by_its_name(s3, bucket):
@@ -341,6 +345,9 @@ def test_copies(s3, bucket, versioned):
     assert refused(s3.copy_object, **other, CopySource=source, CopySourceIfMatch='"x"')[1] == 412
     assert refused(s3.copy_object, **other, CopySource=source, CopySourceIfNoneMatch=etag)[1] == 412
     assert refused(s3.copy_object, **other, CopySource={"Bucket": bucket, "Key": "none"})[0] == "NoSuchKey"
+    there = {"Bucket": bucket, "Key": "to ü", "CopySource": source}
+    assert refused(s3.copy_object, **there, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert refused(s3.copy_object, **there, ExpectedSourceBucketOwner="999999999999") == ("AccessDenied", 403)
     s3.delete_object(**source)
     assert body(s3.get_object(Bucket=bucket, Key="to ü")) == b"1"
 
@@ -428,6 +435,12 @@ def test_the_sdks_own_transfers(s3, bucket):
     head = s3.head_object(Bucket=bucket, Key="large", ChecksumMode="ENABLED")
     assert head["ETag"].endswith('-3"')
     assert (head["ChecksumType"], head["ChecksumCRC32"][-2:]) == ("COMPOSITE", "-3")
+    attributes = s3.get_object_attributes(Bucket=bucket, Key="large", ObjectAttributes=["ObjectParts"], MaxParts=2)
+    parts = attributes["ObjectParts"]
+    assert (parts["TotalPartsCount"], parts["IsTruncated"], parts["NextPartNumberMarker"]) == (3, True, 2)
+    first = base64.b64encode(zlib.crc32(content[:PART]).to_bytes(4, "big")).decode()
+    assert [(each["PartNumber"], each["Size"]) for each in parts["Parts"]] == [(1, PART), (2, PART)]
+    assert parts["Parts"][0]["ChecksumCRC32"] == first
 
 
 def test_presigned_addresses(s3, bucket):
