@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -136,8 +137,7 @@ class Store:
                 check(before)
                 self.buckets.keep_if_new(bucket)
                 added = StoredObject(bucket, key, "null", time.time(), body.size, etag or body.md5.hex(), about=about)
-                added.body = self.bodies.keep(body)
-                with self.index.change():
+                with self.kept(body) as added.body, self.index.change():
                     unneeded = [*self._add(added, before, known.versioning_status), *also()]
                 self._drop(unneeded)
         except BaseException:
@@ -220,6 +220,16 @@ class Store:
     def notify(self, event: str, found: StoredObject) -> None:
         """Tell of an event such as `s3:ObjectCreated:Put` whom the bucket's configuration names."""
         self.buckets.notify(self.buckets.get(found.bucket), event, found)
+
+    @contextlib.contextmanager
+    def kept(self, body: Received) -> Iterator[str]:
+        """Keep a body under its name, unless what is done with it fails. The index's lock is held."""
+        name = self.bodies.keep(body)
+        try:
+            yield name
+        except BaseException:
+            self._drop([name])
+            raise
 
     def _drop(self, bodies: list[str]) -> None:
         for body in set(bodies):

@@ -45,8 +45,8 @@ class Uploads:
         try:
             with self.index.lock:
                 self.get(bucket, key, upload)
-                part = Part(number, time.time(), body.size, body.md5.hex(), self.store.bodies.keep(body), about)
-                with self.index.change():
+                with self.store.kept(body) as name, self.index.change():
+                    part = Part(number, time.time(), body.size, body.md5.hex(), name, about)
                     replaced = self.index.add_part(upload, part)
                 if replaced and replaced != part.body:
                     self.store.drop([replaced])
