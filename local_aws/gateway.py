@@ -1,35 +1,30 @@
-"""One WSGI application in front of everything: who is calling, which operation, which service answers.
+"""The WSGI application in front of everything: each call walks the stages of `pipeline/`, and who owns it answers.
 
-The order for each request: a service's fast path; one of the local AWS's own operations; moto. Every call passes
-`authorise` with its caller, action and parameters known, which is where IAM belongs.
+An operation of our own is answered by its service, every other one by moto; an own one may hand a resource that moto
+keeps on to it (`FORWARD`).
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import re
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.core.model import OperationModel
-from moto.core.request import Request
-from moto.moto_server import werkzeug_app
-
-from local_aws import control, managed_policies, validation, wire
+from local_aws import control, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
-from local_aws.s3.front import Front, is_for_s3
-from local_aws.services.base import FORWARD, Call, FastPath, RawRequest, RawResponse
+from local_aws.pipeline import decode, identify
+from local_aws.pipeline.authorise import authorise
+from local_aws.pipeline.exchange import Exchange
+from local_aws.pipeline.plan import Plan
+from local_aws.pipeline.trace import Trace
+from local_aws.s3.front import Front, is_for_s3, refusal
+from local_aws.services.base import FORWARD, Call, FastPath, RawRequest
 from local_aws.state.gate import Shut
-from local_aws.support import supported_by_moto
+from local_aws.upstream import Upstream
 
 log = logging.getLogger(__name__)
-
-# Operations after which there is nothing to save.
-READS = re.compile(r"(Describe|List|Get|Head|Search|Filter|BatchGet|Simulate|Validate|Lookup)[A-Z]")
 
 # By which moto is told to forget all, and knows nothing of what the services here keep. Moto takes a path for its own
 # that only begins with it.
@@ -47,6 +42,7 @@ STATUS = {
     400: "400 Bad Request",
     403: "403 Forbidden",
     404: "404 Not Found",
+    429: "429 Too Many Requests",
 }
 
 
@@ -55,213 +51,196 @@ class Gateway:
 
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
-        # Else every answer would let every web page read it.
-        werkzeug_app.DISABLE_GLOBAL_CORS = True
-        managed_policies.teach_moto()
-        self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
-        self.own: dict[str, dict[str, Callable[[Call], dict[str, Any] | None]]] = {}
+        self.upstream = Upstream(aws)
+        self.trace = Trace()
+        self.own: dict[tuple[str, str], Callable[[Call], dict[str, Any] | None]] = {}
         self.fast: dict[str, list[FastPath]] = {}
+        self._plans: dict[tuple[str, str, str], Plan] = {}
         for service in aws.services:
-            self.own.setdefault(service.name, {}).update(service.operations())
+            self.own.update({(service.name, name): method for name, method in service.operations().items()})
             for path in service.fast_paths():
                 self.fast.setdefault(path.method, []).append(path)
-        self.s3 = Front(aws.store, self.own["s3"], self.authorise, aws.region)
+        self.s3 = Front(aws.store, {name for service, name in self.own if service == "s3"})
+        self.raw = {(path.service, path.operation): path for paths in self.fast.values() for path in paths}
+        self.raw = {named: path for named, path in self.raw.items() if named not in self.own}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path.startswith(control.PREFIX):
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            status, answer = control.answer(self.aws, environ["REQUEST_METHOD"], path, body)
-            headers = [("Content-Type", "application/json")]
-            return _answer(start_response, status, headers, json.dumps(answer).encode())
-        if path.startswith(MOTO_API):
-            return _answer(start_response, 403, [("Content-Type", "application/json")], CLOSED)
-        for route in self.fast.get(environ["REQUEST_METHOD"], ()):
-            match = route.pattern.fullmatch(path)
-            if match:
-                return self._fast(route, match.groups(), environ, start_response)
-        return self._gated(environ, start_response)
-
-    def authorise(self, call: Call | RawRequest, service: str, operation: str) -> None:
-        """Raise AwsError("AccessDeniedException") for a call that IAM forbids. Everyone may do everything so far."""
-
-    def _fast(self, route: FastPath, groups: tuple[str, ...], environ: dict[str, Any], start_response: Callable):
-        headers = _headers(environ)
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length) if length else environ["wsgi.input"].read()
-        access_key, _, _ = wire.credentials(environ.get("HTTP_AUTHORIZATION"))
-        request = RawRequest(groups, environ.get("QUERY_STRING", ""), headers, body, access_key)
+        exchange = Exchange(environ, self.aws.account, self.aws.region)
         try:
-            self.authorise(request, route.service, route.operation)
-            answer = route.handler(request)
+            signed_as = identify.caller(exchange)
+            for route in self.fast.get(environ["REQUEST_METHOD"], ()):
+                match = route.pattern.fullmatch(path)
+                if match and signed_as in (None, route.signing_name):
+                    return self._fast(exchange, route, match.groups(), start_response)
+            if path.startswith(control.PREFIX):
+                return self._control(environ, start_response)
+            if path.startswith(MOTO_API):
+                return _answer(start_response, 403, [("Content-Type", "application/json")], CLOSED)
+            # Moto reads the path before percent-decoding under gunicorn's name for it.
+            environ.setdefault("RAW_URI", environ.get("REQUEST_URI", path))
+            if is_for_s3(signed_as, environ) and (answer := self._object(exchange, start_response)) is not None:
+                return answer
+            identify.identify(exchange, signed_as)
+            exchange.stages.append("identify")
+            return self._gated(exchange, start_response)
         except AwsError as error:
-            operation = wire.service_model(route.service).operation_model(route.operation)
-            return wire.serialise(operation, error, headers.get("content-type"))(environ, start_response)
+            return self._refused(exchange, error, start_response)
         except Exception as error:
-            log.exception("%s failed", route.operation)
-            answer = _internal(error)
+            log.exception("%s failed", exchange.operation or f"{environ['REQUEST_METHOD']} {path}")
+            failure = AwsError("InternalFailure", f"The local AWS failed: {error}", status=500)
+            return self._refused(exchange, failure, start_response)
+        finally:
+            if self.trace and exchange.service:
+                self.trace.write(exchange)
+
+    def _control(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        status, answer = control.answer(self.aws, environ["REQUEST_METHOD"], environ["PATH_INFO"], body)
+        return _answer(start_response, status, [("Content-Type", "application/json")], json.dumps(answer).encode())
+
+    def _plan(self, service: str, operation: str, protocol: str) -> Plan:
+        key = (service, operation, protocol)
+        plan = self._plans.get(key)
+        if plan is None:
+            handler = self.own.get((service, operation)) or self.raw.get((service, operation))
+            plan = self._plans[key] = Plan(service, operation, protocol, handler)
+        return plan
+
+    def _fast(
+        self, exchange: Exchange, route: FastPath, groups: tuple[str, ...], start_response: Callable
+    ) -> Iterable[bytes]:
+        """One of the routes that are found by one pattern."""
+        exchange.service, exchange.operation, exchange.protocol = route.service, route.operation, "rest-json"
+        exchange.groups = dict(zip(route.members, groups, strict=True))
+        exchange.stages.append("identify")
+        plan = exchange.plan = self._plan(route.service, route.operation, "rest-json")
+        return self._raw(exchange, plan, route, start_response)
+
+    def _raw(self, exchange: Exchange, plan: Plan, route: FastPath, start_response: Callable) -> Iterable[bytes]:
+        """A data-plane operation, whose answer is written by its handler; it is never held back by a save."""
+        self._understand(exchange, plan)
+        exchange.stages.append("dispatch")
+        exchange.owner = "own"
+        answer = route.handler(RawRequest(exchange.groups | exchange.params, exchange.headers, exchange.body or b""))
+        exchange.status = answer.status
         return _answer(start_response, answer.status, answer.headers, answer.body)
 
-    def _gated(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    def _object(self, exchange: Exchange, start_response: Callable) -> Iterable[bytes] | None:
+        """The answer to a call about objects, which is one transaction of their index; None when it is moto's.
+
+        No save holds it back: an object is kept before its call is answered.
+        """
+        exchange.service, exchange.protocol = "s3", "rest-xml"
+        exchange.request = self.s3.identify(exchange.environ)
+        if exchange.request is None:
+            return None
+        exchange.operation = exchange.request.name
+        exchange.stages.append("identify")
+        plan = exchange.plan = self._plan("s3", exchange.operation, "rest-xml")
+        self._understand(exchange, plan)
+        exchange.stages.append("dispatch")
+        exchange.owner = "own"
+        exchange.status, body = self.s3.answer(
+            exchange.environ, start_response, _call(exchange), exchange.request, plan.handler
+        )
+        return body
+
+    def _gated(self, exchange: Exchange, start_response: Callable) -> Iterable[bytes]:
         """Answer the call as a whole before or after a save."""
-        access_key, service, region = wire.credentials(environ.get("HTTP_AUTHORIZATION"))
-        if is_for_s3(service, environ):
-            # An object is kept before its call is answered, whatever is saved meanwhile.
-            answer = self.s3.answer(environ, start_response, access_key, region)
-            if answer is not None:
-                return answer
-            service = "s3"
-        if access_key == OWN_ACCESS_KEY or _only_reads(environ):
+        plan = exchange.plan = self._plan(exchange.service, exchange.operation, exchange.protocol)
+        route = self.raw.get((plan.service, plan.name))
+        if route is not None:
+            return self._raw(exchange, plan, route, start_response)
+        self._understand(exchange, plan)
+        if exchange.access_key == OWN_ACCESS_KEY or exchange.only_reads:
             # The daemon's own calls are part of a call that is inside, or read.
-            return self._modelled(environ, start_response, access_key, service, region)
+            return self._dispatch(exchange, plan, start_response)
         try:
             with self.aws.saver.gate.call():
-                return self._modelled(environ, start_response, access_key, service, region)
+                return self._dispatch(exchange, plan, start_response)
         except Shut:
-            error = AwsError("ServiceUnavailable", "The local AWS is shutting down.", status=503)
-            answer = wire.serialise_error(service or "s3", error, environ.get("CONTENT_TYPE"))
-            return answer(environ, start_response)
+            raise AwsError("ServiceUnavailable", "The local AWS is shutting down.", status=503) from None
 
-    def _modelled(
-        self,
-        environ: dict[str, Any],
-        start_response: Callable,
-        access_key: str | None,
-        service: str | None,
-        region: str | None,
-    ) -> Iterable[bytes]:
-        if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
-            service = "sagemaker-runtime"
-        # Moto reads the path before percent-decoding under gunicorn's name for it.
-        environ.setdefault("RAW_URI", environ.get("REQUEST_URI", environ["PATH_INFO"]))
-        if service == "s3":
-            return self._buckets(environ, start_response)
-        if service is None or not (service in self.own or supported_by_moto(service) is not None):
-            return self._moto(environ, start_response, service, None)
-        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
-        request = Request(environ)
-        found = wire.route(service, request)
-        environ["wsgi.input"].seek(0)
-        if found is None:
-            return self._moto(environ, start_response, service, None)
-        operation, path_params = found
-        handler = self.own.get(service, {}).get(operation.name)
-        if handler is None:
-            return self._moto(environ, start_response, service, operation)
-        response = self._call(handler, operation, request, path_params, access_key, region)
-        if response is None:
-            environ["wsgi.input"].seek(0)
-            return self._moto(environ, start_response, service, operation)
-        return response(environ, start_response)
+    @staticmethod
+    def _understand(exchange: Exchange, plan: Plan) -> None:
+        """The stages between identification and dispatch."""
+        done = exchange.stages.append
+        if plan.raw:
+            if not plan.streamed:
+                body = decode.read(exchange)
+                if plan.handler is None:
+                    exchange.replace_body(body)
+        elif not plan.streamed:
+            decode.whole(exchange)
+        done("decode")
+        exchange.params = plan.parse(exchange)
+        done("parse")
+        if plan.check is not None:
+            plan.check(exchange.params)
+        if plan.refuse is not None:
+            plan.refuse(exchange.params)
+        done("validate")
+        exchange.resources = plan.resources(exchange.params, exchange.account, exchange.region)
+        done("resources")
+        authorise(exchange)
+        done("authorise")
 
-    def _buckets(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-        """Moto's answer about a bucket, given when it is kept."""
-        told: list[Any] = []
-        body = self._moto(environ, lambda *head: told.append(head), "s3", None)
-        if not _only_reads(environ):
-            self.aws.store.buckets.keep()
-        start_response(*told[0])
-        return body
+    def _dispatch(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:
+        exchange.stages.append("dispatch")
+        if plan.handler is not None:
+            answer = self._own(exchange, plan)
+            if answer is not FORWARD:
+                exchange.owner = "own"
+                response = wire.serialise(plan.model, answer, exchange.protocol)
+                exchange.status = response.status_code
+                return response(exchange.environ, start_response)
+        exchange.owner = "moto"
+        return self.upstream.answer(exchange, plan, start_response)
 
-    def _call(self, handler, operation: OperationModel, request: Request, path_params, access_key, region):
-        """The answer of one of our own operations; None where moto keeps the resource."""
-        service = operation.service_model.service_name
+    def _own(self, exchange: Exchange, plan: Plan) -> Any:
+        """What our own operation says: its answer, its error, or FORWARD where moto keeps the resource."""
         try:
-            params = wire.parse(operation, request, path_params)
-            call = Call(
-                service=service,
-                operation=operation.name,
-                params=params,
-                account=self.aws.account,
-                region=region or self.aws.region,
-                access_key=access_key,
-                headers={name.lower(): value for name, value in request.headers.items()},
-            )
-            validation.check(params, operation.input_shape, service)
-            self.authorise(call, service, operation.name)
-            answer: Any = handler(call) or {}
-            if answer is FORWARD:
-                return None
-            if not READS.match(operation.name):
+            answer: Any = plan.handler(_call(exchange)) or {}
+            if answer is not FORWARD and not plan.reads:
                 self.aws.saver.changed()
         except AwsError as error:
-            answer = error
+            return error
         except OSError as error:
-            log.exception("%s failed", operation.name)
-            answer = AwsError("InternalFailure", f"{operation.name}: {error.strerror or error}", status=500)
+            log.exception("%s failed", plan.name)
+            return AwsError("InternalFailure", f"{plan.name}: {error.strerror or error}", status=500)
         except Exception as error:
-            log.exception("%s failed", operation.name)
-            answer = AwsError("InternalFailure", f"{operation.name} failed inside the local AWS: {error}", status=500)
-        return wire.serialise(operation, answer, request.content_type)
+            log.exception("%s failed", plan.name)
+            return AwsError("InternalFailure", f"{plan.name} failed inside the local AWS: {error}", status=500)
+        return answer
 
-    def _moto(self, environ, start_response, service: str | None, operation: OperationModel | None) -> Iterable[bytes]:
-        if operation is not None and service is not None:
-            known = supported_by_moto(service)
-            if known is not None and operation.name not in known:
-                error = unsupported(service, operation.name)
-                return wire.serialise(operation, error, environ.get("CONTENT_TYPE"))(environ, start_response)
-        if not (_only_reads(environ) or (operation is not None and READS.match(operation.name))):
-            self.aws.saver.changed()
-        caught: list[Any] = []
-
-        def catch(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-            caught[:] = [status, headers]
-
-        try:
-            body = self.moto.get_application(environ)(environ, catch)
-        except Exception as error:
-            # Moto's own way to say that it does not know something, besides an HTML page.
-            log.debug("moto: %s", error)
-            caught[:] = ["500 Internal Server Error", [("Content-Type", "text/html")]]
-            body = []
-        status, headers = caught
-        content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-        # S3 answers a HEAD of a missing object with 404 and no body, whatever its type.
-        not_known = ("500", "501") if service == "s3" else ("500", "501", "404")
-        if status.startswith(not_known) and "html" in content_type:
-            # Moto knows nothing of this: an HTML page would reach the user as a parser's traceback.
-            name = operation.name if operation else f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-            error = unsupported(service or "this service", name)
-            if service is not None:
-                response = wire.serialise_error(service, error, environ.get("CONTENT_TYPE"))
-                return response(environ, start_response)
+    @staticmethod
+    def _refused(exchange: Exchange, error: AwsError, start_response: Callable) -> Iterable[bytes]:
+        if not exchange.service:
             body = json.dumps({"__type": error.code, "message": error.message}).encode()
             headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error.code)]
-            return _answer(start_response, 400, headers, body)
-        start_response(status, headers)
-        return body
+            return _answer(start_response, error.status, headers, body)
+        if exchange.service == "s3":
+            exchange.status = error.status
+            return refusal(start_response, error, exchange.environ)
+        model = exchange.plan.model if exchange.plan else None
+        response = wire.serialise_error(exchange.service, error, exchange.protocol, model)
+        exchange.status = response.status_code
+        return response(exchange.environ, start_response)
 
 
-def unsupported(service: str, operation: str) -> AwsError:
-    """The error for an operation that nobody here supports."""
-    return AwsError(
-        "UnsupportedOperation",
-        f"The local AWS does not support {operation} of {service}; `python -m local_aws support` lists what it does.",
+def _call(exchange: Exchange) -> Call:
+    return Call(
+        service=exchange.service,
+        operation=exchange.operation,
+        params=exchange.params,
+        account=exchange.account,
+        region=exchange.region,
+        access_key=exchange.access_key,
+        headers=exchange.headers if exchange.request is None else exchange.request.headers,
     )
-
-
-def _headers(environ: dict[str, Any]) -> dict[str, str]:
-    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if environ.get("CONTENT_TYPE"):
-        headers["content-type"] = environ["CONTENT_TYPE"]
-    return headers
-
-
-def _only_reads(environ: dict[str, Any]) -> bool:
-    """Whether a request's method says that it changes nothing; the Query protocol can have any action in a GET."""
-    return environ["REQUEST_METHOD"] in {"GET", "HEAD"} and "Action=" not in environ.get("QUERY_STRING", "")
 
 
 def _answer(start_response: Callable, status: int, headers: list[tuple[str, str]], body: bytes) -> list[bytes]:
     start_response(STATUS.get(status, f"{status} Status"), [*headers, ("Content-Length", str(len(body)))])
     return [body]
-
-
-def _internal(error: Exception) -> RawResponse:
-    body = json.dumps({"message": f"the local AWS failed: {error}"}).encode()
-    headers = [
-        ("Content-Type", "application/json"),
-        ("x-amzn-ErrorType", "InternalFailure"),
-        ("x-amzn-RequestId", str(uuid.uuid4())),
-    ]
-    return RawResponse(500, headers, body)

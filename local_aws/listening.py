@@ -17,7 +17,8 @@ import waitress.utilities
 from local_aws import wire
 from local_aws.door import Door
 from local_aws.errors import AwsError
-from local_aws.support import supported_by_moto
+from local_aws.pipeline.directory import protocols, services_signed_as
+from local_aws.pipeline.identify import CBOR, FORM, credentials
 
 # A synchronous Lambda invocation holds a thread while the function calls back into another: there must be more threads
 # than the concurrency that one machine can sensibly be asked for.
@@ -103,16 +104,27 @@ class _Refusal(waitress.utilities.Error):
         self.path, self.headers = path, headers
 
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
-        _, service, _ = wire.credentials(self.headers.get("AUTHORIZATION"))
-        content_type = self.headers.get("CONTENT_TYPE")
+        _, name, _ = credentials(self.headers.get("AUTHORIZATION"))
+        service = next(iter(services_signed_as(name)), None) if name else None
         if service == "sagemaker" and self.path.startswith("/endpoints/"):
             service = "sagemaker-runtime"  # both sign with the same name, and speak another protocol
-        if service is None and not self.path.startswith("/_local_aws") and "json" not in (content_type or ""):
+        content_type = self.headers.get("CONTENT_TYPE") or ""
+        if service is None and not self.path.startswith("/_local_aws") and "json" not in content_type:
             service = "s3"
-        if service == "s3" or (service is not None and supported_by_moto(service) is not None):
+        if service is not None:
             code = "AccessDenied" if service == "s3" else "AccessDeniedException"
-            answer = wire.serialise_error(service, AwsError(code, self.body, status=403), content_type)
+            protocol = _spoken(protocols(service), content_type)
+            answer = wire.serialise_error(service, AwsError(code, self.body, status=403), protocol)
             return "403 Forbidden", list(answer.headers.items()), answer.get_data()
         body = json.dumps({"__type": "AccessDeniedException", "message": self.body}).encode()
         kind = ("x-amzn-ErrorType", "AccessDeniedException")
         return "403 Forbidden", [("Content-Type", "application/json"), kind], body
+
+
+def _spoken(spoken: tuple[str, ...], content_type: str) -> str:
+    """Which of a service's protocols a request is in, by its type alone."""
+    if content_type.startswith(FORM):
+        return next((each for each in ("ec2", "query") if each in spoken), spoken[0])
+    if content_type == "application/cbor" and CBOR in spoken:
+        return CBOR
+    return next((each for each in spoken if each != CBOR), spoken[0])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from botocore import xform_name
 from moto.backends import get_backend, list_of_moto_modules
 
+from local_aws.pipeline import owners
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,6 +22,8 @@ MODULES = {
     "sagemaker-runtime": "sagemakerruntime",
     "service-quotas": "servicequotas",
 }
+# Whose handlers write the answer themselves (`Service.fast_paths`).
+DATA_PLANE = {"lambda": {"Invoke"}, "sagemaker-runtime": {"InvokeEndpoint"}}
 # Where moto's own class exists but answers what AWS would not: refused rather than invented.
 INVENTED_BY_MOTO = {
     "sagemaker": {
@@ -38,7 +42,17 @@ INVENTED_BY_MOTO = {
 
 @functools.cache
 def supported_by_moto(service: str) -> frozenset[str] | None:
-    """The operations of a botocore service that moto answers; None for a service it does not have."""
+    """The operations of a botocore service that moto answers here; None for a service it does not have.
+
+    It is never asked about what lives here: see `pipeline/owners.py`.
+    """
+    known = implemented_by_moto(service)
+    return known and frozenset(name for name in known if not owners.touches_ours(service, name))
+
+
+@functools.cache
+def implemented_by_moto(service: str) -> frozenset[str] | None:
+    """The operations that moto has something sensible for, about whatever; None for a service it does not have."""
     module = MODULES.get(service, service.replace("-", ""))
     if service == "s3" or module not in set(list_of_moto_modules()):
         return None
@@ -59,15 +73,27 @@ def supported_by_moto(service: str) -> frozenset[str] | None:
     )
 
 
-def table(services: Iterable[type[Service]]) -> str:
-    """Markdown: a row a service with its own operations, those of moto, and how many AWS has."""
+def own_operations(services: Iterable[type[Service]] | None = None) -> dict[str, set[str]]:
+    """By service the operations that are answered here, the data-plane ones included."""
     from moto.core.utils import get_service_model
 
-    own: dict[str, set[str]] = {}
+    if services is None:
+        from local_aws.services import SERVICES
+
+        services = SERVICES
+    own: dict[str, set[str]] = {service: set(names) for service, names in DATA_PLANE.items()}
     for service in services:
         names = get_service_model(service.name).operation_names
         implemented = {name for name in names if hasattr(service, xform_name(name))}
         own.setdefault(service.name, set()).update(implemented)
+    return own
+
+
+def table(services: Iterable[type[Service]]) -> str:
+    """Markdown: a row a service with its own operations, those of moto, and how many AWS has."""
+    from moto.core.utils import get_service_model
+
+    own = own_operations(services)
     also = ["iam", "sts", "logs", "ssm", "events", "secretsmanager", "cloudformation", "ec2"]
     rows = ["| service | really executed here | records kept by moto | operations AWS has |", "|---|---|---|---|"]
     for name in [*sorted(own), *[each for each in also if each not in own]]:

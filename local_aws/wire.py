@@ -1,82 +1,39 @@
-"""From a request on the wire to a `Call`, and from an answer or an error back to the wire.
+"""From an answer or an error back to the wire, in the protocol that the call came in.
 
-Routing, parsing and serialising are moto's (`moto.core.routing`, `.parse`, `.serialize`), driven by botocore's
-service models, for every protocol that boto3 speaks to the services here.
+Serialising is moto's (`moto.core.serialize`), driven by botocore's service models; CBOR is botocore's.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from botocore.model import DenormalizedStructureBuilder
+from botocore.serialize import RpcV2CBORSerializer
 from moto.core.model import OperationModel, ServiceModel
-from moto.core.parse import PROTOCOL_PARSERS
-from moto.core.request import Request, determine_request_protocol
-from moto.core.routing import get_service_router
 from moto.core.serialize import SerializationContext, get_serializer_class
-from moto.core.utils import get_service_model
-from werkzeug.datastructures import CombinedMultiDict, MultiDict
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from local_aws.errors import AwsError
+from local_aws.pipeline.directory import model as service_model
+from local_aws.pipeline.identify import CBOR
 
-# The signing name in a request's credential scope, where it is not botocore's name of the service.
-SIGNING_NAMES = {"monitoring": "cloudwatch"}
-
-
-@functools.cache
-def service_model(service: str) -> ServiceModel:
-    return get_service_model(service)
-
-
-def credentials(authorization: str | None) -> tuple[str | None, str | None, str | None]:
-    """(access key, service, region) of a SigV4 Authorization header; Nones where it says nothing.
-
-    AWS: IAM user guide, "Elements of an AWS API request signature".
-    """
-    if not authorization or "Credential=" not in authorization:
-        return None, None, None
-    scope = authorization.split("Credential=", 1)[1].split(",", 1)[0].strip().split("/")
-    if len(scope) < 5:
-        return scope[0], None, None
-    return scope[0], SIGNING_NAMES.get(scope[-2], scope[-2]), scope[-3]
+ERROR_SHAPE = (
+    DenormalizedStructureBuilder()
+    .with_members({"__type": {"type": "string"}, "message": {"type": "string"}})
+    .build_model()
+)
 
 
-def route(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]] | None:
-    """The operation that a request means and its path parameters; None when there is no such operation."""
-    try:
-        return get_service_router(service).match(request)
-    except (HTTPException, NotImplementedError):
-        return None
-
-
-def parse(operation: OperationModel, request: Request, path_params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a call, as boto3's caller gave them. Raises AwsError("SerializationException")."""
-    protocol = determine_request_protocol(operation.service_model, request.content_type)
-    try:
-        return PROTOCOL_PARSERS[protocol](operation).parse(
-            {
-                "method": request.method,
-                "values": CombinedMultiDict([request.args, request.form or MultiDict()]),
-                "headers": request.headers,
-                "body": request.data,
-                "url_path": request.path,
-                "url_params": path_params,
-            }
-        )
-    except AwsError:
-        raise
-    except Exception as error:
-        raise AwsError("SerializationException", f"The request could not be read: {error}") from error
-
-
-def serialise(operation: OperationModel, answer: Any, content_type: str | None) -> Response:
+def serialise(operation: OperationModel, answer: Any, protocol: str) -> Response:
     """An answer (a dict) or an error (AwsError) in the service's wire form."""
     model = operation.service_model
-    protocol = determine_request_protocol(model, content_type)
     request_id = str(uuid.uuid4())
+    if protocol == CBOR:
+        return _cbor(operation, answer, request_id)
     serialiser = get_serializer_class(model.service_name, protocol)(operation, context=SerializationContext(request_id))
     answered = serialiser.serialize(answer)
     body, status = answered["body"], answered["status_code"]
@@ -88,9 +45,51 @@ def serialise(operation: OperationModel, answer: Any, content_type: str | None) 
     return response
 
 
-def serialise_error(service: str, error: AwsError, content_type: str | None) -> Response:
-    """An error of a call whose operation is not known."""
-    return serialise(OperationModel({}, service_model(service), "Unknown"), error, content_type)
+def serialise_error(service: str, error: AwsError, protocol: str, operation: OperationModel | None = None) -> Response:
+    """An error, of a call whose operation may not be known."""
+    return serialise(operation or OperationModel({}, service_model(service), "Unknown"), error, protocol)
+
+
+def _cbor(operation: OperationModel, answer: Any, request_id: str) -> Response:
+    """Smithy RPC v2 CBOR; source: Smithy 2.0, "Smithy RPC v2 CBOR protocol"."""
+    writer, body = RpcV2CBORSerializer(), bytearray()
+    status = 200
+    if isinstance(answer, AwsError):
+        shape: Any = next((each for each in operation.service_model.error_shapes if each.name == answer.code), None)
+        error = shape.metadata.get("error", {}) if shape is not None else {}
+        status = error.get("httpStatusCode", answer.status)
+        writer._serialize_type_structure(body, {"__type": answer.code, "message": answer.message}, ERROR_SHAPE, None)
+    else:
+        shape = operation.output_shape
+        writer._serialize_type_structure(body, _written(answer, shape) if shape else {}, shape or ERROR_SHAPE, None)
+    response = Response(bytes(body), status=status, content_type="application/cbor")
+    response.headers.update({"smithy-protocol": "rpc-v2-cbor", "x-amzn-RequestId": request_id})
+    if isinstance(answer, AwsError) and operation.service_model.metadata.get("awsQueryCompatible") is not None:
+        response.headers["x-amzn-query-error"] = f"{answer.code};{'Sender' if status < 500 else 'Receiver'}"
+    return response
+
+
+def _written(value: Any, shape: Any) -> Any:
+    """What of an answer the model knows, in the types that botocore writes."""
+    if value is None:
+        return None
+    if shape.type_name == "structure":
+        return {
+            name: _written(value[name], member)
+            for name, member in shape.members.items()
+            if isinstance(value, Mapping) and value.get(name) is not None
+        }
+    if shape.type_name == "list":
+        return [_written(each, shape.member) for each in value]
+    if shape.type_name == "map":
+        return {key: _written(each, shape.value) for key, each in value.items()}
+    if shape.type_name in {"integer", "long"}:
+        return int(value)
+    if shape.type_name in {"float", "double"}:
+        return float(value)
+    if shape.type_name == "timestamp" and isinstance(value, int | float):
+        return dt.datetime.fromtimestamp(value, dt.UTC)
+    return value
 
 
 @functools.cache

@@ -48,7 +48,7 @@ def deliver(aws: LocalAws, target: Mapping[str, Any], text: str) -> None:
         from local_aws.services.lambda_ import Lambda
 
         # As EventBridge calls functions: asynchronously, so that Lambda itself tries a failed call again.
-        request = RawRequest((arn,), "", {"x-amz-invocation-type": "Event"}, text.encode(), None)
+        request = RawRequest({"FunctionName": arn}, {"x-amz-invocation-type": "Event"}, text.encode())
         aws.service(Lambda).invocations.invoke(request)
     else:
         group = resource.removeprefix("log-group:").removesuffix(":*")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime as dt
 import json
 import logging
 import threading
 import time
-import urllib.parse
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from local_aws.errors import AwsError
 from local_aws.functions.concurrency import Concurrency, Lease, Throttled
@@ -30,7 +30,30 @@ LARGEST_EVENT = 6 * 1024 * 1024
 LARGEST_ASYNCHRONOUS_EVENT = 1024 * 1024
 # AWS: "Error handling for asynchronous invocation": two more attempts, after one and after two minutes.
 RETRY_AWS_SECONDS = (60.0, 120.0)
+# The same page: events are kept for up to six hours.
+LONGEST_AGE_AWS_SECONDS = 21_600
 JSON = ("Content-Type", "application/json")
+
+
+class EventSettings(NamedTuple):
+    """How an event is handled that nobody waits for; None is what AWS does without a configuration."""
+
+    attempts: int | None = None
+    """MaximumRetryAttempts: how often a failed event is tried again."""
+    age: int | None = None
+    """MaximumEventAgeInSeconds, in AWS seconds: when it is given up."""
+    modified: dt.datetime | None = None
+
+
+class Event(NamedTuple):
+    """A call that nobody waits for."""
+
+    function: Function
+    qualifier: str | None
+    arn: str
+    payload: bytes
+    since: float
+    """When it came, by the monotonic clock."""
 
 
 class Invocations:
@@ -47,11 +70,12 @@ class Invocations:
         self._asynchronous = ThreadPoolExecutor(16, thread_name_prefix="lambda-event")
         self._lines: dict[tuple[str, str], list[str]] = {}
         self._lines_lock = threading.Lock()
+        self.event_settings: Callable[[str, str | None], EventSettings] = lambda function, qualifier: EventSettings()
+        """Given a function's name and a qualifier, what holds for its events."""
 
     def invoke(self, request: RawRequest) -> RawResponse:
         """The fast path of POST /2015-03-31/functions/{name}/invocations."""
-        query = dict(urllib.parse.parse_qsl(request.query)) if request.query else {}
-        name, qualifier = parse_reference(request.path[0], query.get("Qualifier"))
+        name, qualifier = parse_reference(request.params["FunctionName"], request.params.get("Qualifier"))
         function = self._find(name, qualifier)
         version = function.version(qualifier, draw=True)
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
@@ -61,7 +85,7 @@ class Invocations:
         if kind == "DryRun":
             return RawResponse(204, [("X-Amz-Executed-Version", version.number)], b"")
         if kind == "Event":
-            self._asynchronous.submit(self._run_event, function, qualifier, arn, event, 0)
+            self._asynchronous.submit(self._run_event, Event(function, qualifier, arn, event, time.monotonic()), 0)
             return RawResponse(202, [("x-amzn-RequestId", str(uuid.uuid4()))], b"")
         request_id = str(uuid.uuid4())
         try:
@@ -198,19 +222,24 @@ class Invocations:
         for one in dimensions:
             self.aws.metrics.put("AWS/Lambda", metric, one, value, unit)
 
-    def _run_event(self, function: Function, qualifier: str | None, arn: str, event: bytes, attempt: int) -> None:
+    def _run_event(self, event: Event, attempt: int) -> None:
         """One attempt of an asynchronous call. A throttled one waits for a place; a failed one is tried twice more."""
+        settings = self.event_settings(event.function.name, event.qualifier)
+        age = LONGEST_AGE_AWS_SECONDS if settings.age is None else settings.age
+        if time.monotonic() - event.since > self.aws.clock.real(age):
+            log.warning("an event for %s was dropped: it is older than MaximumEventAgeInSeconds, %s s", event.arn, age)
+            return
         try:
-            version = function.version(qualifier, draw=True)
-            result, _ = self.run(version, qualifier, arn, event, str(uuid.uuid4()))
+            version = event.function.version(event.qualifier, draw=True)
+            result, _ = self.run(version, event.qualifier, event.arn, event.payload, str(uuid.uuid4()))
         except Throttled:
-            self._later(1.0, function, qualifier, arn, event, attempt)
+            self._later(1.0, event, attempt)
         except AwsError as error:
-            log.warning("an event for %s was dropped: %s", arn, error.message)
+            log.warning("an event for %s was dropped: %s", event.arn, error.message)
         else:
-            if result.error and attempt < len(RETRY_AWS_SECONDS):
-                wait = self.aws.clock.real(RETRY_AWS_SECONDS[attempt])
-                self._later(wait, function, qualifier, arn, event, attempt + 1)
+            most = len(RETRY_AWS_SECONDS) if settings.attempts is None else settings.attempts
+            if result.error and attempt < most:
+                self._later(self.aws.clock.real(RETRY_AWS_SECONDS[attempt]), event, attempt + 1)
 
     def _later(self, seconds: float, *arguments: object) -> None:
         def submit() -> None:

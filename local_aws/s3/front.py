@@ -10,8 +10,8 @@ import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Container, Iterable
+from typing import Any, NamedTuple
 
 import moto.settings
 
@@ -40,8 +40,23 @@ REFUSED = {
     "RestoreObject": "archived objects", "SelectObjectContent": "S3 Select",
 }  # fmt: skip
 
-Handlers = dict[str, Callable[[Call], dict[str, Any] | None]]
-Authorise = Callable[[Call, str, str], None]
+Handlers = Container[str]
+
+
+class Request(NamedTuple):
+    """A request on an object or a bucket, before its body is read."""
+
+    name: str
+    """The operation."""
+    bucket: str
+    key: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+def parse(request: Request, body: Any) -> dict[str, Any]:
+    """The parameters of a request. Raises AwsError."""
+    return wire.parse(request.name, request.bucket, request.key, request.query, request.headers, body)
 
 
 class Front:
@@ -50,56 +65,53 @@ class Front:
     Parameters
     ----------
     handlers
-        Our operations by their names.
-    authorise
-        Raises AwsError for a call that its caller may not make.
+        The names of our operations.
     """
 
-    def __init__(self, store: Store, handlers: Handlers, authorise: Authorise, region: str) -> None:
-        self.store, self.handlers, self.authorise, self.region = store, handlers, authorise, region
+    def __init__(self, store: Store, handlers: Handlers) -> None:
+        self.store, self.handlers = store, handlers
+
+    def identify(self, environ: dict[str, Any]) -> Request | None:
+        """What a request to S3 asks for; None when it is moto's to answer. Raises AwsError."""
+        method, resource = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        names_in_host = not moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME
+        bucket, key = wire.place(environ.get("HTTP_HOST", ""), resource, names_in_host=names_in_host)
+        query = wire.query_of(environ.get("QUERY_STRING", ""))
+        headers = headers_of(environ)
+        name = wire.identify(method, key, query, headers) if bucket else None
+        if name is None or name not in self.handlers:
+            self._refuse(name, method, bucket, key, headers)
+            return None
+        return Request(name, bucket, key, query, headers)
 
     def answer(
-        self, environ: dict[str, Any], start_response: Callable, access_key: str | None, region: str | None
-    ) -> Iterable[bytes] | None:
-        """The answer to a request to S3; None when it is one to moto."""
-        request_id, method, resource = uuid.uuid4().hex[:16].upper(), environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        name = None
+        self, environ: dict[str, Any], start_response: Callable, call: Call, request: Request, handler: Callable
+    ) -> tuple[int, Iterable[bytes]]:
+        """The status and the body of the answer to a call of one of our operations. Raises AwsError."""
+        name = request.name
         try:
-            names_in_host = not moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME
-            bucket, key = wire.place(environ.get("HTTP_HOST", ""), resource, names_in_host=names_in_host)
-            query = wire.query_of(environ.get("QUERY_STRING", ""))
-            headers = headers_of(environ)
-            name = wire.identify(method, key, query, headers) if bucket else None
-            handler = self.handlers.get(name or "")
-            if handler is None:
-                self._refuse(name, method, bucket, key, headers)
-                return None
-            signed = check_signed(query, headers, access_key)
-            params = wire.parse(name or "", bucket, key, query, headers, environ["wsgi.input"])
-            call = Call(
-                service="s3", operation=name or "", params=params, account=self.store.account,
-                region=region or self.region, access_key=access_key, headers=headers,
-            )  # fmt: skip
-            self._check(call, signed=signed)
+            self._check(call, signed=check_signed(request.query, request.headers))
             answer = handler(call) or {}
-        except AwsError as error:
-            return _refusal(start_response, error, method, resource, request_id)
+        except AwsError:
+            raise
         except (OSError, sqlite3.Error) as error:
             log.exception("%s failed", name)
             why = getattr(error, "strerror", None) or error
-            failed = AwsError("InternalError", f"{name}: the object could not be kept or read: {why}", status=500)
-            return _refusal(start_response, failed, method, resource, request_id)
+            message = f"{name}: the object could not be kept or read: {why}"
+            raise AwsError("InternalError", message, status=500) from error
         except Exception as error:
             log.exception("%s failed", name)
-            failed = AwsError("InternalError", f"{name} failed inside the local AWS: {error}", status=500)
-            return _refusal(start_response, failed, method, resource, request_id)
-        status = answer.pop("Status", 204 if method == "DELETE" else 200)
+            message = f"{name} failed inside the local AWS: {error}"
+            raise AwsError("InternalError", message, status=500) from error
+        status = answer.pop("Status", 204 if environ["REQUEST_METHOD"] == "DELETE" else 200)
         extra = answer.pop("Headers", ())
-        answered, body = wire.serialise(name or "", answer)
-        return _send(environ, start_response, status, [*answered, *extra], body, request_id)
+        answered, body = wire.serialise(name, answer)
+        return status, _send(environ, start_response, status, [*answered, *extra], body, new_request_id())
 
     def _refuse(self, name: str | None, method: str, bucket: str, key: str, headers: dict[str, str]) -> None:
         """Raise AwsError for what moto would answer, and not as AWS does."""
+        if method == "POST" and headers.get("content-type", "").startswith("multipart/form-data"):
+            name = "PostObject"
         if name in REFUSED:
             raise errors.not_implemented(f"{REFUSED[name]} ({name} of s3)")
         if name == "CreateBucket":
@@ -110,8 +122,7 @@ class Front:
             raise errors.not_implemented(f"{name or f'{method} of an object with this query'} of s3")
 
     def _check(self, call: Call, *, signed: bool) -> None:
-        """Raises AwsError for what is not allowed, and for a key that is none."""
-        self.authorise(call, "s3", call.operation)
+        """Raises AwsError for what a bucket's policy does not allow, and for a key that is none."""
         bucket, key = call.params["Bucket"], call.params.get("Key")
         if key is not None:
             errors.check_key(key)
@@ -131,6 +142,10 @@ class Front:
         raise AwsError("AccessDenied", "Access Denied", status=403)
 
 
+def new_request_id() -> str:
+    return uuid.uuid4().hex[:16].upper()
+
+
 def headers_of(environ: dict[str, Any]) -> dict[str, str]:
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -139,12 +154,12 @@ def headers_of(environ: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def check_signed(query: dict[str, str], headers: dict[str, str], access_key: str | None) -> bool:
+def check_signed(query: dict[str, str], headers: dict[str, str]) -> bool:
     """Whether somebody has signed a request, in a header or in its address. Raises AwsError for one that is too late.
 
     AWS: S3 user guide, "Download and upload objects with presigned URLs".
     """
-    if access_key is not None or "authorization" in headers:
+    if "authorization" in headers:
         return True
     try:
         if "X-Amz-Credential" in query:
@@ -172,7 +187,9 @@ def is_for_s3(service: str | None, environ: dict[str, Any]) -> bool:
     return "Action=" not in query and environ["REQUEST_METHOD"] in {"GET", "HEAD", "PUT", "DELETE"}
 
 
-def _refusal(start_response: Callable, error: AwsError, method: str, resource: str, request_id: str) -> list[bytes]:
+def refusal(start_response: Callable, error: AwsError, environ: dict[str, Any]) -> list[bytes]:
+    """An error in S3's form."""
+    method, resource, request_id = environ["REQUEST_METHOD"], environ["PATH_INFO"], new_request_id()
     body = b"" if method == "HEAD" or error.status == 304 else wire.serialise_error(error, resource, request_id)
     headers = [("x-amz-request-id", request_id), ("Content-Length", str(len(body)))]
     headers += getattr(error, "headers", [])

@@ -8,11 +8,13 @@ from __future__ import annotations
 from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.base import Service
 from local_aws.services.cloudwatch import CloudWatch
+from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
 from local_aws.services.events import EventBridge
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
+from local_aws.services.lambda_events import LambdaEvents
 from local_aws.services.lambda_permissions import LambdaPermissions
 from local_aws.services.s3_listing import S3Listing
 from local_aws.services.s3_objects import S3Objects
@@ -36,10 +38,12 @@ SERVICES: list[type[Service]] = [
     SageMakerModels,
     SageMakerEndpoints,
     CloudWatch,
+    CloudWatchAlarms,
     EventBridge,
     ApplicationAutoScaling,
     Lambda,
     LambdaConcurrency,
+    LambdaEvents,
     LambdaPermissions,
     Ec2,
     Ec2InstanceConnect,

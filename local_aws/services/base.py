@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,7 +37,7 @@ class Call:
     account: str
     region: str
     access_key: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def arn(self, resource: str, *, service: str | None = None) -> str:
         """The ARN of a resource of this call's account and region: `call.arn("training-job/name")`."""
@@ -46,13 +46,12 @@ class Call:
 
 @dataclass(frozen=True)
 class RawRequest:
-    """A request on a service's fast path: what the hot data-plane operations need, and nothing parsed."""
+    """A call of a hot data-plane operation: its parameters without the body, which is somebody else's, and its headers
+    by their names in lower case."""
 
-    path: tuple[str, ...]
-    query: str
-    headers: dict[str, str]
+    params: dict[str, Any]
+    headers: Mapping[str, str]
     body: bytes
-    access_key: str | None
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,17 @@ class RawResponse:
 
 @dataclass(frozen=True)
 class FastPath:
-    """A route that skips botocore's parser: method and a pattern whose groups become `RawRequest.path`.
+    """A route that is found by one pattern, and whose handler writes its answer itself; it passes every stage.
 
-    `operation` is named all the same, so that authorisation sees the call. The handler may raise AwsError.
+    `members` are the wire names of the parameters that the pattern's groups are. The handler may raise AwsError.
     """
 
     method: str
     pattern: re.Pattern[str]
     service: str
+    signing_name: str
     operation: str
+    members: tuple[str, ...]
     handler: Callable[[RawRequest], RawResponse]
 
 

@@ -16,6 +16,7 @@ from local_aws.alarms import Alarm
 from local_aws.errors import AwsError, validation
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
 from local_aws.services.base import Call, Service
+from local_aws.tags import Tags
 
 MOST_DATAPOINTS = 100_800
 # ListMetrics shows what had data within two weeks.
@@ -38,17 +39,19 @@ class CloudWatch(Service):
         aws.metrics = self
         self.data = Metrics(aws.clock)
         self._alarms: dict[str, Alarm] = {}
+        self.tags = Tags()
         self._lock = threading.Lock()
 
     def locks(self) -> list[threading.Lock]:
         return [self.data.lock]
 
     def remember(self) -> dict[str, Any]:
-        return {"data": self.data.remember(), "alarms": self._alarms}
+        return {"data": self.data.remember(), "alarms": self._alarms, "tags": self.tags.copy()}
 
     def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
         self.data.restore(kept["data"])
         self._alarms = kept["alarms"]
+        self.tags = Tags(kept.get("tags"))  # states of before have none
 
     # --- what other services use
 
@@ -81,7 +84,13 @@ class CloudWatch(Service):
     def remove_alarm(self, name: str) -> None:
         """Delete an alarm if it is there."""
         with self._lock:
-            self._alarms.pop(name, None)
+            removed = self._alarms.pop(name, None)
+        if removed is not None:
+            self.tags.forget(removed.arn)
+
+    def alarms(self) -> list[Alarm]:
+        """All alarms, by name."""
+        return sorted(list(self._alarms.values()), key=lambda each: each.name)
 
     def in_alarm(self, names: Iterable[str]) -> list[str]:
         """Those of these alarms that are in the ALARM state."""
@@ -222,7 +231,11 @@ class CloudWatch(Service):
             raise validation(f"The local AWS supports no anomaly detection: {params['ComparisonOperator']}.")
         alarm_actions.check(params)
         settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
-        self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)
+        new = params["AlarmName"] not in self._alarms
+        alarm = self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)
+        if new:
+            # AWS: PutMetricAlarm, Tags: ignored for an alarm that is there already.
+            self.tags.add(alarm.arn, params.get("Tags"))
 
     def describe_alarms(self, call: Call) -> dict[str, Any]:
         params = call.params

@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -57,15 +57,17 @@ class Lambda(Service):
         self.lock = threading.RLock()
         self.concurrency = Concurrency(aws)
         self.invocations = Invocations(aws, self.concurrency, self.find)
+        self.deleted: list[Callable[[str], None]] = []
+        """Called with the name of a function that is gone."""
         self._stopping = threading.Event()
         self._provisioned: list[ProvisionedRecord] = []
 
     def fast_paths(self) -> Iterable[FastPath]:
         invoke = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-        yield FastPath("POST", invoke, "lambda", "Invoke", self.invocations.invoke)
-        yield FastPath(
-            "GET", re.compile(r"/_local_aws/functions/([^/]+)/([^/]+)/code.zip"), "lambda", "GetFunction", self._zip
-        )
+        yield FastPath("POST", invoke, "lambda", "lambda", "Invoke", ("FunctionName",), self.invocations.invoke)
+        # Where GetFunction says that the code is, as AWS says it with a presigned URL.
+        code, named = re.compile(r"/_local_aws/functions/([^/]+)/([^/]+)/code.zip"), ("FunctionName", "Qualifier")
+        yield FastPath("GET", code, "lambda", "lambda", "GetFunction", named, self._zip)
 
     def remember(self) -> dict[str, Any]:
         self.invocations.flush()
@@ -196,6 +198,8 @@ class Lambda(Service):
             with self.lock:
                 self.functions.pop(function.name, None)
             self.concurrency.forget(function)
+            for tell in self.deleted:
+                tell(function.name)
             return
         if qualifier == LATEST:
             raise invalid("$LATEST version cannot be deleted without deleting the function.")
@@ -293,7 +297,7 @@ class Lambda(Service):
             raise invalid(f"The role defined for the function cannot be assumed by Lambda. (Role: {arn})")
 
     def _zip(self, request: RawRequest) -> RawResponse:
-        version = self.find(request.path[0]).version(request.path[1])
+        version = self.find(request.params["FunctionName"]).version(request.params["Qualifier"])
         return RawResponse(200, [("Content-Type", "application/zip")], version.code.archive.read_bytes())
 
     # ---- versions and aliases
@@ -387,6 +391,8 @@ class Lambda(Service):
 
     def _point(self, alias: Alias, number: str, routing: dict[str, Any] | None) -> None:
         weights = (routing or {}).get("AdditionalVersionWeights") or {} if routing is not None else alias.weights
+        if weights and any(each.qualifier == alias.name for each in self.concurrency.configurations(alias.function)):
+            raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
         for each in (number, *weights):
             if each not in alias.function.versions:
                 raise not_found(f"{alias.function.arn}:{each}")

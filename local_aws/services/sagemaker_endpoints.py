@@ -166,19 +166,25 @@ class SageMakerEndpoints(Service):
 
     def fast_paths(self) -> Iterable[FastPath]:
         pattern = re.compile(r"/endpoints/([^/]+)/invocations")
-        return [FastPath("POST", pattern, "sagemaker-runtime", "InvokeEndpoint", self.invoke)]
+        return [
+            FastPath(
+                "POST", pattern, "sagemaker-runtime", "sagemaker", "InvokeEndpoint", ("EndpointName",), self.invoke
+            )
+        ]
 
     def invoke(self, request: RawRequest) -> RawResponse:
         """InvokeEndpoint, on the gateway's fast path."""
         began, tried = time.perf_counter(), None
+        name = request.params["EndpointName"]
         while True:
-            endpoint = self._endpoints.get(request.path[0])
+            endpoint = self._endpoints.get(name)
             fleet: Fleet | None = endpoint.serving() if endpoint else None
             if endpoint is not None and fleet is None and endpoint.status == "SystemUpdating":
                 raise _unavailable()
             if endpoint is None or fleet is None:
                 raise AwsError(
-                    "ValidationError", f"Endpoint {request.path[0]} of account {self.aws.account} not found."
+                    "ValidationError",
+                    f"Endpoint {name} of account {self.aws.account} not found.",
                 )
             if fleet is tried:
                 raise _unavailable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local_aws.pipeline import trace
 from tests.local_aws.daemon import wait_for
 from tests.ports import free_port
 from tools.airflow_rest import Airflow, RestError
@@ -51,6 +53,10 @@ class AirflowStack:
     def bucket(self) -> str:
         """The bucket of the Variable `musher`."""
         return f"musher-{self.local_aws('sts').get_caller_identity()['Account']}"
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Every call of the local AWS so far, with the stages that it passed."""
+        return [json.loads(line) for line in (self.home.parent / "calls.jsonl").read_text().splitlines()]
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None) -> str:
         """Wait until the DAG is known, let it run, start a run; returns its id."""
@@ -153,7 +159,9 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
             settings=settings or {},
         )
         STARTED.append(stack)
-        stack.up(lambda line: None)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(trace.VARIABLE, str(folder / "calls.jsonl"))
+            stack.up(lambda line: None)
         return AirflowStack(stack)
 
     yield start

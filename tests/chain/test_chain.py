@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 import requests
 
+from local_aws.pipeline import STAGES
 from tests.chain.conftest import COUNTED_CHECKS
 from tools.airflow_rest import RestError
 from tools.sample_dataset import draw
@@ -167,3 +169,16 @@ def test_removal_leaves_nothing_billable(airflow_stack, deployed):
     # Repeating it is no error.
     again = airflow_stack.trigger(REMOVE)
     assert airflow_stack.wait(REMOVE, again, 400)["state"] == "success"
+
+
+def test_every_call_of_the_chain_passed_every_stage(airflow_stack, deployed):
+    calls = airflow_stack.calls()
+    # Whatever went wrong with a call: it passed one stage after the other, and was answered after the last one alone.
+    assert [call for call in calls if call["stages"] != list(STAGES)[: len(call["stages"])]] == []
+    skipped = [call for call in calls if call["status"] < 400 and call["stages"] != list(STAGES)]
+    assert skipped == [], "these were answered without having passed every stage"
+    assert [call for call in calls if not (call["service"] and call["operation"] and call["resources"])] == []
+    answered = collections.Counter((call["service"], call["owner"]) for call in calls if call["status"] < 400)
+    assert {("sagemaker", "own"), ("sagemaker", "moto"), ("lambda", "own"), ("iam", "moto")} <= set(answered)
+    operations = {call["operation"] for call in calls}
+    assert {"Invoke", "InvokeEndpoint", "PutObject", "CreateTrainingJob", "CreateFunction"} <= operations

@@ -215,9 +215,11 @@ def close_all(sockets: Iterable[socket.socket], descriptors: Iterable[int], runn
 
 def import_what_they_import() -> None:
     import local_aws.server  # noqa: F401
+    from local_aws.pipeline.directory import directory
     from local_aws.state import moto_state
     from local_aws.support import supported_by_moto
 
+    directory()
     moto_state.reducers()
     for service in SERVICES:
         supported_by_moto(service)

@@ -1,0 +1,86 @@
+"""One call on its way: what each stage has found out, for the stages after it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class Headers(Mapping[str, str]):
+    """A request's headers by their names in lower case, read where the server has put them (PEP 3333)."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        return self._environ[environ_key(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        for key in self._environ:
+            if key.startswith("HTTP_"):
+                yield key[5:].replace("_", "-").lower()
+        for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            if self._environ.get(key):
+                yield key.replace("_", "-").lower()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def environ_key(header: str) -> str:
+    """Under which name WSGI has a header."""
+    key = header.upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+
+
+class Exchange:
+    """A call. The members are in the order in which the stages fill them."""
+
+    __slots__ = (
+        "access_key", "account", "body", "environ", "groups", "operation", "owner", "params", "plan", "protocol",
+        "region", "request", "resources", "service", "stages", "status",
+    )  # fmt: skip
+
+    def __init__(self, environ: dict[str, Any], account: str, region: str) -> None:
+        self.environ = environ
+        self.account = account
+        # identify
+        self.access_key: str | None = None
+        self.service = ""
+        """botocore's name; "" until it is known."""
+        self.region = region
+        self.protocol = ""
+        self.operation = ""
+        self.groups: dict[str, Any] = {}
+        """What the request's path named: the parameters' wire names and their values."""
+        self.request: Any = None
+        """What one to S3 asks for: s3.front.Request."""
+        self.plan: Any = None
+        """pipeline.plan.Plan."""
+        # decode
+        self.body: bytes | None = None
+        """None for an object on its way to S3, which is read as it comes."""
+        # parse
+        self.params: dict[str, Any] = {}
+        # resources
+        self.resources: tuple[str, ...] = ()
+        # dispatch
+        self.owner = ""
+        self.status = 0
+        self.stages: list[str] = []
+
+    @property
+    def headers(self) -> Headers:
+        return Headers(self.environ)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the request's method says that it changes nothing; the Query protocol has any action in a GET."""
+        return self.environ["REQUEST_METHOD"] in {"GET", "HEAD"} and self.protocol.startswith("rest-")
+
+    def replace_body(self, body: bytes) -> None:
+        """Give those behind another body than the one that came."""
+        self.body = body
+        self.environ["wsgi.input"] = io.BytesIO(body)
+        self.environ["CONTENT_LENGTH"] = str(len(body))

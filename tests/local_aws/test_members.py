@@ -1,0 +1,129 @@
+"""What becomes of each member of a request: carried out, recorded or refused; none is ignored."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from local_aws.errors import AwsError
+from local_aws.pipeline import members
+from local_aws.pipeline.directory import operation
+from local_aws.support import own_operations
+from tests.local_aws.test_pipeline import code_of
+
+FOLDER = Path(members.__file__).parents[1]
+# Where the operations of a service read their members.
+SOURCES = {
+    "sagemaker": ("services/sagemaker*.py", "training/*.py", "tuning/*.py", "endpoints/*.py", "images.py", "tags.py",
+                  "services/base.py"),
+    "sagemaker-runtime": ("endpoints/*.py", "services/sagemaker_endpoints.py"),
+    "lambda": ("services/lambda*.py", "functions/*.py"),
+    "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "tags.py"),
+    "application-autoscaling": ("services/application_autoscaling.py", "endpoints/scaling.py", "services/base.py"),
+    "ec2": ("services/ec2.py", "ec2/*.py", "services/base.py"),
+    "ec2-instance-connect": ("services/ec2_instance_connect.py",),
+    "ssm": ("services/ssm.py",),
+    "events": ("services/events.py",),
+}  # fmt: skip
+SENSITIVE = re.compile(
+    r"Kms|KMS|Vpc|Subnet|SecurityGroup|Encrypt|Role|Instance|Volume|Policy|Public|Network|Price|Isolation|Ebs|Http"
+)
+# Handed on as they are, in a structure that is read whole.
+READ_WHOLE = (
+    "DebugHookConfig.",
+    "DebugRuleConfigurations",
+    "ProfilerRuleConfigurations",
+    "MetricData.StorageResolution",
+)
+# Read by moto or, of the data plane, by the names of headers.
+ELSEWHERE = {
+    "RunInstances", "DescribeInstances", "DescribeInstanceStatus", "CreateModel", "CreateEndpointConfig",
+    "CreateModelPackage", "Invoke", "InvokeEndpoint",
+}  # fmt: skip
+
+
+@functools.cache
+def words(service):
+    """The strings in the code of a service: what it asks a request for is among them."""
+    files = [file for pattern in SOURCES[service] for file in FOLDER.glob(pattern)]
+    trees = [ast.parse(file.read_text()) for file in files]
+    return {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+
+
+def every():
+    for service, names in own_operations().items():
+        for name in sorted(names):
+            for member in members.of(operation(service, name), service):
+                yield service, name, member
+
+
+def test_every_name_of_the_table_is_one_of_the_model():
+    for service, operations in members.declared().items():
+        for name, entry in operations.items() if service != "because" else ():
+            if name == "*":
+                continue
+            assert name in own_operations()[service], name
+            known = {member.path for member in members.of(operation(service, name), service)}
+            named = [each for key in ("carried", "recorded", "refused", "not") for each in entry.get(key, ())]
+            for each in [*named, *entry.get("only", {})]:
+                assert each == "*" or each.removesuffix(".*") in known, f"{service} {name} has no {each}"
+
+
+@pytest.mark.slow
+def test_what_is_carried_out_is_asked_for_by_the_code():
+    for service, name, member in every():
+        if service == "s3" or name in ELSEWHERE or member.path.startswith(READ_WHOLE):
+            continue  # S3's are read by the model: local_aws/s3/wire.py
+        if member.treatment == members.CARRIED:
+            assert member.path.rpartition(".")[2] in words(service), f"{service} {name}: nothing reads {member.path}"
+
+
+def test_what_is_only_recorded_changes_neither_billing_nor_security_nor_compute():
+    because = members.declared()["because"]
+    found = [
+        f"{service}.{name}.{member.path}"
+        for service, name, member in every()
+        if member.treatment == members.RECORDED and SENSITIVE.search(member.path)
+    ]
+    assert [each for each in found if not each.startswith(tuple(because))] == []
+    assert all(any(each.startswith(reason) for each in found) for reason in because), "a reason for nothing"
+
+
+def refused(service, name, params):
+    refuse = members.refusing(operation(service, name), service)
+    with pytest.raises(AwsError) as caught:
+        refuse(params)
+    return caught.value.message
+
+
+def test_a_member_that_nobody_carries_out_is_refused_by_name():
+    function = {"FunctionName": "f", "Role": "r", "Code": {"ZipFile": b"z"}}
+    assert "CreateFunction: the local AWS does not carry out Layers" in refused(
+        "lambda", "CreateFunction", {**function, "Layers": ["arn"]}
+    )
+    assert "does not carry out VpcConfig: leave it out" in refused(
+        "lambda", "CreateFunction", {**function, "VpcConfig": {"SubnetIds": ["s"], "SecurityGroupIds": []}}
+    )
+    assert "Architectures; it takes x86_64 alone" in refused(
+        "lambda", "CreateFunction", {**function, "Architectures": ["arm64"]}
+    )
+    job = {"OutputDataConfig": {"S3OutputPath": "s3://b/", "KmsKeyId": "k"}}
+    assert "OutputDataConfig.KmsKeyId" in refused("sagemaker", "CreateTrainingJob", job)
+    assert "OptionalObjectAttributes" in refused("s3", "ListObjectsV2", {"OptionalObjectAttributes": ["RestoreStatus"]})
+    # WHEN it says no more than one that is left out THEN it is taken
+    nothing = {"Layers": [], "VpcConfig": {"SubnetIds": []}, "DeadLetterConfig": {}, "SnapStart": {"ApplyOn": "None"}}
+    assert members.refusing(operation("lambda", "CreateFunction"), "lambda")(function | nothing) is None
+
+
+def test_the_gateway_refuses_it(local_aws, role_arn):
+    functions = local_aws.client("lambda")
+    request = {"FunctionName": "layered", "Runtime": "python3.12", "Role": role_arn, "Handler": "a.b"}
+    code = {"ZipFile": b"no zip is looked at"}
+    layers = ["arn:aws:lambda:us-east-1:123456789012:layer:a:1"]
+    assert code_of(functions.create_function, **request, Code=code, Layers=layers) == "InvalidParameterValueException"
+    assert code_of(local_aws.client("ec2").run_instances, MinCount=1, MaxCount=1, ImageId="ami-1",
+                   HibernationOptions={"Configured": True}) == "UnsupportedOperation"  # fmt: skip

@@ -1,0 +1,95 @@
+"""A resource has one owner: what lives here is answered here or refused by name, and moto is not asked about it."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.pipeline import owners
+from local_aws.pipeline.kinds import KINDS
+from local_aws.support import implemented_by_moto, own_operations, supported_by_moto
+from tests.local_aws.test_pipeline import code_of
+
+OURS = {
+    "lambda": {"function", "event source mapping", "code signing config"},
+    "sagemaker": {"training-job", "hyper-parameter-tuning-job", "endpoint"},
+    "sagemaker-runtime": {"endpoint"},
+    "cloudwatch": {"alarm", "metric"},
+    "application-autoscaling": {"scalable-target"},
+    "ec2": {"spot-instances-request"},
+    "ec2-instance-connect": {"instance"},
+}
+
+
+def rows(service):
+    return owners.table(service, own_operations().get(service, set()), supported_by_moto(service) or ())
+
+
+def test_moto_is_asked_about_nothing_that_lives_here():
+    assert {service: {kind.name for kind in kinds if kind.ours} for service, kinds in KINDS.items()} == {
+        service: OURS.get(service, set()) for service in KINDS
+    }
+    for service in OURS:
+        for row in rows(service):
+            if any(kind.ours for kind in row.kinds):
+                assert row.owner in {owners.OURS, owners.REFUSED}, row
+                assert row.operation not in (supported_by_moto(service) or ()), row
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "kinds"),
+    [
+        ("lambda", "PutFunctionEventInvokeConfig", {"function"}),
+        ("lambda", "CreateEventSourceMapping", {"function", "event source mapping"}),
+        ("lambda", "GetFunctionUrlConfig", {"function"}),
+        ("lambda", "AddLayerVersionPermission", {"layer"}),
+        ("lambda", "ListAliases", {"function"}),
+        ("sagemaker", "DescribeEndpointConfig", {"endpoint-config"}),
+        ("sagemaker", "CreateEndpoint", {"endpoint", "endpoint-config"}),
+        ("sagemaker", "ListTrainingJobsForHyperParameterTuningJob", {"training-job", "hyper-parameter-tuning-job"}),
+        ("sagemaker", "ListDataQualityJobDefinitions", set()),
+        ("cloudwatch", "EnableAlarmActions", {"alarm"}),
+        ("cloudwatch", "UntagResource", {"alarm"}),
+        ("cloudwatch", "PutDashboard", {"dashboard"}),
+        ("ec2", "DescribeSpotPriceHistory", {"instance"}),
+    ],
+)
+def test_what_an_operation_touches(service, operation, kinds):
+    assert {kind.name for kind in owners.touched(service, operation)} == kinds
+
+
+def test_what_is_not_carried_out_is_refused_by_name(local_aws):
+    refused = [row for service in OURS for row in rows(service) if row.owner == owners.REFUSED]
+    invented = [row for row in refused if row.operation in (implemented_by_moto(row.service) or ())]
+    assert len(invented) > 10, "these moto would answer from its own records"
+    functions, scaling = local_aws.client("lambda"), local_aws.client("application-autoscaling")
+    with pytest.raises(ClientError, match="does not support CreateFunctionUrlConfig of lambda"):
+        functions.create_function_url_config(FunctionName="anything", AuthType="NONE")
+    assert code_of(functions.list_event_source_mappings) == "UnsupportedOperation"
+    assert code_of(scaling.describe_scheduled_actions, ServiceNamespace="sagemaker") == "UnsupportedOperation"
+
+
+def test_actions_and_tags_of_alarms(local_aws):
+    # GIVEN an alarm with a tag
+    cloudwatch = local_aws.client("cloudwatch")
+    metric = {"Namespace": "owners", "MetricName": "m", "Dimensions": [{"Name": "a", "Value": "b"}]}
+    cloudwatch.put_metric_alarm(
+        AlarmName="owned", **metric, Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold", Tags=[{"Key": "of", "Value": "me"}],
+    )  # fmt: skip
+    (alarm,) = cloudwatch.describe_alarms_for_metric(**metric)["MetricAlarms"]
+    assert alarm["AlarmName"] == "owned"
+    assert cloudwatch.describe_alarms_for_metric(**metric, Statistic="Average")["MetricAlarms"] == []
+    # WHEN its actions are switched off, and on
+    cloudwatch.disable_alarm_actions(AlarmNames=["owned", "no such alarm"])
+    assert cloudwatch.describe_alarms(AlarmNames=["owned"])["MetricAlarms"][0]["ActionsEnabled"] is False
+    cloudwatch.enable_alarm_actions(AlarmNames=["owned"])
+    assert cloudwatch.describe_alarms(AlarmNames=["owned"])["MetricAlarms"][0]["ActionsEnabled"] is True
+    # THEN its tags are its own, and moto's resources have theirs
+    arn = alarm["AlarmArn"]
+    cloudwatch.tag_resource(ResourceARN=arn, Tags=[{"Key": "more", "Value": "1"}])
+    cloudwatch.untag_resource(ResourceARN=arn, TagKeys=["of"])
+    assert cloudwatch.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "more", "Value": "1"}]
+    assert code_of(cloudwatch.list_tags_for_resource, ResourceARN=f"{arn}-unknown") == "ResourceNotFoundException"
+    cloudwatch.delete_alarms(AlarmNames=["owned"])
+    assert code_of(cloudwatch.list_tags_for_resource, ResourceARN=arn) == "ResourceNotFoundException"
