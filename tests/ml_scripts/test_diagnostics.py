@@ -335,6 +335,21 @@ def test_a_rule_that_ends_a_training_keeps_its_best_epoch(job, capsys):
     assert read(job)["epochs"] == content["epochs"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [ENDS, ENDS.replace(":end", ":stop")])
+def test_all_processes_of_a_job_end_together_where_a_rule_ends_it(job, ranks, rules):
+    told = ["--epochs", 12, "--batch-size", 8, "--head", "linear", "--finetune", "head", "--rules", rules]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in ranks(job, 2, *told)]
+
+    ends = ":end" in rules
+    assert [status for *_, status in ended] == [0 if ends else 1] * 2, ended
+    assert len(read(job)["epochs"]) == 4
+    assert read(job)["ended_by"] == ("Overtraining" if ends else None)
+    assert (job.model / "model.json").exists() is ends
+    if not ends:
+        assert all("DiagnosticRule Overtraining: " in complaints for _, complaints, _ in ended)
+
+
 def test_a_rule_has_nothing_to_end_in_the_first_epoch_nor_after_the_last(job, leaking):
     with pytest.raises(UserError, match=r"^DiagnosticRule LeakedValidation: "):
         job.here("--epochs", 3, "--rules", "none,LeakedValidation:end", pictures=leaking[0])

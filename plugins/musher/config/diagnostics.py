@@ -14,8 +14,8 @@ DEFAULT_ON_ISSUE = {"ExplodingTensor": rules.RETRY, rules.OUT_OF_MEMORY: rules.R
 
 def on_issue_option() -> Any:
     """`on_issue`: rule to action."""
-    retried = ", ".join(f"`{rule}`" for rule in rules.RULES if rules.RETRY in rules.allowed(rule))
-    others = ", ".join(f"`{rule}`" for rule in rules.RULES if rules.RETRY not in rules.allowed(rule))
+    retried = ", ".join(rule for rule in rules.RULES if rules.RETRY in rules.allowed(rule))
+    others = ", ".join(rule for rule in rules.RULES if rules.RETRY not in rules.allowed(rule))
     return option(
         DEFAULT_ON_ISSUE,
         "Diagnostics",
@@ -35,7 +35,7 @@ def on_issue_option() -> Any:
 def max_remedies_option() -> Any:
     """`max_remedies`."""
     return option(
-        2,
+        3,
         "Diagnostics",
         "Remedies",
         "At most so many jobs with a remedy follow a job that a rule has ended, and none that would take the run above "
