@@ -25,6 +25,13 @@ ROOT = Path(__file__).parents[1]
 # What uses one of these starts Airflow, a copy of the whole project, a local AWS, a training of several processes, or a
 # server to put load on: the longest first.
 SLOW_FIXTURES = ("start_stack", "copy", "start_daemon", "ranks", "serve")
+# Files that take long, of those that share no stack and judge no latency: they start behind those that share one.
+LONGEST = (
+    "tests/tools/test_stack.py",
+    "tests/plugins/ec2/test_train_on_ec2.py",
+    "tests/local_aws/test_state.py",
+    "tests/local_aws/test_state_faults.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +54,15 @@ def place(item: pytest.Item) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow tests, and order files: the one with the longest tests first."""
+    longest = {ROOT / file: number for number, file in enumerate(LONGEST)}
     first: dict[Path, int] = {}
     for item in items:
         number = place(item)
         if number < len(SLOW_FIXTURES):
             item.add_marker(pytest.mark.slow)
         first[item.path] = min(number, first.get(item.path, number))
-    items.sort(key=lambda item: first[item.path])
+    daemons = SLOW_FIXTURES.index("start_daemon")
+    items.sort(key=lambda item: (first[item.path] >= daemons, longest.get(item.path, len(longest)), first[item.path]))
 
 
 def pytest_collection_finish() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import ports
+from tests import conftest, ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +49,10 @@ def test_long_files_start_first_and_short_ones_wait_behind_them():
         scheduler.add_node_collection(node, COLLECTED)
     scheduler.schedule()
     assert [node.given for node in nodes] == [[*COLLECTED[:2], COLLECTED[4]], [COLLECTED[2], COLLECTED[3]]]
+
+
+def test_the_files_that_take_long_are_there():
+    assert [file for file in conftest.LONGEST if not (ROOT / file).exists()] == []
 
 
 def test_files_that_share_a_stack_stay_together():

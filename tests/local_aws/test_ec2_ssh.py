@@ -211,6 +211,7 @@ def test_airflows_own_hook_gets_in(hosts, host):
     assert (status, Path(output.decode().strip()).parent) == (0, own)
 
 
+@pytest.mark.slow
 def test_a_port_that_cannot_be_used_is_one_sentence(tmp_path):
     command = [sys.executable, "-m", "local_aws", "--port", "0", "--state", str(tmp_path), "--ssh-port", "70000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

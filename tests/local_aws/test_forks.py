@@ -256,6 +256,7 @@ def test_what_starts_after_a_stop_is_told_too(start, wait_for):
     assert (instance.wait(60), lines) == (0, ["up", f"-{signal.SIGTERM:d}"])
 
 
+@pytest.mark.slow
 def test_nothing_forked_survives_a_sigkill_of_the_owner(tmp_path, wait_for):
     script = tmp_path / "script.py"
     script.write_text("import time; print('up', flush=True); time.sleep(600)")

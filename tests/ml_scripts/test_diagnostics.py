@@ -202,6 +202,7 @@ def test_of_a_convolution_a_channel_is_a_unit_and_a_part_of_it_is_looked_at():
     assert (found.activity[0], found.activity[100]) == (1, 3)
 
 
+@pytest.mark.slow
 def test_of_a_frozen_backbone_nothing_is_watched():
     classifier = Classifier("resnet18", "hidden", 3, 32)
     classifier.backbone.requires_grad_(False)

@@ -11,10 +11,21 @@ import inference
 import pytest
 from errors import UserError
 
+from tests.ml_scripts.conftest import Job
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory, pictures, weights):
+    """A training, done once."""
+    job = Job(tmp_path_factory.mktemp("training"), pictures, weights)
+    job.here("--epochs", 2)
+    return job
+
 
 @pytest.fixture
-def trained(job):
-    job.here("--epochs", 2)
+def trained(job, training):
+    """A channel with its model; the job is as if it had done it."""
+    shutil.copytree(training.base, job.base, dirs_exist_ok=True)
     channel = job.base / "channel"
     channel.mkdir()
     with tarfile.open(channel / "model.tar.gz", "w:gz") as archive:

@@ -161,6 +161,7 @@ def test_a_training_leaves_its_model_its_output_and_its_status_on_s3(host):
     assert status["started_at"] <= status["training_started_at"] <= status["checkpoint_at"] <= status["ended_at"]
 
 
+@pytest.mark.slow
 def test_after_the_spot_notice_the_next_instance_goes_on_from_the_checkpoint(host, metadata):
     # GIVEN a training under way
     first = host.start(1, mode="count", epochs=100_000)

@@ -34,6 +34,7 @@ def sent(s3, env, files: dict[str, bytes], **options) -> list[str]:
     return [names[each] for each in pictures_to_send(s3, env, f"s3://{env.bucket}/pics/", **options)]
 
 
+@pytest.mark.slow
 def test_every_class_is_in_the_sample_though_one_listing_does_not_reach_the_last(s3, env, put, monkeypatch):
     # GIVEN more pictures in the first class than a listing of S3 gives at once, which is 100 here instead of 1000
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "100")
@@ -52,6 +53,7 @@ def test_every_class_is_in_the_sample_though_one_listing_does_not_reach_the_last
     assert max(keys) > "pics/test/001.A/0050.png"
 
 
+@pytest.mark.slow
 def test_each_of_many_classes_is_sent_and_a_few_are_spread_over_all(s3, env, put):
     files = {f"pics/test/{c:03}/{n}.png": file("PNG", shade=2 * c + n) for c in range(60) for n in range(2)}
     put(files)
@@ -59,6 +61,7 @@ def test_each_of_many_classes_is_sent_and_a_few_are_spread_over_all(s3, env, put
     assert [key.split("/")[2] for key in sent(s3, env, files, most=4)] == ["000", "015", "030", "045"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_what_the_function_does_not_take_is_left_out(s3, env, put, caplog):
     good = {
