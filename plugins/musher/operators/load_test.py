@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # CloudWatch's datapoints of Lambda arrive with a delay of some minutes.
 CLOUDWATCH_LIMIT_SECONDS = 600
+SETTLE_LIMIT_SECONDS = 1800
 
 
 class MeasureCapacityOperator(MusherOperator):
@@ -41,6 +42,7 @@ class MeasureCapacityOperator(MusherOperator):
     `endpoint`; returns its `capacity`.
     """
 
+    aws_hook_class = ServingHook
     template_fields = aws_template_fields("endpoint", "model", "rehearsal")
 
     def __init__(self, *, endpoint: Any, model: Any, rehearsal: Any = None, **kwargs: Any) -> None:
@@ -66,10 +68,11 @@ class MeasureCapacityOperator(MusherOperator):
 
     def _measured(self, config: DeploymentConfig) -> record.Capacity:
         pictures = pictures_to_send(self.client("s3"), self.environment, self.model["dataset_uri"])
-        instances = self.client("sagemaker").describe_endpoint(EndpointName=self.endpoint["name"])
-        running = sum(each["CurrentInstanceCount"] for each in instances["ProductionVariants"])
+        name, poll_seconds = self.endpoint["name"], self.environment.poll_seconds
+        now = self.hook.settled_endpoint(name, poll_seconds, SETTLE_LIMIT_SECONDS) or {"ProductionVariants": []}
+        running = sum(each["CurrentInstanceCount"] for each in now["ProductionVariants"])
         measured = capacity.measure(
-            EndpointTarget(self.endpoint["name"], self.client_factory),
+            EndpointTarget(name, self.client_factory),
             pictures,
             latency_limit_ms=config.latency_limit_ms,
             on_step=lambda step: self.log.info("%s", step),

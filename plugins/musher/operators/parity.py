@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from musher import names, record
 from musher.hooks import registry
+from musher.hooks.serving import ServingHook
 from musher.load.capacity import REQUESTS_OF_A_P99, gentle_rps
 from musher.load.generator import run_phase
 from musher.load.outcome import cut_off
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from musher.load.outcome import Outcome
 
 FIRST_CALLS = 5
+# An endpoint that is being changed may have no instances: the local AWS starts them anew when it is restarted.
+BACK_SECONDS = 1800
 # At a gentle rate a call meets no other one in the only provisioned environment either: none waits for a cold start.
 MOST_RPS = 10.0
 
@@ -49,6 +52,7 @@ class CheckParityOperator(StackOperator):
     certainly less accurate than its registration says.
     """
 
+    aws_hook_class = ServingHook
     template_fields = aws_template_fields("model", "function", "stack", "rehearsal")
 
     def __init__(self, *, model: Any, function: Any, rehearsal: Any, **kwargs: Any) -> None:
@@ -64,6 +68,7 @@ class CheckParityOperator(StackOperator):
         s3, env = self.client("s3"), self.environment
         pictures = labelled_pictures(s3, env, self.model["dataset_uri"])
         judged = record.read(s3, env.bucket, self.model["run_key"], record.Predictions)
+        self.hook.settled_endpoint(self.named.endpoint, env.poll_seconds, BACK_SECONDS)
         asked, load = self._ask(pictures, limit_ms)
         outcomes = [outcome for _, outcome in asked]
         if lost := cut_off(outcomes):  # such as by a restart, after which calls are throttled as well

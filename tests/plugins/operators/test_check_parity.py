@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher import record
+from musher.hooks.serving import ServingHook
 from musher.load.outcome import Outcome
 from musher.load.pictures import LabelledPicture
 from musher.load.results import OfferLimits
-from musher.operators import parity
+from musher.operators import load_test, parity
 from musher.operators.deployment import DeployFunctionOperator
 from musher.operators.endpoint import DeployEndpointOperator
+from musher.operators.load_test import MeasureCapacityOperator
 from musher.operators.parity import CheckParityOperator
 from musher.release import rehearsal
 
@@ -61,7 +63,7 @@ def deployed(new_project):
     endpoint = project.perform(DeployEndpointOperator, model={"package_arn": arn, "specification": ""})
     function = project.perform(DeployFunctionOperator, endpoint=endpoint)
     uri = put(project, PICTURES)
-    return SimpleNamespace(project=project, function=function, uri=uri, name=endpoint["config"], arn=arn)
+    return SimpleNamespace(project=project, function=function, uri=uri, endpoint=endpoint, arn=arn)
 
 
 def evaluated(**changes) -> dict:
@@ -91,7 +93,7 @@ def test_a_function_that_says_what_was_judged_passes(deployed):
     assert found == deployed.project.read_part("parity")
     assert (found["passed"], found["reasons"]) == (True, [])
     assert (found["stack"], found["function"]) == ("production", deployed.function["function"])
-    assert (found["weights"], found["model_names"]) == ([WEIGHTS], [deployed.name])
+    assert (found["weights"], found["model_names"]) == ([WEIGHTS], [deployed.endpoint["config"]])
     assert found["pictures"] == 6
     load, comparison = found["load"], found["comparison"]
     assert load["sent"] == load["succeeded"] >= 100  # fewer have no 99th percentile
@@ -184,6 +186,33 @@ def test_an_aws_that_does_not_answer_says_nothing_of_the_function(deployed, monk
         "AWS could not be reached by 2 of 3 calls (RemoteDisconnected: Remote end closed connection without response): "
         f"nothing is known of {deployed.function['function']}."
     )
+
+
+@pytest.mark.parametrize("kind", [CheckParityOperator, MeasureCapacityOperator])
+def test_an_endpoint_that_is_not_back_yet_is_waited_for(deployed, monkeypatch, kind):
+    # GIVEN an endpoint that a restart has left without instances for a while
+    states, real = [], ServingHook.describe_endpoint
+
+    def describe(hook, name):
+        found = {**real(hook, name), **({"EndpointStatus": "SystemUpdating"} if len(states) < 2 else {})}
+        states.append(found["EndpointStatus"])
+        return found
+
+    monkeypatch.setattr(ServingHook, "describe_endpoint", describe)
+
+    def asked(*_, **__):
+        raise RuntimeError("asked")
+
+    monkeypatch.setattr(CheckParityOperator, "_ask", asked)
+    monkeypatch.setattr(load_test.capacity, "measure", asked)
+    project, given = deployed.project, {"model": {"run_key": "r", "dataset_uri": deployed.uri}}
+    given |= {"function": deployed.function} if kind is CheckParityOperator else {"endpoint": deployed.endpoint}
+
+    # WHEN it is to be asked THEN that is not before it serves
+    with pytest.raises(RuntimeError, match="asked"):
+        project.perform(kind, rehearsal=SHORT.replace(before=None).to_json(), **given)
+    assert states[-1] == "InService"
+    assert states.count("SystemUpdating") == 2
 
 
 def test_a_picture_that_the_function_fails_at_is_a_reason(deployed):
