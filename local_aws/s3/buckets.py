@@ -101,9 +101,6 @@ class Buckets:
                 return
             with self._index.change():
                 self._index.set_about(KEPT, file.getvalue())
-                for gone in self._names - names:
-                    for upload in self._index.uploads(gone):
-                        self._index.remove_upload(upload.id)
             self._kept, self._names = file.getvalue(), names
 
     def restore(self) -> None:

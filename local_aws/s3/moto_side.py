@@ -37,8 +37,13 @@ def teach_moto(store: Store) -> None:
 
     @functools.wraps(delete_bucket)
     def delete_empty_bucket(self: Any, bucket_name: str) -> Any:
-        # None is moto's way to say that it is not empty.
-        return None if store.index.holds_any(bucket_name) else delete_bucket(self, bucket_name)
+        # Nothing comes into it meanwhile.
+        with store.index.lock:
+            if store.index.holds_any(bucket_name):
+                return None  # moto's way to say that it is not empty
+            deleted = delete_bucket(self, bucket_name)
+            store.forget_uploads(bucket_name)
+        return deleted
 
     S3Backend.get_object, S3Backend.put_object = get_object, put_object
     S3Backend.delete_bucket = delete_empty_bucket

@@ -221,6 +221,13 @@ class Store:
         """Tell of an event such as `s3:ObjectCreated:Put` whom the bucket's configuration names."""
         self.buckets.notify(self.buckets.get(found.bucket), event, found)
 
+    def forget_uploads(self, bucket: str) -> None:
+        """What has been uploaded in parts and never completed goes with its bucket."""
+        with self.index.lock:
+            with self.index.change():
+                bodies = [body for each in self.index.uploads(bucket) for body in self.index.remove_upload(each.id)]
+            self._drop(bodies)
+
     @contextlib.contextmanager
     def kept(self, body: Received) -> Iterator[str]:
         """Keep a body under its name, unless what is done with it fails. The index's lock is held."""

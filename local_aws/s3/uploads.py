@@ -25,11 +25,12 @@ class Uploads:
         self.store, self.index = store, store.index
 
     def begin(self, bucket: str, key: str, about: dict[str, Any]) -> Upload:
-        self.store.buckets.get(bucket)
-        self.store.buckets.keep_if_new(bucket)
         upload = Upload(new_id(128), bucket, key, time.time(), about)
-        with self.index.change():
-            self.index.add_upload(upload)
+        with self.index.lock:
+            self.store.buckets.get(bucket)
+            self.store.buckets.keep_if_new(bucket)
+            with self.index.change():
+                self.index.add_upload(upload)
         return upload
 
     def get(self, bucket: str, key: str, number: str) -> Upload:

@@ -408,6 +408,13 @@ def test_uploads_that_come_to_nothing(s3, bucket):
     assert refused(s3.list_parts, **upload) == ("NoSuchUpload", 404)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     assert refused(s3.head_object, **named)[1] == 404
+    # AND what nobody has completed goes with its bucket
+    upload = named | {"UploadId": s3.create_multipart_upload(**named)["UploadId"]}
+    s3.upload_part(**upload, PartNumber=1, Body=b"nobody completes it")
+    s3.delete_bucket(Bucket=bucket)
+    s3.create_bucket(Bucket=bucket)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    assert refused(s3.list_parts, **upload) == ("NoSuchUpload", 404)
 
 
 def test_parts_are_copied(s3, bucket):
