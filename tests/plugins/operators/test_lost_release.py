@@ -47,7 +47,11 @@ def released_in_a_process_of_its_own(serving) -> multiprocessing.Process:
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    wait_for(lambda: is_baking(project.endpoint), message="the release does not bake")
+    try:
+        wait_for(lambda: is_baking(project.endpoint), 240, "the release does not bake")
+    except BaseException:
+        process.kill()  # it would hold the deployment's lock in the tests that follow
+        raise
     return process
 
 
