@@ -93,6 +93,7 @@ def serve(settings: Settings) -> None:
     for service in aws.services:
         service.stop()
     aws.instances.stop_all()
+    shutil.rmtree(settings.state / "instances", ignore_errors=True)
     # Closing waitress's dispatcher makes its loop end.
     server.close()
     accepting.join(2)

@@ -30,6 +30,8 @@ def world(request, tmp_path_factory, start_daemon):
             wait_until_saved(daemon)
     finally:
         daemon.stop(request.param)
+    # What jobs and hosts have on their disks goes with them, unless nobody is left to delete it.
+    assert (folder / "state" / "instances").exists() is (request.param == signal.SIGKILL)
     world.restarted_at = dt.datetime.now(dt.UTC)
     # Another port, and another folder above the same state: neither is anything that a state may depend on.
     (folder / "state").rename(folder / "moved")
