@@ -24,7 +24,8 @@ class PassedRehearsal(Entry):
     @property
     def named(self) -> str:
         """What a person finds it by."""
-        return f"that of {self.package_arn}, which passed on {self.passed_at} (run {self.run})"
+        package = self.package_arn.partition(":model-package/")[2] or self.package_arn
+        return f"that of {package}, which passed on {self.passed_at} (run {self.run})"
 
 
 class Rehearsal(Part):

@@ -35,14 +35,14 @@ def body(
     ]
     if serving.note:
         lines += [serving.note, ""]
-    lines.append(f"**Load test**: {_verdict(run, verdict)}{_figures(run, verdict)}")
+    lines.append(f"- **Load test**: {_verdict(run, verdict)}{_figures(run, verdict)}")
     if run.parity:
-        lines.append(f"\n**Parity**: {_parity(run.parity)}")
+        lines.append(f"- **Parity**: {_parity(run.parity)}")
         if pace := run.parity.pace:
             known = "" if pace.outcome != "inconclusive" else "not compared, "
-            lines.append(f"\n**Latency beside what serves**: {known}{pace.why}")
+            lines.append(f"- **Latency beside what serves**: {known}{pace.why}")
     if month_usd is not None:
-        lines.append(f"\n**Costs** {month_usd:,.2f} USD a month from then on, at the fewest instances.")
+        lines.append(f"- **Costs**: {month_usd:,.2f} USD a month from then on, at the fewest instances.")
     return "\n".join(lines)
 
 
