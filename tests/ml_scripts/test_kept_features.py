@@ -23,19 +23,22 @@ from training import Stop
 
 from tests.ml_scripts.conftest import SCRIPTS, Job
 
-COMMON = ("--epochs", 1, "--augment-views", 30, "--batch-size", 64, "--precision", "float32")
-VIEWS = 24 * 31 + 9 + 9
+COMMON = ("--epochs", 1, "--augment-views", 10, "--batch-size", 16, "--precision", "float32")
+VIEWS = 24 * 11 + 9 + 9
 TAKEN = re.compile(rf"^features: (\d+) of {VIEWS} views taken from the checkpoint$", re.MULTILINE)
 MADE = re.compile(r"^features: (\d+) views in [0-9.]+ s on (\d+) process\(es\)$", re.MULTILINE)
 
 
 @pytest.fixture
 def often(tmp_path):
-    """train.py, with a file of features twenty times a second: the pictures of a test are soon computed."""
+    """train.py, with a file for each batch's features and a pause behind it: there are few pictures in a test, and a
+    busy machine takes its time to interrupt."""
     script = tmp_path / "often.py"
     script.write_text(
-        f"import runpy, sys\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
-        "import kept_features\nkept_features.LONGEST_SECONDS = 0.05\n"
+        f"import runpy, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "import kept_features\nkept_features.LONGEST_SECONDS = 0\n"
+        "write = kept_features.KeptFeatures.write\n"
+        "kept_features.KeptFeatures.write = lambda self: (write(self), time.sleep(0.5))\n"
         f"runpy.run_path({str(SCRIPTS / 'train.py')!r}, run_name='__main__')\n"
     )
     return script
