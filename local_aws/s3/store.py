@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 5.0
 ID_CHARACTERS = string.ascii_letters + string.digits + "._"
-# How many rows a list takes from the index at a time.
-ROWS = 1001
+# How many rows a list takes from the index at a time: few at first, since common prefixes are leapt over.
+FIRST_ROWS, MOST_ROWS = 4, 1024
 
 
 class Store:
@@ -253,14 +253,15 @@ class Store:
     def latest(self, bucket: str, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """The objects under a prefix whose keys come after `after`, in the order of S3: of the keys' UTF-8."""
         start, past = (after, True) if after >= prefix and after else (prefix, False)
-        while rows := self.index.latest_from(bucket, start, ROWS, after=past):
+        count = FIRST_ROWS
+        while rows := self.index.latest_from(bucket, start, count, after=past):
             for found in rows:
                 if not found.key.startswith(prefix):
                     return
                 yield found
-            if len(rows) < ROWS:
+            if len(rows) < count:
                 return
-            start, past = rows[-1].key, True
+            start, past, count = rows[-1].key, True, min(4 * count, MOST_ROWS)
 
     def versions(self, bucket: str, prefix: str, after: str = "", version: str | None = None) -> Iterator[StoredObject]:
         """Versions and markers under a prefix, each key's newest first: those of the keys after `after`, or with
@@ -269,14 +270,15 @@ class Store:
         if after and after >= prefix:
             known = self.index.find(bucket, after, version) if version else None
             start, before = (after, known.id) if known else (after, 0)
-        while rows := self.index.versions_from(bucket, start, ROWS, before=before):
+        count = FIRST_ROWS
+        while rows := self.index.versions_from(bucket, start, count, before=before):
             for found in rows:
                 if not found.key.startswith(prefix):
                     return
                 yield found
-            if len(rows) < ROWS:
+            if len(rows) < count:
                 return
-            start, before = rows[-1].key, rows[-1].id
+            start, before, count = rows[-1].key, rows[-1].id, min(4 * count, MOST_ROWS)
 
 
 def new_id(length: int) -> str:
