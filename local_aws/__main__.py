@@ -15,7 +15,7 @@ from local_aws.state import SAVE_SECONDS
 
 COMMANDS = {
     "serve": "run it, until Ctrl-C or SIGTERM; what it does when no command is named",
-    "support": "print which operations it supports",
+    "support": "print which operations it supports, or what becomes of each member of one",
     "interrupt": "take the Spot capacity of an instance or of a managed Spot training job back",
     "published": "print what was published to SNS topics",
     "capacity": "say how many more Spot instances of a type can be had",
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--save-every", type=_save_every, default=SAVE_SECONDS, metavar="SECONDS",
                        help=f"how long after a change it is saved (default: {SAVE_SECONDS:g}s)")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
+    command["support"].add_argument("operation", nargs="?", help="such as CreateFunction or lambda.CreateFunction")
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
@@ -103,10 +104,15 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _support(arguments: argparse.Namespace) -> int:
+    from local_aws.conformance import Unknown, describe
     from local_aws.services import SERVICES
     from local_aws.support import table
 
-    print(table(SERVICES))
+    try:
+        print(describe(arguments.operation) if arguments.operation else table(SERVICES))
+    except Unknown as error:
+        print(f"local_aws: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

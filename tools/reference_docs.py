@@ -145,6 +145,27 @@ programs that call it by a name of this machine, and no web page ([whom](../loca
 `python -m local_aws support` prints the table.
 """
 
+OWNERS_HEAD = """\
+## Who owns what
+
+A kind of resource has one owner. What lives here is answered here: an operation on it that is not carried out is
+refused by name, also where moto would have an answer (those are named), and moto is not asked about it. The records of
+EC2's instances are moto's, their lives ours.
+"""
+
+MEMBERS_HEAD = """\
+## What becomes of each member
+
+Of the operations that are answered here, each member of a request (nested ones counted) is *carried out*; *carried out
+with some values*, and refused with others; *recorded*, which is kept, described and without effect; or *refused by
+name* when it is given and not just empty or false. None is ignored: what `local_aws/pipeline/members.toml` does not
+name is refused. `python -m local_aws support CreateFunction` shows one operation.
+"""
+
+RECORDED_HEAD = """\
+Recorded, although it is about billing, security, data or compute:
+"""
+
 REFUSED_HEAD = """\
 ## Refused, although moto has an answer
 
@@ -290,11 +311,14 @@ def _cell(text: str) -> str:
 
 def local_aws() -> str:
     """docs/local_aws.md."""
+    from local_aws import conformance
     from local_aws.services import SERVICES
     from local_aws.support import INVENTED_BY_MOTO, table
 
     refused = [f"- {service}: {', '.join(sorted(names))}" for service, names in sorted(INVENTED_BY_MOTO.items())]
     supported = [MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"]
+    supported += [OWNERS_HEAD, conformance.owners_table() + "\n", MEMBERS_HEAD, conformance.members_table() + "\n"]
+    supported += [RECORDED_HEAD, conformance.reasons() + "\n"]
     return "\n".join([*supported, LOCAL_AWS_ENVIRONMENT, LOCAL_AWS_MEMORY])
 
 

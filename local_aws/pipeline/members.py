@@ -60,6 +60,8 @@ def _treatment(entry: dict[str, Any], path: str) -> str:
         return ONLY
     if path in entry.get("not", ()):
         return REFUSED
+    if path in entry.get("refused", ()):
+        return REFUSED
     found = []
     for name, treatment in LISTS.items():
         for each in entry.get(name, ()):

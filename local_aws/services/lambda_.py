@@ -234,8 +234,12 @@ class Lambda(Service):
             raise conflict(
                 f"The operation cannot be performed at this time. An update is in progress for resource: {function.arn}"
             )
+        self._check_revision(call, function.latest.revision)
+
+    @staticmethod
+    def _check_revision(call: Call, revision: str) -> None:
         expected = call.params.get("RevisionId")
-        if expected and expected != function.latest.revision:
+        if expected and expected != revision:
             raise AwsError(
                 "PreconditionFailedException",
                 "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
@@ -353,6 +357,7 @@ class Lambda(Service):
     def update_alias(self, call: Call) -> dict[str, Any]:
         with self.lock:
             alias, params = self._alias(call), call.params
+            self._check_revision(call, alias.revision)
             self._refuse_both(alias, params.get("FunctionVersion") or alias.version)
             self._point(alias, params.get("FunctionVersion") or alias.version, params.get("RoutingConfig"))
             alias.description = params.get("Description", alias.description)

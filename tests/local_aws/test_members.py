@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from local_aws import conformance
 from local_aws.errors import AwsError
 from local_aws.pipeline import members
 from local_aws.pipeline.directory import operation
+from local_aws.s3 import content
 from local_aws.support import own_operations
 from tests.local_aws.test_pipeline import code_of
 
@@ -19,7 +21,7 @@ FOLDER = Path(members.__file__).parents[1]
 # Where the operations of a service read their members.
 SOURCES = {
     "sagemaker": ("services/sagemaker*.py", "training/*.py", "tuning/*.py", "endpoints/*.py", "images.py", "tags.py",
-                  "services/base.py"),
+                  "services/base.py", "services/listing.py"),
     "sagemaker-runtime": ("endpoints/*.py", "services/sagemaker_endpoints.py"),
     "lambda": ("services/lambda*.py", "functions/*.py"),
     "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "tags.py"),
@@ -42,7 +44,7 @@ READ_WHOLE = (
 # Read by moto or, of the data plane, by the names of headers.
 ELSEWHERE = {
     "RunInstances", "DescribeInstances", "DescribeInstanceStatus", "CreateModel", "CreateEndpointConfig",
-    "CreateModelPackage", "Invoke", "InvokeEndpoint",
+    "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint",
 }  # fmt: skip
 
 
@@ -91,6 +93,24 @@ def test_what_is_only_recorded_changes_neither_billing_nor_security_nor_compute(
     ]
     assert [each for each in found if not each.startswith(tuple(because))] == []
     assert all(any(each.startswith(reason) for each in found) for reason in because), "a reason for nothing"
+
+
+def test_what_s3_refuses_in_words_of_its_own_is_in_the_table():
+    assert set(members.declared()["s3"]["*"]["refused"]) == set(content.REFUSED)
+
+
+def test_the_tables_are_counted_and_one_operation_can_be_shown():
+    rows = [line.split("|")[1:-1] for line in conformance.members_table().splitlines()[2:]]
+    for row in rows:
+        operations, total, *each = (int(cell.replace(",", "")) for cell in row[1:])
+        assert operations > 0
+        assert (sum(each), each[-1]) == (total, 0)
+    shown = conformance.describe("createfunction")
+    assert "lambda.CreateFunction: 62 members" in shown
+    assert re.search(r"Architectures +carried out with some values: x86_64", shown)
+    assert re.search(r"Layers +refused", shown)
+    with pytest.raises(conformance.Unknown, match="MakeCoffee is no operation"):
+        conformance.describe("MakeCoffee")
 
 
 def refused(service, name, params):
