@@ -6,7 +6,7 @@ from typing import Any
 
 from moto.backends import get_backend
 
-from local_aws.services.base import FORWARD, Call, Service
+from local_aws.services.base import FORWARD, Call, Service, page
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.tags import check_tags
 
@@ -38,9 +38,9 @@ class SageMakerTags(Service):
     def list_tags(self, call: Call) -> dict[str, Any]:
         arn = call.params["ResourceArn"]
         if _of_a_job(arn):
-            return {"Tags": self._jobs.of(arn)}
+            return page(self._jobs.of(arn), call, key="Tags")
         record = self._record(arn)
-        return FORWARD if record is None else {"Tags": record.tags}
+        return FORWARD if record is None else page(list(record.tags), call, key="Tags")
 
     def delete_tags(self, call: Call) -> dict[str, Any]:
         arn, keys = call.params["ResourceArn"], call.params["TagKeys"]
