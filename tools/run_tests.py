@@ -32,8 +32,14 @@ def everything(processes: int) -> list[dict[str, list[str]]]:
     return [
         *LINT,
         {"pytest in .venv": [*PYTEST, f"-n{processes}", "-m", "not alone"], "pytest in .venv-ml": ML_PYTEST},
-        {"pytest in .venv, alone": [*PYTEST, "-m", "alone"]},
+        {"pytest in .venv, alone": [*PYTEST, "-m", "alone", *files_with_tests_alone()]},
     ]
+
+
+def files_with_tests_alone() -> list[str]:
+    """To collect all files for these few tests would take as long as they do, on one core."""
+    found = [file for file in (ROOT / "tests").rglob("test_*.py") if "mark.alone" in file.read_text(encoding="utf-8")]
+    return sorted(str(file.relative_to(ROOT)) for file in found if file.parent.name != "ml_scripts")
 
 
 def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:

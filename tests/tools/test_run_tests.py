@@ -33,6 +33,16 @@ def test_the_second_one_s_failure_counts_too(capfd):
     assert run_tests.run({"one": says("a"), "other": says("x", status=3)}) == ["other"]
 
 
+def test_of_the_tests_that_run_alone_nothing_else_is_collected():
+    marked = f"mark.{'alone'}"  # not in this file
+    files = run_tests.files_with_tests_alone()
+    assert files
+    for file in (ROOT / "tests").rglob("*.py"):
+        name = str(file.relative_to(ROOT))
+        assert (name in files) == (marked in file.read_text()), name
+    assert run_tests.everything(2)[-1]["pytest in .venv, alone"][-len(files) :] == files
+
+
 def test_what_tests_import_is_compiled_once():
     # Whatever the caller's environment says; a process that may not write bytecode compiles all that it imports.
     asked = "import sys; from tools import run_tests; run_tests.run({'one': [sys.executable, '-c', sys.argv[1]]})"
