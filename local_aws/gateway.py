@@ -34,6 +34,8 @@ CLOSED = json.dumps({
     "message": "moto's own API is closed in the local AWS; for an empty AWS, start it with another folder by --state.",
 }).encode()  # fmt: skip
 
+# Whose resources live in the one region of the daemon; moto keeps its own for each region.
+OF_ONE_REGION = {"sagemaker", "sagemaker-runtime", "lambda", "cloudwatch", "application-autoscaling"}
 STATUS = {
     200: "200 OK",
     201: "201 Created",
@@ -162,8 +164,7 @@ class Gateway:
         except Shut:
             raise AwsError("ServiceUnavailable", "The local AWS is shutting down.", status=503) from None
 
-    @staticmethod
-    def _understand(exchange: Exchange, plan: Plan) -> None:
+    def _understand(self, exchange: Exchange, plan: Plan) -> None:
         """The stages between identification and dispatch."""
         done = exchange.stages.append
         if plan.raw:
@@ -183,6 +184,12 @@ class Gateway:
         done("validate")
         exchange.resources = plan.resources(exchange.params, exchange.account, exchange.region)
         done("resources")
+        if plan.handler is not None and plan.service in OF_ONE_REGION and exchange.region != self.aws.region:
+            raise AwsError(
+                "UnsupportedOperation",
+                f"The local AWS answers {plan.name} of {plan.service} in {self.aws.region} alone, not in "
+                f"{exchange.region}: what lives there is kept apart.",
+            )
         authorise(exchange)
         done("authorise")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import time
+import zipfile
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -93,3 +97,43 @@ def test_actions_and_tags_of_alarms(local_aws):
     assert code_of(cloudwatch.list_tags_for_resource, ResourceARN=f"{arn}-unknown") == "ResourceNotFoundException"
     cloudwatch.delete_alarms(AlarmNames=["owned"])
     assert code_of(cloudwatch.list_tags_for_resource, ResourceARN=arn) == "ResourceNotFoundException"
+
+
+@pytest.mark.slow
+def test_how_often_a_failed_event_is_tried_again(local_aws, role_arn, wait_for):
+    # GIVEN a function that always fails, whose events are tried once, and one whose events are tried again
+    functions, cloudwatch = local_aws.client("lambda"), local_aws.client("cloudwatch")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a.py", "def handler(event, context):\n    raise ValueError(event)\n")
+    names = ("tried-once", "tried-again")
+    for name in names:
+        functions.create_function(FunctionName=name, Runtime="python3.12", Role=role_arn, Handler="a.handler",
+                                  Code={"ZipFile": buffer.getvalue()})  # fmt: skip
+        functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    put = functions.put_function_event_invoke_config(FunctionName="tried-once", MaximumRetryAttempts=0)
+    assert put["FunctionArn"].endswith(":function:tried-once:$LATEST")
+    functions.update_function_event_invoke_config(FunctionName="tried-once", MaximumEventAgeInSeconds=3600)
+    kept = functions.get_function_event_invoke_config(FunctionName="tried-once")
+    assert (kept["MaximumRetryAttempts"], kept["MaximumEventAgeInSeconds"]) == (0, 3600)
+    listed = functions.list_function_event_invoke_configs(FunctionName="tried-once")["FunctionEventInvokeConfigs"]
+    assert [each["MaximumRetryAttempts"] for each in listed] == [0]
+    topic = {"OnFailure": {"Destination": "arn:aws:sns:us-east-1:123456789012:t"}}
+    with pytest.raises(ClientError, match="DestinationConfig"):
+        functions.put_function_event_invoke_config(FunctionName="tried-once", DestinationConfig=topic)
+    # WHEN an event comes for each
+    for name in names:
+        functions.invoke(FunctionName=name, InvocationType="Event", Payload=b"{}")
+
+    def errors(name):
+        found = cloudwatch.get_metric_statistics(
+            Namespace="AWS/Lambda", MetricName="Errors", Dimensions=[{"Name": "FunctionName", "Value": name}],
+            StartTime=time.time() - 600, EndTime=time.time() + 60, Period=60, Statistics=["Sum"],
+        )  # fmt: skip
+        return sum(each["Sum"] for each in found["Datapoints"])
+
+    # THEN one has been tried three times by when the other was tried once
+    wait_for(lambda: errors("tried-again") == 3)
+    assert errors("tried-once") == 1
+    functions.delete_function_event_invoke_config(FunctionName="tried-once")
+    assert code_of(functions.get_function_event_invoke_config, FunctionName="tried-once") == "ResourceNotFoundException"

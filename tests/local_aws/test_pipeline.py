@@ -192,6 +192,28 @@ def test_what_a_shape_reads():
             read(wrong, "")
 
 
+def test_regions_are_kept_apart(local_aws):
+    # GIVEN an alarm and a model in the daemon's region
+    here, there = (
+        {name: boto3.client(name, endpoint_url=local_aws.url, region_name=region, aws_access_key_id="a",
+                            aws_secret_access_key="b", config=Config(retries={"total_max_attempts": 1}))
+         for name in ("cloudwatch", "lambda", "sagemaker-runtime", "logs")}
+        for region in ("us-east-1", "eu-central-1")
+    )  # fmt: skip
+    here["logs"].create_log_group(logGroupName="kept-apart")
+    # WHEN another region is asked THEN it says that nothing of ours lives there, and moto's are apart
+    for call, params in (
+        (there["cloudwatch"].describe_alarms, {}),
+        (there["lambda"].list_functions, {}),
+        (there["sagemaker-runtime"].invoke_endpoint, {"EndpointName": "x", "Body": b""}),
+    ):
+        with pytest.raises(ClientError, match="in us-east-1 alone, not in eu-central-1") as caught:
+            call(**params)
+        assert caught.value.response["Error"]["Code"] == "UnsupportedOperation"
+    assert here["logs"].describe_log_groups(logGroupNamePrefix="kept-apart")["logGroups"]
+    assert there["logs"].describe_log_groups(logGroupNamePrefix="kept-apart")["logGroups"] == []
+
+
 # --- validate
 
 
