@@ -25,14 +25,16 @@ def chosen(
     AWS: API reference, ListTrainingJobs and the others: NameContains, StatusEquals, CreationTimeAfter and -Before,
     LastModifiedTimeAfter and -Before, SortBy and SortOrder. `newest_first` is the order when none is asked for.
     """
-    times = {"CreationTime": created} | ({"LastModifiedTime": modified} if modified else {})
-    keys = {"Name": name, "Status": status, **times}
+    times = [(created, "CreationTimeAfter", "CreationTimeBefore")]
+    if modified:
+        times.append((modified, "LastModifiedTimeAfter", "LastModifiedTimeBefore"))
+    keys = {"Name": name, "Status": status, "CreationTime": created, "LastModifiedTime": modified}
     found = [
         item
         for item in items
         if (asked.get("NameContains") or "").lower() in name(item).lower()
         and (status is None or asked.get("StatusEquals") in (None, status(item)))
-        and all(_between(of(item), asked.get(f"{each}After"), asked.get(f"{each}Before")) for each, of in times.items())
+        and all(_between(of(item), asked.get(after), asked.get(before)) for of, after, before in times)
     ]
     key = keys.get(asked.get("SortBy") or "CreationTime") or created
     order = asked.get("SortOrder") or ("Descending" if newest_first else "Ascending")
