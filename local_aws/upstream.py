@@ -10,7 +10,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from moto.moto_server import werkzeug_app
 
-from local_aws import managed_policies, wire
+from local_aws import managed_policies, stacks, wire
 from local_aws.aws import LocalAws
 from local_aws.errors import AwsError
 from local_aws.pipeline.exchange import Exchange
@@ -29,6 +29,7 @@ class Upstream:
         # Else every answer would let every web page read it.
         werkzeug_app.DISABLE_GLOBAL_CORS = True
         managed_policies.teach_moto()
+        stacks.teach_moto()
         self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
 
     def answer(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import time
+import uuid
 import zipfile
 
 import pytest
@@ -137,3 +139,30 @@ def test_how_often_a_failed_event_is_tried_again(local_aws, role_arn, wait_for):
     assert errors("tried-once") == 1
     functions.delete_function_event_invoke_config(FunctionName="tried-once")
     assert code_of(functions.get_function_event_invoke_config, FunctionName="tried-once") == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "AWS::Lambda::Function", "AWS::Lambda::Url", "AWS::CloudWatch::Alarm", "AWS::SageMaker::Endpoint",
+        "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::EC2::Instance",
+    ],
+)  # fmt: skip
+def test_cloudformation_says_of_nothing_that_lives_here_that_it_was_made(local_aws, kind):
+    stacks, topic = local_aws.client("cloudformation"), {"Type": "AWS::SNS::Topic"}
+    name = f"refused-{uuid.uuid4().hex[:8]}"
+    never = {"Conditions": {"Never": {"Fn::Equals": ["a", "b"]}}}
+    with pytest.raises(ClientError, match=f"does not make {kind} .Ours.") as caught:
+        stacks.create_stack(
+            StackName=name, TemplateBody=json.dumps({"Resources": {"Topic": topic, "Ours": {"Type": kind}}})
+        )
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+    assert code_of(stacks.describe_stacks, StackName=name) == "ValidationError"
+    # WHEN its condition leaves it out THEN the rest is made, and a change that would make it is refused
+    unmade = {"Topic": topic, "Ours": {"Type": kind, "Condition": "Never", "Properties": {}}}
+    stacks.create_stack(StackName=name, TemplateBody=json.dumps(never | {"Resources": unmade}))
+    with pytest.raises(ClientError, match=f"does not make {kind} .Ours."):
+        stacks.update_stack(
+            StackName=name, TemplateBody=json.dumps({"Resources": {"Topic": topic, "Ours": {"Type": kind}}})
+        )
+    stacks.delete_stack(StackName=name)
