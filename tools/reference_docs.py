@@ -139,8 +139,8 @@ programs that call it by a name of this machine, and no web page ([whom](../loca
 - **Records kept by moto**: what has no life of its own is stored and given back by
   [moto](https://github.com/getmoto/moto). EventBridge's rules are kept so, too: SageMaker's events reach them
   ([which](../local_aws/README.md#eventbridge)), and their targets get them.
-- **CloudFormation** makes what moto keeps; a template with a function, an alarm on a metric, an endpoint, a scalable target
-  or an EC2 instance is refused by name.
+- **CloudFormation** makes what moto keeps; a template with a function, an alarm on a metric, an endpoint, a scalable
+  target or an EC2 instance is refused by name.
 - Every other operation, and those under "Refused", are answered with an error in AWS's own form that names the
   operation; nothing is invented.
 
