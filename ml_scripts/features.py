@@ -252,7 +252,6 @@ class Cached:
         split = self.features[name]
         values = split.values.flatten(0, 1)
         for batch in batches:
-            with CLOCK.of(TRANSFER):
-                chosen = batch.to(values.device)
-                taken = values[chosen], split.labels[chosen % len(split.labels)]
-            yield taken
+            CLOCK.to(TRANSFER)
+            chosen = batch.to(values.device)
+            yield values[chosen], split.labels[chosen % len(split.labels)]

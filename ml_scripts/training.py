@@ -142,15 +142,14 @@ def batch_gradient(
     """
     total = torch.zeros(1, device=flat.values.device)
     for some, expected in zip(inputs.chunk(parts), labels.chunk(parts), strict=True) if len(labels) else ():
-        with CLOCK.of(FORWARD):
-            with task.precision.context():
-                logits = task.module(some)
-            loss = nn.functional.cross_entropy(logits.float(), expected, reduction="sum")
-        with CLOCK.of(BACKWARD):
-            (loss / size).backward()
-            total += loss.detach()
-    with CLOCK.of(BACKWARD):
-        found = torch.cat([flat.gradient(), total])
+        CLOCK.to(FORWARD)
+        with task.precision.context():
+            logits = task.module(some)
+        loss = nn.functional.cross_entropy(logits.float(), expected, reduction="sum")
+        CLOCK.to(BACKWARD)
+        (loss / size).backward()
+        total += loss.detach()
+    found = torch.cat([flat.gradient(), total])
     if exchange:
         task.group.sum(found, "a training step")
     return found[:-1], found[-1]
@@ -267,21 +266,22 @@ def _train_epoch(
                 gradient, loss = batch_gradient(
                     task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
                 )
-            with CLOCK.of(DEVICE):
-                loss = loss.item()
-                CLOCK.synchronised()
+            CLOCK.to(DEVICE)
+            loss = loss.item()
+            CLOCK.synchronised()
             if not math.isfinite(loss):
                 diagnostics.lost(loss, state.epoch)
                 raise UserError(
                     f"the training loss became {loss} in epoch {state.epoch + 1}: --lr {plan.lr} is too high"
                 )
             before = diagnostics.before(flat.values) if sampled else None
-            with CLOCK.of(OPTIMISER):
-                adam(state, flat, gradient, plan.lr)
+            CLOCK.to(OPTIMISER)
+            adam(state, flat, gradient, plan.lr)
             state.batch += 1
             state.loss_sum += loss
-            with CLOCK.of(DIAGNOSTICS):
-                diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
+            if sampled:
+                CLOCK.to(DIAGNOSTICS)
+            diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
             CLOCK.end_step(state.step)
     if not exchange:
         # Processors of different models round differently: the ranks must not drift apart.

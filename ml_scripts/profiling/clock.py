@@ -69,14 +69,14 @@ class Clock:
         self.on = False
         # What is to be called after each step, with its number.
         self.on_step: Callable[[int], None] | None = None
-        # Whether torch.profiler is recording: phases get their names in its trace, too.
-        self.tracing = False
+        # While torch.profiler is recording phases get their names in its trace, too.
+        self._tracing, self._traced = False, None
         self._contexts = [_Phase(self, number) for number in range(len(PHASES))]
         self.begin(on=False)
 
     def begin(self, before: int = 0, on: bool = True) -> None:
         """Start anew, in the phase of initialisation, of which there were ``before`` nanoseconds already."""
-        self.on, self.on_step, self.tracing = on, None, False
+        self.on, self.on_step, self._tracing, self._traced = on, None, False, None
         self._thread = threading.get_ident()
         self._spent = [0] * len(PHASES)
         self._spent[INITIALISATION] = before
@@ -93,6 +93,15 @@ class Clock:
         self._events: list[tuple[int, Any]] | None = None
         self.device_steps, self._device_ms = 0, [0.0] * len(PHASES)
 
+    def to(self, phase: int) -> None:
+        """Another phase begins, until the next one does: for what is done often, and within :meth:`steps`."""
+        if self.on:
+            now = time.perf_counter_ns()
+            self._spent[self._phase] += now - self._since
+            self._since, self._phase = now, phase
+            if self._events is not None or self._tracing:
+                self._tell()
+
     def of(self, phase: int) -> contextlib.AbstractContextManager:
         """To be entered where a phase begins and left where it ends; the one around it goes on then."""
         return self._contexts[phase] if self.on else NOTHING
@@ -108,15 +117,30 @@ class Clock:
         return self.of(EXCHANGE) if self._base != INITIALISATION else NOTHING
 
     def _switch(self, phase: int) -> int:
-        now = time.perf_counter_ns()
-        before = self._phase
+        now, before = time.perf_counter_ns(), self._phase
         self._spent[before] += now - self._since
         self._since, self._phase = now, phase
+        if self._events is not None or self._tracing:
+            self._tell()
+        return before
+
+    def _tell(self) -> None:
+        """Tell the GPU, or torch.profiler, which phase begins."""
         if self._events is not None:
             event = torch.cuda.Event(enable_timing=True)
             event.record()
-            self._events.append((phase, event))
-        return before
+            self._events.append((self._phase, event))
+        if self._tracing:
+            if self._traced:
+                self._traced.__exit__(None, None, None)
+            self._traced = torch.autograd.profiler.record_function(PHASES[self._phase]).__enter__()
+
+    def trace(self, on: bool) -> None:
+        """torch.profiler begins to record, or is about to end."""
+        self._tracing = on
+        if self._traced:
+            self._traced.__exit__(None, None, None)
+        self._traced = None
 
     # What is read and decoded
 
@@ -126,11 +150,13 @@ class Clock:
 
     def _waiting(self, stream: Iterator) -> Iterator:
         while True:
-            with self.of(WAIT):
-                try:
-                    item = next(stream)
-                except StopIteration:
-                    return
+            before = self._switch(WAIT)
+            try:
+                item = next(stream)
+            except StopIteration:
+                return
+            finally:
+                self._switch(before)
             yield item
 
     def decoding(self) -> contextlib.AbstractContextManager:
@@ -167,23 +193,23 @@ class Clock:
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
-        """Around steps that follow each other."""
+        """Around steps that follow each other; they may leave it in any phase."""
         if not self.on:
             yield
             return
-        self._switch(self._phase)
+        around = self._switch(self._phase)
         self._step_began, self._step_spent, self._steps_spent = self._since, self._spent.copy(), self._spent.copy()
         try:
             yield
         finally:
-            self._switch(self._phase)
+            self._switch(around)
             self._steps = [sum(row) for row in zip(self._steps, self._of_late(self._steps_spent), strict=True)]
 
     def end_step(self, number: int) -> None:
         """A step has ended, and the next one begins."""
         if not self.on:
             return
-        self._switch(self._phase)
+        self._switch(OTHER)
         took = self._since - self._step_began
         self.durations.append(took * 1e-9)
         self.first_step = self.first_step or number
@@ -242,18 +268,12 @@ class _Phase:
 
     def __init__(self, clock: Clock, number: int) -> None:
         self.clock, self.number = clock, number
-        self._marks: list[Any] = []
 
     def __enter__(self) -> None:
-        clock = self.clock
-        clock._entered.append(clock._switch(self.number))
-        if clock.tracing:
-            self._marks.append(torch.autograd.profiler.record_function(PHASES[self.number]).__enter__())
+        self.clock._entered.append(self.clock._switch(self.number))
 
     def __exit__(self, *failure: object) -> None:
         clock = self.clock
-        if self._marks:
-            self._marks.pop().__exit__(None, None, None)
         before = clock._entered.pop()
         # The initialisation may have ended meanwhile.
         clock._switch(before if before != INITIALISATION else clock._base)

@@ -29,7 +29,7 @@ class Trace:
                 activities.append(torch.profiler.ProfilerActivity.CUDA)
             self._profiler = torch.profiler.profile(activities=activities)
             self._profiler.start()
-            CLOCK.tracing = True
+            CLOCK.trace(True)
         elif self._seen == SKIPPED + self.steps:
             self.stop()
 
@@ -37,7 +37,8 @@ class Trace:
         """Write what was recorded, if that was not done; a training may have fewer steps."""
         if self._profiler is None:
             return
-        profiler, self._profiler, CLOCK.tracing = self._profiler, None, False
+        profiler, self._profiler = self._profiler, None
+        CLOCK.trace(False)
         profiler.stop()
         if self._seen == SKIPPED:
             return

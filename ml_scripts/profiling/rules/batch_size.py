@@ -21,7 +21,7 @@ FIXED = ("optimiser", "exchange")
     window=500,
     fixed_percent=0.0,
     least_percent=0.0,
-    here={"patience": 20, "fixed_percent": 60.0, "least_percent": 30.0},
+    here={"patience": 20, "fixed_percent": 40.0, "least_percent": 30.0},
     advice="take a larger batch, or a smaller instance",
 )
 def check(

@@ -29,7 +29,7 @@ def outliers(rank: Rank, deviations: float) -> tuple[int, float]:
     stddev=3.0,
     n_outliers=10,
     lost_percent=0.0,
-    here={"lost_percent": 10.0},
+    here={"lost_percent": 20.0},
     advice="look at what else runs on the instance, and at what the slowest steps did",
 )
 def check(seen: Profile, stddev: float, n_outliers: int, lost_percent: float) -> Issue | None:
