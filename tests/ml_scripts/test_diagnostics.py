@@ -317,6 +317,7 @@ def test_a_rule_that_stops_ends_the_training_with_its_sentence(job):
 ENDS = "none,Overtraining:end:patience_train=1:patience_validation=2:delta=9"
 
 
+@pytest.mark.slow
 def test_a_rule_that_ends_a_training_keeps_its_best_epoch(job, capsys):
     job.checkpoints.mkdir()
     job.here("--epochs", 12, "--batch-size", 8, "--head", "linear", "--rules", ENDS)
@@ -351,6 +352,7 @@ def test_all_processes_of_a_job_end_together_where_a_rule_ends_it(job, ranks, ru
         assert all("DiagnosticRule Overtraining: " in complaints for _, complaints, _ in ended)
 
 
+@pytest.mark.slow
 def test_a_rule_has_nothing_to_end_in_the_first_epoch_nor_after_the_last(job, leaking):
     with pytest.raises(UserError, match=r"^DiagnosticRule LeakedValidation: "):
         job.here("--epochs", 3, "--rules", "none,LeakedValidation:end", pictures=leaking[0])
@@ -359,6 +361,7 @@ def test_a_rule_has_nothing_to_end_in_the_first_epoch_nor_after_the_last(job, le
     assert rules(read(job))["Overtraining"]["status"] == "IssuesFound"
 
 
+@pytest.mark.slow
 def test_of_two_rules_that_stop_the_one_speaks_that_found_something_first(job):
     with pytest.raises(UserError, match=r"^DiagnosticRule WeightUpdateRatio: .* \(step 1\)$"):
         job.here(
@@ -366,6 +369,7 @@ def test_of_two_rules_that_stop_the_one_speaks_that_found_something_first(job):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finetune", ["head", "all"])
 def test_a_batch_in_parts_trains_the_same_with_less_at_once(job, finetune, monkeypatch):
     together: list[int] = []
