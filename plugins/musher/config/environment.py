@@ -93,8 +93,8 @@ class Environment(Configuration):
         "",
         pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256})?$",
         examples=["arn:aws:sns:us-east-1:111122223333:musher-notifications"],
-        description="The SNS topic that is told when an approval waits, when something was rolled back or removed, and "
-        "when an alarm of what serves goes off; empty: none.",
+        description="The SNS topic that is told when an approval waits, when something was rolled back or removed, "
+        "when an alarm of what serves goes off, and when a rule finds something in a training; empty: none.",
     )
     training: Mapping[str, Any] = Field(
         {},
