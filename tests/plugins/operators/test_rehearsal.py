@@ -81,14 +81,21 @@ BAD = [
     ("fails sometimes", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 502: ", {}),
     ("leaks", r"is not fit to serve: \d+ of \d+ calls failed \(function answered 50[23]: ", {}),
     ("wrong", r"is not fit to serve: \d+ of \d+ answers are further than 0.1 from the evaluation's: ", {}),
-    ("slow", r"^one instance does not take even [\d.]+ requests a second: ", {"latency_limit_ms": 45}),
-]
+    # On a busy machine what both take besides is most of it, and twice as slow is less than that.
+    ("slow", r"is not fit to serve: a request to the new fleet takes [\d.]+ times as long as one to the old one ",
+     {"slower_in_rehearsal_allowed": 0}),
+    ("slow", r"^one instance does not take even [\d.]+ requests a second: ",
+     {"latency_limit_ms": 45, "slower_in_rehearsal_allowed": 10}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("behave", "why", "params"), BAD, ids=[behave for behave, *_ in BAD])
+@pytest.mark.parametrize(
+    ("behave", "why", "params"), BAD, ids=[" ".join([behave, *params]) for behave, _, params in BAD]
+)
 def test_a_bad_model_is_never_released(serving, behave, why, params):
     project, before = serving.project, described(serving)
-    project.run_as("deploy_image_classifier", behave.replace(" ", "-"), **{**PARAMS, **params})
+    run = "-".join([behave.replace(" ", "-"), *params])
+    project.run_as("deploy_image_classifier", run, **{**PARAMS, **params})
 
     with serving.callers() as (wrong, answered), pytest.raises(AirflowException, match=why) as caught:
         rehearse_and_release(project, serving.model(behave))
