@@ -1,10 +1,14 @@
-"""Where the time of training went, on the report; profile.json is what two processes wrote, one of them slowed down."""
+"""Where the time of training went, on the report.
+
+profile.json is what two processes wrote, one of them slowed down, with fewer samples, and BatchSize as it judges now.
+"""
 
 import html
 import json
 import re
 from pathlib import Path
 
+import pytest
 from musher.record import JobProfile, Profile, RunRecord
 from musher.report import profile_charts
 from musher.report.page import render
@@ -18,6 +22,7 @@ def section(*jobs: JobProfile) -> str:
     return page[page.index('<section id="profile">') : page.index('<section id="quality">')]
 
 
+@pytest.mark.slow
 def test_the_verdict_the_bars_and_the_rules_are_on_the_page():
     shown = section(SLOW)
     text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", shown, flags=re.DOTALL)))
@@ -43,6 +48,7 @@ def test_what_is_not_there_is_not_drawn():
     assert 'id="profile"' not in render(RunRecord(run="a-run"))
 
 
+@pytest.mark.slow
 def test_nothing_in_a_profile_is_trusted():
     evil = '<script>alert("x")</script>'
     rank = SLOW.ranks[0].replace(host=evil)
