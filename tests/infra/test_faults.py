@@ -175,7 +175,10 @@ def test_the_command_line(aws):
     made = run(aws, "deploy", "ProjectName=typed", "SshCidr=127.0.0.1/32")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["training_role_arn"].endswith(":role/typed-training")
-    assert made.stderr.splitlines() == ["Not made by this CloudFormation: BucketPolicy (AWS::S3::BucketPolicy)"]
+    assert made.stderr.splitlines() == [
+        f"Not made by this CloudFormation: {each}"
+        for each in ("BucketPolicy (AWS::S3::BucketPolicy)", "NotificationsTopicPolicy (AWS::SNS::TopicPolicy)")
+    ]
     ended = run(aws, "delete", "typed")
     assert (ended.returncode, ended.stdout) == (0, "The stack typed is deleted.\n")
     again = run(aws, "delete", "typed")

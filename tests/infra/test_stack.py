@@ -196,7 +196,8 @@ def test_a_changed_parameter_updates_what_it_is_for(aws, deploy):
     assert entering["Condition"]["StringEquals"]["ec2:osuser"] == "ec2-user"
     assert (values["ssh_port"], values["ec2_user"]) == (2200, "ec2-user")
     assert infrastructure.not_made(aws.client, {"ProjectName": "changed", "SshCidr": "10.1.0.0/16"}) == [
-        "BucketPolicy (AWS::S3::BucketPolicy)"
+        "BucketPolicy (AWS::S3::BucketPolicy)",
+        "NotificationsTopicPolicy (AWS::SNS::TopicPolicy)",
     ]
 
 
