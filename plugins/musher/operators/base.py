@@ -61,16 +61,21 @@ class MusherOperator(AwsBaseOperator):
         return Environment.load()
 
     def client(self, service: str, **config: Any) -> Any:
-        """A boto3 client through the Airflow connection; `config` are botocore Config settings."""
-        from botocore.config import Config
+        """A boto3 client through the Airflow connection; `config` are botocore Config settings.
 
-        hook = AwsHook(
-            aws_conn_id=self.aws_conn_id,
-            client_type=service,
-            region_name=self.environment.region,
-            config=Config(**config) if config else None,
-        )
-        return hook.get_conn()
+        Without any it is the same one each time.
+        """
+        if config:
+            from botocore.config import Config
+
+            return self.client_factory(service, Config(**config))
+        if service not in self._clients:  # to make one takes as long as ten calls of it
+            self._clients[service] = self.client_factory(service, None)
+        return self._clients[service]
+
+    @functools.cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
 
     def client_factory(self, service: str, config: Any) -> Any:
         """The load generator's way to clients: with a botocore Config of its own."""
