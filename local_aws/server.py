@@ -76,10 +76,11 @@ def serve(settings: Settings) -> None:
     gateway = Gateway(aws)
     server = create_server(gateway, listener, aws.door)
     told = _until_told()
-    accepting = threading.Thread(target=_accept, args=(server,), name="gateway", daemon=True)
-    accepting.start()
+    # Whoever calls meanwhile waits in the listener's queue: nobody is told of a world that is put back by half.
     for service in aws.services:
         service.start()
+    accepting = threading.Thread(target=_accept, args=(server,), name="gateway", daemon=True)
+    accepting.start()
     aws.saver.start()
     ending = threading.Event()
     threading.Thread(target=_tick, args=(aws, ending), name="minutes", daemon=True).start()

@@ -230,6 +230,23 @@ def test_no_environments_on_an_alias_with_weights(client, function, wait_for):
     provision(client, function, 1, wait_for, qualifier="1")
 
 
+def test_no_weights_on_an_alias_with_environments(client, function, wait_for):
+    version = publish_another(client, function, wait_for)
+    provision(client, function, 1, wait_for)
+    routing = {"AdditionalVersionWeights": {version: 0.1}}
+    invalid(client.update_alias, FunctionName=function, Name="live", RoutingConfig=routing)
+    assert "RoutingConfig" not in client.get_alias(FunctionName=function, Name="live")
+
+
+def test_an_alias_that_was_changed_meanwhile_is_not_moved(client, function, wait_for):
+    version = publish_another(client, function, wait_for)
+    seen = client.get_alias(FunctionName=function, Name="live")["RevisionId"]
+    client.update_alias(FunctionName=function, Name="live", Description="changed", RevisionId=seen)
+    with pytest.raises(client.exceptions.PreconditionFailedException):
+        client.update_alias(FunctionName=function, Name="live", FunctionVersion=version, RevisionId=seen)
+    assert client.get_alias(FunctionName=function, Name="live")["FunctionVersion"] == "1"
+
+
 def test_a_dead_provisioned_environment_is_replaced(client, function, wait_for):
     import os
 
