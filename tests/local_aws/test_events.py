@@ -138,6 +138,7 @@ def test_an_event_reaches_the_targets_of_a_stacks_rule(local_aws, wait_for, role
         FunctionName=name, Runtime="python3.12", Role=role_arn, Handler="handler.handler",
         Code={"ZipFile": buffer.getvalue()},
     )["FunctionArn"]  # fmt: skip
+    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     # AND a stack with a rule for all of them, and for a topic that is not there
     targets = [
         {"Id": "topic", "Arn": topic, "InputTransformer": {

@@ -57,6 +57,7 @@ def test_everything_but_mwaa_is_deployed(account, sources, packed):
     ]
     assert [line for line in here.said if line.startswith("Not made")] == [
         "Not made by this CloudFormation: BucketPolicy (AWS::S3::BucketPolicy)",
+        "Not made by this CloudFormation: NotificationsTopicPolicy (AWS::SNS::TopicPolicy)",
         "Not made by this CloudFormation: Variable (AWS::SecretsManager::Secret)",
         "Not made by this CloudFormation: Environment (AWS::MWAA::Environment)",
     ]
