@@ -27,7 +27,7 @@ def test_the_verdict_the_bars_and_the_rules_are_on_the_page():
     shown = section(SLOW)
     text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", shown, flags=re.DOTALL)))
 
-    assert re.search(r"process 1 on algo-2 worked \S+ s, process 0 on algo-1 did as much in .*Next: look at what", text)
+    assert re.search(r"Process 1 on algo-2 worked \S+ s, process 0 on algo-1 did as much in .*Next: look at what", text)
     assert re.search(r"LoadBalancing IssuesFound 0\.\d+ 0\.35 process 1 on algo-2", text)
     assert "CPUBottleneck Stopped there is no GPU" in text
     assert "Looked, and found nothing: BatchSize" in text
