@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.parsing import ResourceMap
+if TYPE_CHECKING:
+    from moto.cloudformation.parsing import ResourceMap
 
 OURS = re.compile(
     r"AWS::(Lambda::(?!Layer)\w+|ApplicationAutoScaling::\w+|CloudWatch::(Alarm|CompositeAlarm|AnomalyDetector)"
@@ -19,7 +19,12 @@ OURS = re.compile(
 
 
 def teach_moto() -> None:
-    """Refuse templates with resources of ours when a stack is made or changed."""
+    """Refuse templates with resources of ours when a stack is made or changed.
+
+    To be called before CloudFormation is: moto's imports twenty other services, which a start should not wait for.
+    """
+    from moto.cloudformation.parsing import ResourceMap
+
     load, update = ResourceMap.load, ResourceMap.update
     if load.__module__ == __name__:
         return
@@ -36,6 +41,8 @@ def teach_moto() -> None:
 
 
 def _check(resources: Mapping[str, Any], conditions: Mapping[str, Any]) -> None:
+    from moto.cloudformation.exceptions import ValidationError
+
     for name, resource in resources.items():
         if resource.get("Condition") in conditions and not conditions[resource["Condition"]]:
             continue

@@ -29,7 +29,6 @@ class Upstream:
         # Else every answer would let every web page read it.
         werkzeug_app.DISABLE_GLOBAL_CORS = True
         managed_policies.teach_moto()
-        stacks.teach_moto()
         self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
 
     def answer(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:
@@ -38,6 +37,8 @@ class Upstream:
         known = (implemented_by_moto if plan.handler is not None else supported_by_moto)(plan.service)
         if plan.service != "s3" and (known is None or plan.name not in known):
             raise unsupported(plan.service, plan.name)
+        if plan.service == "cloudformation":
+            stacks.teach_moto()
         environ = exchange.environ
         if not (plan.reads or exchange.only_reads):
             self.aws.saver.changed()
