@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 from diagnostics.statistics import Statistics
 
@@ -69,9 +70,14 @@ def known_rules() -> dict[str, Rule]:
     """Every rule in ``diagnostics/rules/``, by name."""
     from diagnostics import rules
 
-    for module in pkgutil.iter_modules(rules.__path__):
-        importlib.import_module(f"{rules.__name__}.{module.name}")
-    return dict(sorted(_FOUND.items()))
+    return found_in(rules, _FOUND)
+
+
+def found_in(package: ModuleType, found: dict[str, Rule]) -> dict[str, Rule]:
+    """What the files of a package have registered in ``found``, by name."""
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(found.items()))
 
 
 def samples(seen: Statistics):

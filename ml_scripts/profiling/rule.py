@@ -1,10 +1,8 @@
 """What a rule of the profiler is: as those of the diagnostics, but a function over a profile."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 
-from diagnostics.rule import Issue, NotApplicable, Rule, Value
+from diagnostics.rule import Issue, NotApplicable, Rule, Value, found_in
 
 from profiling.recorded import Host, Profile, Rank
 
@@ -31,9 +29,7 @@ def known_rules() -> dict[str, Rule]:
     """Every rule in ``profiling/rules/``, by name."""
     from profiling import rules
 
-    for module in pkgutil.iter_modules(rules.__path__):
-        importlib.import_module(f"{rules.__name__}.{module.name}")
-    return dict(sorted(_FOUND.items()))
+    return found_in(rules, _FOUND)
 
 
 def worked(seen: Profile) -> list[Rank]:
