@@ -101,6 +101,37 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked():
         ({"rules": "defaults"}, ["rules has 'defaults'; did you mean default?"]),
         ({"rules": "default, Overfit"}, ["rules is 'default, Overfit'", "like default,Overfit:off"]),
         ({"profile": "trace: 10"}, ["profile is 'trace: 10'; it has to be like default,trace:10"]),
+        (
+            {"rules": "default,Overfit:ratio=0.2"},
+            ["rules has Overfit:ratio=0.2; it has to be one of ratio_threshold, "],
+        ),
+        (
+            {"rules": "LossNotDecreasing:num_steps=1.5"},
+            ["rules has LossNotDecreasing:num_steps=1.5; num_steps has to be a whole number."],
+        ),
+        (
+            {"rules": "Overfit:of_chance=maybe"},
+            ["rules has Overfit:of_chance=maybe; of_chance has to be true or false."],
+        ),
+        ({"rules": "Overfit:ratio_threshold=nan"}, ["ratio_threshold has to be a number."]),
+        ({"profile": "default,StepOutlir:off"}, ["profile has 'StepOutlir'; did you mean StepOutlier?"]),
+        ({"profile": "default,Overfit:off"}, ["profile has 'Overfit'; it has to be one of BatchSize, ", "system"]),
+        ({"profile": "StepOutlier:outliers=5"}, ["profile has StepOutlier:outliers=5; did you mean n_outliers?"]),
+        (
+            {"profile": "StepOutlier:n_outliers=many"},
+            ["profile has StepOutlier:n_outliers=many; n_outliers has to be a whole number."],
+        ),
+        (
+            {"profile": "OverallSystemUsage:threshold=5"},
+            ["profile has OverallSystemUsage:threshold=5; OverallSystemUsage has no parameters."],
+        ),
+        (
+            {"profile": "StepOutlier:stop"},
+            ["profile has 'stop' for StepOutlier; it has to be off or a parameter=value."],
+        ),
+        ({"profile": "system:50"}, ["profile has 'system:50'; it has to be system:off, or a whole number from 100 to"]),
+        ({"profile": "aws,trace:201"}, ["profile has 'trace:201'", "a whole number from 1 to 200 after the colon."]),
+        ({"profile": "steps:2"}, ["profile has 'steps:2'; it has to be steps or steps:off."]),
         ({"rules": "default,Overfit:stop"}, ["rules has 'stop' for Overfit", "told in on_issue"]),
         ({"rules": "default,Overfit:half"}, ["rules has 'half' for Overfit", "off or a parameter=value"]),
         (

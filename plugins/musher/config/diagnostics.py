@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from musher.config.fields import option
-from musher.diagnostics import rules
+from musher.diagnostics import parameters, rules
 
 # Jobs that these end have failed anyway, whatever is to be done about it.
 DEFAULT_ON_ISSUE = {"ExplodingTensor": rules.RETRY, rules.OUT_OF_MEMORY: rules.RETRY}
@@ -45,7 +45,8 @@ def max_remedies_option() -> Any:
     )
 
 
-def check(on_issue: Mapping[str, str], rules_text: str = "default") -> None:
+def check(on_issue: Mapping[str, str], rules_text: str = "default", profile: str = "default") -> None:
     """Raises ValueError with one sentence on the first thing that is wrong."""
     rules.check_on_issue(on_issue)
     rules.check_rules(rules_text, on_issue)
+    parameters.check_profile(profile)

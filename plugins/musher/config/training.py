@@ -252,7 +252,7 @@ class TrainingConfig(Configuration):
                 f"max_wait_seconds is {self.max_wait_seconds}; with managed_spot it has to be at least "
                 f"max_runtime_seconds, which is {self.max_runtime_seconds}."
             )
-        diagnostics.check(self.on_issue, self.rules)
+        diagnostics.check(self.on_issue, self.rules, self.profile)
         if self.training_instance_type != type(self).model_fields["training_instance_type"].default:
             instances.check("training_instance_type", self.training_instance_type, instances.TRAINING)
             images.device("training_instance_type", self.training_instance_type, images.TRAINING)

@@ -5,9 +5,10 @@ A rule of one's own is evaluated and reported without being named here; a line i
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Mapping
+
+from musher.diagnostics import parameters
+from musher.diagnostics.parameters import BASES, OF_RULES, nearest
 
 REPORT, STOP, NOTIFY, RETRY = "report", "stop", "notify", "retry"
 ON_ISSUE = (REPORT, STOP, NOTIFY, RETRY)
@@ -47,10 +48,6 @@ RATE_FACTOR = 10
 # What train.py takes for what it is not told.
 SCRIPT_DEFAULTS = {"lr": "0.001", "seed": "0", "batch-size": "32", "accumulation": "1"}
 
-_WORD = re.compile(r"[A-Za-z]\w*")
-_PARAMETER = re.compile(r"\w+=[\w.+-]+")
-_BASES = ("default", "aws", "none")
-
 
 def allowed(rule: str) -> tuple[str, ...]:
     """What may be done about an issue of a rule. A job without memory has ended already: it cannot but report."""
@@ -70,7 +67,7 @@ def check_on_issue(on_issue: Mapping[str, str]) -> None:
     """Raises ValueError with one sentence on the first rule or action that there is not."""
     for rule, action in on_issue.items():
         if rule not in RULES:
-            raise ValueError(f"on_issue names the rule {rule!r}; {_nearest(rule)}")
+            raise ValueError(f"on_issue names the rule {rule!r}; {nearest(rule, tuple(RULES))}")
         if action == RETRY and RULES[rule] == OF_THE_DATA:
             raise ValueError(
                 f"on_issue.{rule} is 'retry'; it has to be {_or(allowed(rule))}: the rule is about the data, and a "
@@ -87,21 +84,21 @@ def check_on_issue(on_issue: Mapping[str, str]) -> None:
 def check_rules(rules: str, on_issue: Mapping[str, str]) -> None:
     """Check the text `rules`: `default`, `aws` or `none`, then rules with parameters, or off.
 
-    The script checks parameters once more, by name and value. Raises ValueError with one sentence.
+    Raises ValueError with one sentence on the first thing that the script would not take.
     """
     words = rules.split(",")
     for place, word in enumerate(words):
         name, *settings = word.split(":")
-        if place == 0 and name in _BASES and not settings:
+        if place == 0 and name in BASES and not settings:
             continue
-        if not _WORD.fullmatch(name) or name not in RULES or name == OUT_OF_MEMORY:
-            raise ValueError(f"rules has {name!r}; {_nearest(name, (*_BASES, *_of_script()))}")
+        if name not in OF_RULES:
+            raise ValueError(f"rules has {name!r}; {nearest(name, (*BASES, *OF_RULES))}")
         for setting in settings:
             if setting in (REPORT, JOB_STOPS, JOB_ENDS, *ON_ISSUE):
                 raise ValueError(f"rules has {setting!r} for {name}; what follows an issue is told in on_issue.")
-            if setting != JOB_OFF and not _PARAMETER.fullmatch(setting):
-                raise ValueError(f"rules has {setting!r} for {name}; it has to be off or a parameter=value.")
-            if setting == JOB_OFF and on_issue.get(name, REPORT) != REPORT:
+            if setting != JOB_OFF:
+                parameters.check_parameter("rules", name, setting, OF_RULES[name])
+            elif on_issue.get(name, REPORT) != REPORT:
                 raise ValueError(f"on_issue.{name} is {on_issue[name]!r}, and rules turns {name} off: leave one out.")
 
 
@@ -134,15 +131,6 @@ def changes(rule: str, values: Mapping[str, str], instances: int, before: Iterab
         return {"accumulation": str(parts)} if parts * instances <= int(told["batch-size"]) else None
     # What went on for too long has ended by itself and kept its best epoch: fewer epochs need no other job.
     return None
-
-
-def _of_script() -> tuple[str, ...]:
-    return tuple(rule for rule in RULES if rule != OUT_OF_MEMORY)
-
-
-def _nearest(name: str, known: tuple[str, ...] = tuple(RULES)) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"it has to be one of {', '.join(known)}."
 
 
 def _or(words: tuple[str, ...]) -> str:

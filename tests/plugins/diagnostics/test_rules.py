@@ -1,10 +1,10 @@
 """The rules of the training scripts as a run knows them, and the remedies."""
 
-import re
+import ast
 from pathlib import Path
 
 import pytest
-from musher.diagnostics import remedies, rules
+from musher.diagnostics import parameters, remedies, rules
 from musher.diagnostics.rules import OUT_OF_MEMORY, RULES, allowed
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,12 +22,29 @@ def ended(*reasons, status="Failed"):
     ]
 
 
-def test_the_rules_are_those_of_the_training_scripts():
-    sources = (ROOT / "ml_scripts/diagnostics/rules").glob("*.py")
-    text = "\n".join(path.read_text() for path in sources)
-    named = set(re.findall(r'@rule\(\s*"(\w+)"', text)) | set(re.findall(r'^NAME = "(\w+)"', text, re.MULTILINE))
+def declared(folder: str, decorator: str) -> dict[str, dict[str, str]]:
+    """Rule to parameter to kind, as the files of a folder of ml_scripts declare them; read, since torch is not here."""
+    found = {}
+    for path in (ROOT / "ml_scripts" / folder).glob("*.py"):
+        tree = ast.parse(path.read_text())
+        named = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+        calls = [
+            each for node in tree.body for each in getattr(node, "decorator_list", ()) if isinstance(each, ast.Call)
+        ]
+        for call in (each for each in calls if each.func.id == decorator):
+            name = ast.literal_eval(named.get(getattr(call.args[0], "id", None), call.args[0]))
+            given = {each.arg: each.value for each in call.keywords if each.arg not in ("advice", "here", "of_aws")}
+            found[name] = {key: KINDS[type(ast.literal_eval(value))] for key, value in given.items()}
+    return found
 
-    assert named == set(RULES) - {OUT_OF_MEMORY}
+
+KINDS = {bool: parameters.TRUTH, int: parameters.WHOLE, float: parameters.NUMBER}
+
+
+def test_the_rules_and_their_parameters_are_those_of_the_training_scripts():
+    assert declared("diagnostics/rules", "rule") == parameters.OF_RULES
+    assert declared("profiling/rules", "profiler_rule") == parameters.OF_PROFILER
+    assert set(parameters.OF_RULES) == set(RULES) - {OUT_OF_MEMORY}
 
 
 def test_what_is_about_the_data_has_no_remedy():
