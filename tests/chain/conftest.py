@@ -20,7 +20,8 @@ HERE = Path(__file__).parent
 JOBS = "/aws/sagemaker/TrainingJobs"
 STARTED: list[Stack] = []
 SHARED: list[AirflowStack] = []
-# A machine that is busy with other things may break a limit of time; what is counted must hold everywhere.
+# A machine that is busy with other things may break a limit of time; what is counted must hold everywhere, unless it is
+# so busy that the load could not be offered.
 COUNTED_CHECKS = (
     "no cold start within provisioned",
     "no throttle within reserved",

@@ -86,7 +86,8 @@ def _load_test(run: RunRecord) -> LoadTestCost | None:
         return None
     seconds = sum((after.seconds - now.seconds) * (now.in_service or 0) for now, after in pairwise(points))
     usd = prices.endpoint_cost(run.endpoint.instance_type, seconds / 3600)
-    calls = sum(phase.succeeded or 0 for phase in _phases(run))
+    repeated = run.load_test.repeated if run.load_test else []
+    calls = sum(phase.succeeded or 0 for phase in (*_phases(run), *repeated))
     if function:
         if duration := _duration(run):
             usd += calls / 1000 * prices.lambda_per_1000(duration, function.memory_mb)

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from musher.hooks.aws import AwsHook
 from musher.hooks.sagemaker_jobs import is_missing
 
+UPDATE_TRIES = 5
 # The states in which AWS lets nobody change or delete an endpoint.
 CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 
@@ -56,6 +57,20 @@ class ServingHook(AwsHook):
             limit_seconds=limit_seconds,
         )
 
+    def update_settled_endpoint(self, request: Mapping[str, Any], poll_seconds: float, limit_seconds: float) -> None:
+        """UpdateEndpoint, and where auto-scaling is changing the endpoint just then, again once that has ended.
+
+        Raises what AWS answers: the last time as well where somebody was quicker each time.
+        """
+        for tries_left in reversed(range(UPDATE_TRIES)):
+            try:
+                self.conn.update_endpoint(**request)
+                return
+            except ClientError as error:
+                if not is_being_changed(error) or not tries_left:
+                    raise
+            self.settled_endpoint(request["EndpointName"], poll_seconds, limit_seconds)
+
     def delete_settled_endpoint(self, name: str, poll_seconds: float, limit_seconds: float = 1800) -> bool:
         """Delete an endpoint once it has stopped changing, before which AWS refuses to; whether there was one.
 
@@ -79,6 +94,12 @@ class ServingHook(AwsHook):
             if removed(lambda model=model: self.conn.delete_model(ModelName=model)):
                 gone.append(f"model {model}")
         return gone
+
+
+def is_being_changed(error: ClientError) -> bool:
+    """Whether an update was refused because somebody was quicker: AWS has one code for all refusals, and says 'Cannot
+    update in-progress endpoint'."""
+    return "in-progress" in error.response["Error"]["Message"]
 
 
 def found(describe: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:

@@ -28,15 +28,21 @@ def run_phases(
     *,
     conditions: Mapping[str, Condition] | None = None,
     limits: OfferLimits | None = None,
+    tries: int = 1,
     on_phase: Callable[[Phase], None] | None = None,
     on_result: Callable[[PhaseResult], None] | None = None,
 ) -> list[PhaseResult]:
     """Run the phases one after the other, each once the answers of the one before have come in.
 
+    One whose load was not offered as promised says nothing about the target, and is run again. What it waits for has
+    happened by then, so that one with an `until` is not. Returns what was measured in the order in which it was, each
+    try (`last_tries` parts them).
+
     Parameters
     ----------
     payloads: request bodies, taken in turn.
     conditions: what a phase's `until` names; called about once a second, True ends the phase.
+    tries: how often a phase is run at most.
     on_phase, on_result: called before and after each phase (a log line, the time line's offered rate).
 
     Raises
@@ -49,14 +55,23 @@ def run_phases(
             raise ValueError(f"phase {phase.name}: no condition {phase.until!r}; known are {sorted(known)}")
     results = []
     for phase in phases:
-        if on_phase:
-            on_phase(phase)
-        results.append(
-            run_phase(phase, target, payloads, until=known[phase.until] if phase.until else None, limits=limits)
-        )
-        if on_result:
-            on_result(results[-1])
+        for _ in range(1 if phase.until else tries):
+            if on_phase:
+                on_phase(phase)
+            results.append(
+                run_phase(phase, target, payloads, until=known[phase.until] if phase.until else None, limits=limits)
+            )
+            if on_result:
+                on_result(results[-1])
+            if not results[-1].invalid_because:
+                break
     return results
+
+
+def last_tries(results: Sequence[PhaseResult]) -> tuple[list[PhaseResult], list[PhaseResult]]:
+    """What `run_phases` measured: the last try of each phase, and those that were repeated."""
+    last = {result.phase.name: result for result in results}
+    return list(last.values()), [result for result in results if result is not last[result.phase.name]]
 
 
 def run_phase(

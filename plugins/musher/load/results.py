@@ -44,7 +44,6 @@ class PhaseResult:
         """
         answered = [sample for sample in self.samples if sample.outcome.status != "throttled"]
         p50, p95, p99 = percentiles_ms((sample.done - sample.due for sample in answered), 50, 95, 99)
-        (lag,) = percentiles_ms((sample.sent - sample.due for sample in self.samples), 99)
         statuses = [sample.outcome.status for sample in self.samples]
         return {
             "name": self.phase.name,
@@ -62,12 +61,12 @@ class PhaseResult:
             "p50_ms": p50,
             "p95_ms": p95,
             "p99_ms": p99,
-            "send_lag_p99_ms": lag,
+            "send_lag_p99_ms": self.send_lag_p99_ms,
             "seconds": round(self.seconds, 3),
             "started_at": round(self.started_at, 3),
             "condition_met": self.condition_met,
             "errors": self.errors(),
-            "invalid_because": self.not_offered(lag),
+            "invalid_because": self.invalid_because,
         }
 
     def max_in_flight(self) -> int:
@@ -94,8 +93,15 @@ class PhaseResult:
             kinds.setdefault((outcome.status, outcome.kind), entry)["count"] += 1
         return sorted(kinds.values(), key=lambda entry: -entry["count"])
 
-    def not_offered(self, lag_p99_ms: float | None) -> str | None:
+    @property
+    def send_lag_p99_ms(self) -> float | None:
+        """How late requests left; None when none did."""
+        return percentiles_ms((sample.sent - sample.due for sample in self.samples), 99)[0]
+
+    @property
+    def invalid_because(self) -> str | None:
         """Why the phase says nothing about the target: its load was not the promised one. None when it was."""
+        lag_p99_ms = self.send_lag_p99_ms
         if len(self.samples) < self.promised * self.limits.sent_share:
             return (
                 f"{len(self.samples)} of the {self.promised} promised requests were sent, "

@@ -69,6 +69,11 @@ class _Measurements:
             raise _MissingError("not measured: no load was offered")
         return phases
 
+    @property
+    def repeated(self) -> list[Mapping[str, Any]]:
+        """Tries of phases that were followed by another one."""
+        return self.parts["load_test"].get("repeated") or []
+
     def phase(self, name: str) -> Mapping[str, Any]:
         for phase in self.phases:
             if phase.get("name") == name:
@@ -171,7 +176,9 @@ def _load_offered(limits: Limits) -> Callable[[_Measurements], _Finding]:
         if not lags:
             return False, "not measured: no phase has a send lag"
         sent = sum(phase.get("sent") or 0 for phase in measured.phases)
-        return True, f"{sent:,} requests on time, send lag p99 at most {max(lags):.1f} ms"
+        said = f"{sent:,} requests on time, send lag p99 at most {max(lags):.1f} ms"
+        again = sorted({phase["name"] for phase in measured.repeated})
+        return True, f"{said}; offered once more, late at first: {', '.join(again)}" if again else said
 
     return find
 
@@ -199,7 +206,7 @@ def _concurrency(measured: _Measurements) -> _Finding:
 
 
 def _throttles_agree(measured: _Measurements) -> _Finding:
-    seen = sum(_field(phase, "throttled") for phase in measured.phases)
+    seen = sum(_field(phase, "throttled") for phase in (*measured.phases, *measured.repeated))
     counted = measured.get("load_test", "cloudwatch_throttles")
     return seen == counted and seen > 0, f"{seen} seen, {counted:g} in CloudWatch"
 

@@ -15,7 +15,7 @@ from musher import record, request_parameters
 from musher.errors import UserError
 from musher.hooks import scaling
 from musher.hooks.in_service import model_data
-from musher.hooks.serving import CHANGING, ServingHook, found
+from musher.hooks.serving import CHANGING, ServingHook, found, is_being_changed
 from musher.job_output import sha256
 from musher.operators.base import StackOperator, deployment_config, plainly, run_of
 from musher.triggers.endpoint import EndpointTrigger
@@ -165,8 +165,7 @@ class DeployEndpointOperator(EndpointOperator):
         try:
             self.hook.conn.update_endpoint(**request_parameters.update_endpoint(name=endpoint, config_name=wanted))
         except ClientError as error:
-            # AWS has one code for all refusals; 'Cannot update in-progress endpoint' says somebody was quicker.
-            if "in-progress" not in error.response["Error"]["Message"]:
+            if not is_being_changed(error):
                 raise
             return self._wait_for_change(self.hook.describe_endpoint(endpoint) or now, wanted)
         return self._wait("resume", serving)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # CloudWatch's datapoints of Lambda arrive with a delay of some minutes.
 CLOUDWATCH_LIMIT_SECONDS = 600
 SETTLE_LIMIT_SECONDS = 1800
+# How often a phase is run whose load could not be offered as promised: a machine is often busy, and seldom for long.
+TRIES = 3
 
 
 class MeasureCapacityOperator(MusherOperator):
@@ -142,14 +144,18 @@ class LoadTestOperator(MusherOperator):
                     plan.SCALED_IN: observer.in_service_at_most(config.min_instances),
                 },
                 limits=OfferLimits.within(config.latency_limit_ms),
+                tries=TRIES,
                 on_phase=begin,
                 on_result=lambda result: self.log.info("%s", result.record()),
             )
-        measured = [record.LoadPhase(**result.record()) for result in results]
-        seen = sum(phase.throttled for phase in measured)
+        measured, repeated = (
+            [record.LoadPhase(**result.record()) for result in part] for part in generator.last_tries(results)
+        )
+        seen = sum(phase.throttled for phase in (*measured, *repeated))
         parts = [
             record.LoadTest(
                 phases=measured,
+                repeated=repeated,
                 cloudwatch_throttles=self._settled_throttles(lambda: throttles() - before, seen),
                 latency_limit_ms=config.latency_limit_ms,
             ),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from botocore.exceptions import ClientError
 
 from musher import names, record, request_parameters
 from musher.costs import prices
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 # What the old fleet is asked before the release, to know how often it fails by itself.
 REQUESTS_BEFORE = 40
-UPDATE_TRIES = 5
 # Between two looks at the endpoint and at what the judge has so far.
 MOST_LOOK_SECONDS = 5.0
 
@@ -229,16 +227,8 @@ class ReleaseEndpointOperator(EndpointOperator):
         return part.replace(cost_usd=cost)
 
     def _update(self, request: Mapping[str, Any]) -> None:
-        """UpdateEndpoint; where auto-scaling is changing the endpoint just then, once that has ended."""
-        for tries_left in reversed(range(UPDATE_TRIES)):
-            try:
-                self.hook.conn.update_endpoint(**request)
-                return
-            except ClientError as error:
-                # AWS has one code for all refusals; 'Cannot update in-progress endpoint' says somebody was quicker.
-                if "in-progress" not in error.response["Error"]["Message"] or not tries_left:
-                    raise
-            self._wait("the end of the change of the endpoint")
+        limit = release.MOST_TIMEOUT + LIMIT_SECONDS
+        self.hook.update_settled_endpoint(request, self.environment.poll_seconds, limit)
 
     def _keep(self, context: Context, part: record.Release) -> None:
         """Write down what served before, and delete what served before that. The function is still the one of before:

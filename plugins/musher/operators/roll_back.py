@@ -106,7 +106,8 @@ class RollBackDeploymentOperator(MusherOperator):
             # AWS fails an update to another instance type while a scalable target is registered.
             scaling.deregister(autoscaling, self.production.endpoint)
         try:
-            self.hook.conn.update_endpoint(**release.back(stack=self.production, config_name=part.config))
+            request = release.back(stack=self.production, config_name=part.config)
+            self.hook.update_settled_endpoint(request, self.environment.poll_seconds, LIMIT_SECONDS)
             now = self._settled()
         finally:
             scaling.restore(autoscaling, scaled)

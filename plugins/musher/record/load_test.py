@@ -50,11 +50,13 @@ class LoadPhase(Entry):
 
 
 class LoadTest(Part):
-    """The phases in the order they were run; `cloudwatch_throttles` is CloudWatch's count over all of them."""
+    """The phases in the order they were run; `repeated` those tries that say nothing, because the load was not offered
+    as promised, and that were followed by another; `cloudwatch_throttles` is CloudWatch's count over all of them."""
 
     NAME: ClassVar[str] = "load_test"
 
     phases: list[LoadPhase]
+    repeated: list[LoadPhase] = []
     cloudwatch_throttles: int | None = None
     latency_limit_ms: float | None = None
 

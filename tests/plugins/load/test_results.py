@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from musher.load import generator
 from musher.load.histogram import percentiles_ms
 from musher.load.outcome import Outcome, Sample
 from musher.load.results import OfferLimits, PhaseResult, max_overlap
@@ -108,3 +109,31 @@ def test_percentiles_keep_three_digits_from_microseconds_to_minutes():
 
     assert p50 == pytest.approx(0.0123, rel=0.1)
     assert top == pytest.approx(300_000, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("late", "until", "ran", "last_is_valid"),
+    [
+        ([True, False], None, 2, True),
+        ([True, True, True, False], None, 3, False),
+        ([False], None, 1, True),
+        ([True, False], "scaled_out", 1, False),
+    ],
+)
+def test_a_phase_whose_load_was_not_offered_is_run_again(monkeypatch, late, until, ran, last_is_valid):
+    # GIVEN a machine on which the requests of some tries leave late
+    waits = iter(late)
+    phase = Phase(name="x", kind="rate", rps=1, seconds=10, until=until)
+
+    def run_phase(phase, *_args, **_kwargs):
+        return replace(result([sample(lag=0.2 if next(waits) else 0.001)] * 10), phase=phase)
+
+    monkeypatch.setattr(generator, "run_phase", run_phase)
+
+    results = generator.run_phases([phase], None, [b""], conditions={"scaled_out": bool}, tries=3)
+
+    (measured,), repeated = generator.last_tries(results)
+    assert len(results) == ran
+    assert len(repeated) == ran - 1
+    assert all("requests left late" in each.invalid_because for each in repeated)
+    assert (measured.invalid_because is None) == last_is_valid

@@ -204,6 +204,17 @@ def test_a_phase_that_was_not_run_fails_the_verdict(name):
     assert f"the phase {name} was not run" in verdict["refused_because"]
 
 
+def test_calls_of_tries_that_were_repeated_count_among_cloudwatchs_throttles():
+    record = changed("load_test", "cloudwatch_throttles", to=42)
+    assert failing(decide(record, LIMITS)) == ["throttles seen equal CloudWatch's"]
+
+    record["load_test"]["repeated"] = [phase("beyond_reserved", 45, throttled=12, invalid_because="requests left late")]
+
+    verdict = decide(record, LIMITS)
+    assert failing(verdict) == []
+    assert verdict["checks"][0]["measured"].endswith("; offered once more, late at first: beyond_reserved")
+
+
 @pytest.mark.parametrize("field", [f for f in phase("x", 1) if f not in ("name", "errors", "invalid_because")])
 def test_a_phase_without_a_field_is_no_crash(field):
     record = copy.deepcopy(GOOD)

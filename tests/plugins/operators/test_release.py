@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-import types
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from botocore.exceptions import ClientError
 from musher.costs import prices
 from musher.hooks.served_before import PREVIOUS_CONFIG
 from musher.operators.deployment import DeployFunctionOperator, RegisterScalingOperator
@@ -209,38 +207,6 @@ def test_a_roll_back_that_was_broken_off_goes_on_where_it_was(serving, monkeypat
 def test_nothing_to_go_back_to_is_one_sentence(serving, new_project):
     with pytest.raises(AirflowFailException, match=r"^There is no endpoint p\d+-image-classifier: nothing is deployed"):
         new_project().perform(RollBackDeploymentOperator)
-
-
-class Busy:
-    """A SageMaker client that refuses to update an endpoint so many times: somebody else is changing it."""
-
-    def __init__(self, times: int, message: str) -> None:
-        self.times, self.message, self.taken = times, message, []
-
-    def update_endpoint(self, **request) -> None:
-        if self.times:
-            self.times -= 1
-            raise ClientError({"Error": {"Code": "ValidationException", "Message": self.message}}, "UpdateEndpoint")
-        self.taken.append(request)
-
-
-def test_a_release_waits_for_auto_scaling_that_was_quicker(serving):
-    def release(busy: Busy) -> list[tuple]:
-        waits = []
-        operator = serving.project.task(ReleaseEndpointOperator, model={}, tried_on="rehearsal")
-        operator.__dict__["hook"] = types.SimpleNamespace(
-            conn=busy, settled_endpoint=lambda *given: waits.append(given) or {"EndpointStatus": "InService"}
-        )
-        operator._update({"EndpointName": "e"})
-        return waits
-
-    busy = Busy(2, 'Cannot update in-progress endpoint "e".')
-    assert len(release(busy)) == 2
-    assert busy.taken == [{"EndpointName": "e"}]
-    with pytest.raises(ClientError, match="no such configuration"):
-        release(Busy(1, "There is no such configuration."))
-    with pytest.raises(ClientError, match="in-progress"):
-        release(Busy(100, 'Cannot update in-progress endpoint "e".'))
 
 
 def test_a_model_that_was_tried_out_where_it_serves_needs_no_release(serving):
