@@ -13,14 +13,13 @@ from musher.errors import UserError
 from musher.hooks import registry
 from musher.job_output import (
     EVALUATION,
-    JobOutputError,
     look_into,
     read_evaluation,
     read_predictions,
-    read_profile,
     summary,
 )
 from musher.operators.base import MusherOperator, plainly, run_of, training_config
+from musher.operators.profiling import record_profiles
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,21 +51,11 @@ class EvaluateCandidatesOperator(MusherOperator):
         self.write_part(run.key, evaluation)
         if predictions := read_predictions(s3, best.output_data):
             self.write_part(run.key, predictions)
-        profiles = [profile.replace(job=each.job) for each in jobs if (profile := self._profile(each.output_data))]
-        if profiles:
-            self.write_part(run.key, record.Profile(jobs=profiles))
+        record_profiles(self, run.key, {each.job: each.output_data for each in jobs})
         for name, each in evaluations.items():
             self.log.info("%s: validation loss %.4f", name, each.validation.loss)
         self.log.info("%s is chosen; its test accuracy is %.4f", chosen, evaluation.accuracy)
         return {**best.to_json(), **summary(evaluation)}
-
-    def _profile(self, output_data: str) -> record.JobProfile | None:
-        """A job's profile; one that cannot be read is no reason to fail."""
-        try:
-            return read_profile(self.client("s3"), output_data)
-        except JobOutputError as error:
-            self.log.warning("The record is without the profile of a job: %s", error)
-            return None
 
 
 def _validation(job: str, evaluation: record.Evaluation) -> dict[str, float]:

@@ -26,6 +26,7 @@ from musher.names import TRAIN_ON_EC2, attempt_names
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
 from musher.operators.ec2_diagnosing import Ec2DiagnosingOperator
+from musher.operators.profiling import record_profiles
 from musher.request_parameters.common import given
 from musher.staging.code import ARCHIVE
 from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
@@ -134,7 +135,8 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
     """Train on an EC2 instance, going on with another one when AWS takes it back; writes the part `ec2_training`.
 
     A training that a rule has ended is run again with the rule's remedy, on another instance, as `on_issue`,
-    `max_remedies` and `max_cost_usd` say. What rules found is in the part `diagnostics` of the run that it repeats.
+    `max_remedies` and `max_cost_usd` say. What rules found is in the part `diagnostics` of the run that it repeats, and
+    where the time went in its part `profile`.
 
     A retry attaches to the run's instance. The instance ends when the training does, when the task fails, when a
     person ends the task, and by itself at its longest life.
@@ -294,6 +296,7 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
         course = self.course(tried)
         self.record_attempts(self.diagnosed(tried, course), course, again=False)
         s3, output = self.client("s3"), self.output
+        record_profiles(self, self.training["run"], {tried[-1]["TrainingJobName"]: f"{output}output.tar.gz"})
         evaluation = read_evaluation(s3, f"{output}output.tar.gz")
         instance_type = self.training["instance_type"]
         part = record.Ec2Training(

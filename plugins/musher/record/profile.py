@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from musher.record.part import Entry, Part
@@ -89,8 +90,12 @@ class JobProfile(Part):
 
 
 class Profile(Part):
-    """The profiles of a run's completed training jobs, those of them that wrote one."""
+    """The profiles of a run's completed trainings that wrote one, that of `train_on_ec2` among them."""
 
     NAME: ClassVar[str] = "profile"
 
     jobs: list[JobProfile] = []
+
+    def with_jobs(self, jobs: Iterable[JobProfile]) -> Profile:
+        """The same with these jobs: each in the place of what was known of it before, new ones at the end."""
+        return Profile(jobs=list({each.job: each for each in (*self.jobs, *jobs)}.values()))

@@ -88,6 +88,8 @@ SCRIPT = textwrap.dedent("""
     evaluation["per_class"] = [{"label": "a", "images": 10, "accuracy": 0.9}]
     pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(str(count))
     pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "evaluation.json").write_text(json.dumps(evaluation))
+    profile = {"complete": True, "trained": "head", "batch_size": 32, "verdict": {"sentence": "waits for files"}}
+    pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "profile.json").write_text(json.dumps(profile))
 """)
 
 

@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from musher.names import Run
+from musher import record
+from musher.names import TRAIN_ON_EC2, Run
 
 from tests.small_disk import small_disk
 
@@ -44,7 +45,13 @@ def interrupt_at(run, *words):
 
 
 def test_a_training_runs_to_its_end_and_nothing_is_left(ec2_run):
+    bucket, key = ec2_run.environment.bucket, "a-training-run"
+    verdict = {"sentence": "decodes"}
+    of_sagemaker = record.JobProfile(job="one", complete=True, trained="head", batch_size=64, verdict=verdict)
+    record.write(ec2_run.s3, bucket, key, record.Profile(jobs=[of_sagemaker]))
+
     part = ec2_run.train()
+
     assert (part["market"], part["interruptions"], part["test_accuracy"]) == ("spot", 0, 0.9)
     assert [each["ended_by"] for each in part["instances"]] == ["finished"]
     assert part["cost_usd"] > 0
@@ -53,6 +60,10 @@ def test_a_training_runs_to_its_end_and_nothing_is_left(ec2_run):
     assert ec2_run.running() == []
     written = ec2_run.s3.get_object(Bucket=ec2_run.environment.bucket, Key="runs/a-training-run/ec2_training.json")
     assert json.loads(written["Body"].read()) == part
+    # Where its time went stands beside what is known of the training that it repeats.
+    profiles = record.read(ec2_run.s3, bucket, key, record.Profile).jobs
+    name = ec2_run.run.name(ec2_run.environment.project, TRAIN_ON_EC2)
+    assert [(each.job, each.verdict.sentence) for each in profiles] == [("one", "decodes"), (name, "waits for files")]
 
 
 def test_two_interruptions_one_before_the_first_checkpoint(ec2_run):
