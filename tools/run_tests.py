@@ -1,12 +1,15 @@
 """`make test`: lint, then the tests of both environments; all of them run even if the first fails.
 
-What can run beside others does so in several processes; the tests that are marked `alone` come afterwards.
+What can run beside others does so in several processes; the tests that are marked `alone` come afterwards. So do, once
+more, those few that failed: they start real servers and real trainings on a machine that all share, and whether it was
+that is a question with an answer. One that passes then is named at the end.
 `make check` is `tools/run_tests.py quick`: lint, the tests that are not slow, and which modules these leave out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Ends with whatever a command leaves behind, and with all of it when this process ends.
 SUPERVISOR = [sys.executable, "-I", "-S", str(ROOT / "local_aws/processes/supervisor.py"), "0"]
 PYTEST = [".venv/bin/python", "-m", "pytest", "-q", "--ignore=tests/ml_scripts", "--dist=loadfile"]
+BESIDE_OTHERS = "pytest in .venv"
+LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
+# More than these are not a matter of the machine.
+MOST_REPEATED = 5
 ML_PYTEST = [".venv-ml/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ml_scripts"]
 LINT: list[dict[str, list[str]]] = [
     {"ruff check": [".venv/bin/python", "-m", "ruff", "check", "--quiet", "."]},
@@ -31,7 +38,7 @@ def everything(processes: int) -> list[dict[str, list[str]]]:
     """The steps of `make test`. The tests mostly wait: more processes than cores are needed to keep these busy."""
     return [
         *LINT,
-        {"pytest in .venv": [*PYTEST, f"-n{processes}", "-m", "not alone"], "pytest in .venv-ml": ML_PYTEST},
+        {BESIDE_OTHERS: [*PYTEST, f"-n{processes}", "-m", "not alone"], "pytest in .venv-ml": ML_PYTEST},
         {"pytest in .venv, alone": [*PYTEST, "-m", "alone", *files_with_tests_alone()]},
     ]
 
@@ -68,9 +75,27 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as data:
         steps = what_is_quick(int(processes), Path(data)) if quick else everything(int(processes))
-        failed = [name for step in steps for name in run(step)]
+        LAST_FAILED.unlink(missing_ok=True)
+        failed, passed_alone = [], []
+        for step in steps:
+            failed += run(step)
+            if BESIDE_OTHERS in failed and BESIDE_OTHERS in step and (passed_alone := pass_alone(LAST_FAILED)):
+                failed.remove(BESIDE_OTHERS)
+    if passed_alone:
+        print(f"Failed beside others, and passed alone: {', '.join(passed_alone)}.")
     print(f"Failed: {', '.join(failed)}." if failed else "All passed.")
     return 1 if failed else 0
+
+
+def pass_alone(last_failed: Path) -> list[str]:
+    """Run the tests that failed once more with nothing beside them; their names when all of them pass, else none.
+
+    Parameters: `last_failed` where pytest has written down which these are.
+    """
+    tests = sorted(json.loads(last_failed.read_text(encoding="utf-8"))) if last_failed.exists() else []
+    if not 1 <= len(tests) <= MOST_REPEATED or run({"what failed, alone": [*PYTEST, *tests]}):
+        return []
+    return tests
 
 
 def run(step: dict[str, list[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -41,6 +42,23 @@ def test_of_the_tests_that_run_alone_nothing_else_is_collected():
         name = str(file.relative_to(ROOT))
         assert (name in files) == (marked in file.read_text()), name
     assert run_tests.everything(2)[-1]["pytest in .venv, alone"][-len(files) :] == files
+
+
+@pytest.mark.parametrize(
+    ("failed", "status", "passed"),
+    [
+        (["a.py::one", "b.py::two"], 0, ["a.py::one", "b.py::two"]),
+        (["a.py::one"], 1, []),
+        ([f"a.py::test[{number}]" for number in range(run_tests.MOST_REPEATED + 1)], 0, []),
+        ([], 0, []),
+    ],
+)
+def test_what_failed_beside_others_is_run_once_more(monkeypatch, tmp_path, failed, status, passed):
+    last_failed = tmp_path / "lastfailed"
+    last_failed.write_text(json.dumps(dict.fromkeys(failed, True)))
+    monkeypatch.setattr(run_tests, "PYTEST", says("again", status=status))
+    assert run_tests.pass_alone(last_failed) == passed
+    assert run_tests.pass_alone(tmp_path / "nothing failed") == []
 
 
 def test_what_tests_import_is_compiled_once():
