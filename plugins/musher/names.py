@@ -236,7 +236,7 @@ def comparison_endpoint(project: str) -> str:
 
 
 def model_package_group(project: str) -> str:
-    """The default name of the group that the project's models are registered in."""
+    """The name of the group that the project's models are registered in."""
     return f"{project}-image-classifier"
 
 

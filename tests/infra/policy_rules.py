@@ -14,6 +14,8 @@ OWN = re.compile(r"\$\{(ProjectName|SubnetId|DatasetBucket|[A-Z]\w+\.(Arn|GroupI
 ROLE = re.compile(r"^\$\{\w+Role\.Arn\}$|:role/\$\{ProjectName\}-[a-z0-9]+$")
 # Who a token has to be from, so that not everybody with one may take a role.
 TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
+# What a boundary may leave: nothing that changes who may do what, nor takes another role.
+BOUNDED = re.compile(r"(?!iam:|sts:|organizations:|\*)|iam:(Get\*|List\*|PassRole|CreateServiceLinkedRole)$")
 SECRETS = re.compile(r"AKIA[0-9A-Z]{16}|-----BEGIN|(?i:password|passwd|secret|api.?key|private.?key)\b")
 
 
@@ -84,9 +86,14 @@ def statements(template: Mapping[str, Any]) -> Iterator[Statement]:
     """The statements of every policy that a role gets."""
     for name, resource in template["Resources"].items():
         reasons = resource.get("Metadata", {}).get("OpenResources", {})
-        if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy") and not is_boundary(resource):
             for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
                 yield Statement(name, statement, reasons)
+
+
+def is_boundary(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource is a policy that no role gets: it grants nothing, and says what a role may have at most."""
+    return resource["Type"] == "AWS::IAM::ManagedPolicy" and "Roles" not in resource["Properties"]
 
 
 def broken(template: Mapping[str, Any]) -> list[str]:
@@ -129,6 +136,10 @@ def _resource(name: str, resource: Mapping[str, Any]) -> Iterator[str]:
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
             if "*" in json.dumps(statement["Principal"]) or not _names_who(statement):
                 yield f"{name} may be taken by anybody"
+    if is_boundary(resource):
+        found = [each.get("Fn::If", [None, each])[1] for each in properties["PolicyDocument"]["Statement"]]
+        actions = [action for each in found for action in as_list(each["Action"])]
+        yield from (f"{name} bounds nothing: {each}" for each in actions if not BOUNDED.match(each))
     if resource["Type"] == "AWS::S3::BucketPolicy":
         allows = [each for each in properties["PolicyDocument"]["Statement"] if each["Effect"] != "Deny"]
         yield from (f"{name} allows {each['Action']}" for each in allows)

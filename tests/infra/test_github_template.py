@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -47,8 +49,8 @@ CALLED = {
     "AWS::IAM::Policy": {"iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"},
     "AWS::IAM::Role": {
         "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
-        "iam:ListRolePolicies", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
-        "iam:UpdateRoleDescription",
+        "iam:ListRolePolicies", "iam:PutRolePermissionsBoundary", "iam:TagRole", "iam:UntagRole",
+        "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription",
     },
     "AWS::Logs::LogGroup": {
         "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteRetentionPolicy", "logs:DescribeLogGroups",
@@ -58,8 +60,9 @@ CALLED = {
     # What MWAA asks of whoever calls it. Source: its user guide, "Accessing an Amazon MWAA environment".
     "AWS::MWAA::Environment": {
         "airflow:CreateEnvironment", "airflow:DeleteEnvironment", "airflow:GetEnvironment", "airflow:TagResource",
-        "airflow:UntagResource", "airflow:UpdateEnvironment", "ec2:CreateVpcEndpoint", "ec2:DescribeSecurityGroups",
-        "ec2:DescribeSubnets", "ec2:DescribeVpcs", "iam:CreateServiceLinkedRole", "iam:PassRole",
+        "airflow:UntagResource", "airflow:UpdateEnvironment", "ec2:CreateNetworkInterface", "ec2:CreateVpcEndpoint",
+        "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
+        "ec2:DescribeVpcs", "iam:CreateServiceLinkedRole", "iam:PassRole",
         "s3:GetEncryptionConfiguration",
     },
     "AWS::S3::Bucket": {
@@ -131,6 +134,72 @@ def test_a_role_that_any_token_may_take_is_found(change):
     (trust,) = template["Resources"]["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     change(trust)
     assert "DeployRole may be taken by anybody" in policy_rules.broken(template)
+
+
+BOUNDARY = TEMPLATE["Resources"]["Boundary"]
+
+
+@pytest.mark.parametrize("action", ["*", "iam:*", "iam:PutRolePolicy", "sts:AssumeRole"])
+def test_a_boundary_that_leaves_too_much_is_found(action):
+    template = copy.deepcopy(TEMPLATE)
+    template["Resources"]["Boundary"]["Properties"]["PolicyDocument"]["Statement"][0]["Action"].append(action)
+    assert policy_rules.broken(template) == [f"Boundary bounds nothing: {action}"]
+
+
+def bounded(action: str, arn: str) -> bool:
+    """Whether the boundary leaves an action on a resource; both as the templates write them."""
+    for each in BOUNDARY["Properties"]["PolicyDocument"]["Statement"]:
+        found = each.get("Fn::If", [None, each])[1]
+        actions, resources = policy_rules.as_list(found["Action"]), policy_rules.arns(found["Resource"])
+        if any(fnmatchcase(action, one) for one in actions) and any(fnmatchcase(arn, one) for one in resources):
+            return True
+    return False
+
+
+def test_the_boundary_leaves_the_roles_what_the_templates_give_them():
+    asked = 0
+    for name in ("musher.yaml", "mwaa.yaml"):
+        for each in policy_rules.statements(load((FOLDER / name).read_text())):
+            for arn in policy_rules.arns(each.text["Resource"]):
+                filled = re.sub(
+                    r"\$\{(\w+)Role\.Arn\}", "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${ProjectName}-r", arn
+                )
+                filled = filled.replace("${Bucket.Arn}", "arn:${AWS::Partition}:s3:::${ProjectName}-${AWS::AccountId}")
+                assert [action for action in each.actions if not bounded(action, filled)] == [], each.name
+                asked += 1
+    assert asked > 100
+
+
+def test_the_boundary_leaves_no_more_of_other_buckets_roles_and_secrets():
+    assert not bounded("s3:GetObject", "arn:${AWS::Partition}:s3:::another/key")
+    assert not bounded("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:us-east-1:111122223333:secret:another")
+    assert not bounded("iam:PassRole", "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/admin")
+    assert not bounded("iam:CreateUser", "*")
+
+
+def test_what_gives_a_role_rights_is_done_within_the_boundary_only():
+    """And the boundary itself is not among the policies that the role may change."""
+    giving = {
+        "iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy",
+        "iam:UpdateAssumeRolePolicy",
+    }  # fmt: skip
+    found = [each for each in policy_rules.statements(TEMPLATE) if giving & set(each.actions)]
+    assert set().union(*(each.actions for each in found)) >= giving
+    for each in found:
+        assert each.text["Condition"]["StringEquals"]["iam:PermissionsBoundary"] == {"Ref": "Boundary"}
+    assert "iam:DeleteRolePermissionsBoundary" not in allowed()
+    name = BOUNDARY["Properties"]["ManagedPolicyName"]["Fn::Sub"]
+    changed = [
+        arn.partition(":policy/")[2]
+        for each in policy_rules.statements(TEMPLATE)
+        if "iam:CreatePolicyVersion" in each.actions
+        for arn in policy_rules.arns(each.text["Resource"])
+    ]
+    assert changed
+    assert not [each for each in changed if fnmatchcase(name, each)]
+    for each in DEPLOYED[0].values():
+        if each["Type"] == "AWS::IAM::Role":
+            assert each["Properties"]["PermissionsBoundary"]["Fn::If"][1] == {"Ref": "PermissionsBoundary"}
 
 
 def test_only_the_environment_of_one_repository_may_take_the_role():

@@ -103,7 +103,8 @@ AIRFLOW = [name for name in TEMPLATE["Resources"] if name.startswith("Airflow") 
 # What AWS asks of a caller beside the call itself, or does in his name.
 BESIDES = {
     "cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "ec2:CreateTags",
-    "iam:CreateServiceLinkedRole", "iam:PassRole", "lambda:TagResource", "s3:GetObjectTagging", "s3:PutObjectTagging",
+    "ecr:BatchGetImage", "ecr:DescribeImages", "iam:CreateServiceLinkedRole", "iam:PassRole",
+    "lambda:TagResource", "s3:GetObjectTagging", "s3:PutObjectTagging",
     "sagemaker:AddTags", "sagemaker:UpdateEndpointWeightsAndCapacities",
 }  # fmt: skip
 
@@ -132,19 +133,37 @@ def managed() -> dict[str, Any]:
     return {name: each for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::IAM::ManagedPolicy"}
 
 
+def size(document: dict[str, Any]) -> int:
+    """The characters of a policy that IAM counts, with the longest project, region and partition."""
+    text = json.dumps(policy_rules.filled_in(document), separators=(",", ":"))
+    for short, long in (("musher", "m" * 15), ("us-east-1", "us-gov-west-1"), ("arn:aws:", "arn:aws-us-gov:")):
+        text = text.replace(short, long)
+    return len(text)
+
+
 def test_airflows_policies_fit():
     """IAM quotas: a managed policy has at most 6,144 characters, and a role at most 10 of them: MWAA's is one more.
 
-    The quota counts no white space. Filled in with the longest project, region and partition.
+    The quota counts no white space.
     """
     assert managed().keys() == set(AIRFLOW)
     assert len(managed()) <= 9
     for name, each in managed().items():
         assert each["Properties"]["Roles"] == [{"Ref": "AirflowRole"}]
-        text = json.dumps(policy_rules.filled_in(each["Properties"]["PolicyDocument"]), separators=(",", ":"))
-        for short, long in (("musher", "m" * 15), ("us-east-1", "us-gov-west-1"), ("arn:aws:", "arn:aws-us-gov:")):
-            text = text.replace(short, long)
-        assert 0 < len(text) < 6_144 - 500, f"{name} has {len(text)} characters: there is hardly room for one more"
+        characters = size(each["Properties"]["PolicyDocument"])
+        assert 0 < characters < 6_144 - 400, f"{name} has {characters} characters: there is hardly room for one more"
+
+
+def test_inline_policies_fit():
+    """IAM quotas: the inline policies of a role have at most 10,240 characters in all, filled in as above."""
+    sizes: dict[str, int] = {}
+    for each in TEMPLATE["Resources"].values():
+        if each["Type"] == "AWS::IAM::Policy":
+            (role,) = each["Properties"]["Roles"]
+            sizes[role["Ref"]] = sizes.get(role["Ref"], 0) + size(each["Properties"]["PolicyDocument"])
+    assert "AirflowRole" not in sizes
+    assert len(sizes) >= 5
+    assert max(sizes.values()) < 10_240 / 2
 
 
 def test_a_rehearsals_function_reaches_nothing_that_serves():
@@ -167,7 +186,6 @@ def test_a_rehearsals_function_reaches_nothing_that_serves():
         ("AirflowDeploymentManagedPolicy", "Endpoint", {"endpoint/{0.endpoint}"}),
         ("AirflowDeploymentManagedPolicy", "ScalingAlarms", {"alarm:TargetTracking-endpoint/{0.endpoint}/*"}),
         ("AirflowFunctionManagedPolicy", "Function", {"function:{0.function}", "function:{0.function}:*"}),
-        ("AirflowFunctionManagedPolicy", "FunctionLog", {"log-group:{0.log_group}", "log-group:{0.log_group}:*"}),
         (
             "EndpointPolicy",
             "WriteLog",
@@ -182,6 +200,22 @@ def test_what_airflow_may_do_to_what_serves_it_may_do_to_a_rehearsal(policy: str
     }
     for rehearsal in (False, True):
         assert {each.format(names.Stack("${ProjectName}", rehearsal)) for each in wanted} <= found
+
+
+def test_airflow_deletes_the_log_group_of_a_rehearsal_only():
+    """The other one is a resource of the stack, whose retention could not be changed once it had gone."""
+    found = policy_rules.arns(statement(TEMPLATE, "AirflowFunctionManagedPolicy", "FunctionLog")["Resource"])
+    group = names.Stack("${ProjectName}", rehearsal=True).log_group
+    assert [arn.partition("${AWS::AccountId}:log-group:")[2] for arn in found] == [group, f"{group}:*"]
+
+
+def test_airflow_registers_in_the_one_group_that_it_may_use():
+    group = names.model_package_group("${ProjectName}")
+    found = policy_rules.arns(statement(TEMPLATE, "AirflowJobsManagedPolicy", "Registry")["Resource"])
+    assert [arn.partition("${AWS::AccountId}:")[2] for arn in found] == [
+        f"model-package-group/{group}",
+        f"model-package/{group}/*",
+    ]
 
 
 def test_airflow_may_compare_models_and_their_endpoint_may_log():
@@ -232,6 +266,10 @@ def test_a_training_instance_writes_where_nothing_is_that_is_served():
 
 def test_roles_may_pull_the_images_that_are_used():
     assert {region: each["Account"] for region, each in TEMPLATE["Mappings"]["AwsImages"].items()} == images.accounts()
-    for policy, purpose in (("TrainingPolicy", images.TRAINING), ("EndpointPolicy", images.INFERENCE)):
-        _, _, aws = statement(TEMPLATE, policy, "PullImage")["Resource"]["Fn::If"]
+    for policy, sid, purpose in (
+        ("TrainingPolicy", "PullImage", images.TRAINING),
+        ("EndpointPolicy", "PullImage", images.INFERENCE),
+        ("AirflowJobsManagedPolicy", "RegisteredImage", images.INFERENCE),
+    ):
+        _, _, aws = statement(TEMPLATE, policy, sid)["Resource"]["Fn::If"]
         assert aws["Fn::Sub"][0].endswith(f":repository/{images.used(purpose).repository}")

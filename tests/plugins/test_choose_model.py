@@ -18,7 +18,7 @@ def choose(s3, s3_server, env, run):
     """Registers a model as the training DAG does, and chooses it for an instance type: what the operator returns."""
     sagemaker = boto3.client("sagemaker", endpoint_url=s3_server, region_name=env.region)
     # Each test has a group of its own: moto deletes none.
-    env = env.model_copy(update={"model_package_group": f"group-{uuid.uuid4().hex[:8]}"})
+    env = env.model_copy(update={"project": f"p{uuid.uuid4().hex[:8]}"})
 
     def choose(instance_type, **facts):
         environment = env.model_copy(update=facts)

@@ -56,7 +56,6 @@ class Environment(Configuration):
     kind: Literal["aws", "local"] = Field("aws", description="AWS itself, or the local AWS; the report says which.")
     project: str = Field("musher", description="The prefix of every name, and the value of the `project` tag.")
     poll_seconds: float = Field(30, gt=0, le=600, description="How long to wait between two polls of AWS.")
-    model_package_group: str = Field("", description="Where models are registered; empty: <project>-image-classifier.")
     pretrained_source: str = Field(
         "",
         description="A folder or http(s) address with the backbones' own weight files; empty: PyPI and PyTorch's site.",
@@ -119,8 +118,6 @@ class Environment(Configuration):
                 raise ValueError(f"{field}: {error}") from None
         if not (self.training_image and self.inference_image):
             images.account(self.region)
-        if not self.model_package_group:
-            object.__setattr__(self, "model_package_group", names.model_package_group(self.project))
         return self
 
     @classmethod
@@ -138,6 +135,11 @@ class Environment(Configuration):
                 f"{', '.join(name for name, field in cls.model_fields.items() if field.is_required())}."
             )
         return cls.from_params(values)
+
+    @property
+    def model_package_group(self) -> str:
+        """Where models are registered: the one group that the role of Airflow may use."""
+        return names.model_package_group(self.project)
 
     def image_for_training(self, instance_type: str) -> str:
         """What jobs on this instance type run in. Raises ConfigError for a type that AWS's image does not run on."""

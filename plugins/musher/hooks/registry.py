@@ -19,7 +19,7 @@ def packages(client: Any, group: str) -> Iterator[dict[str, Any]]:
     try:
         summaries = [summary for page in pages for summary in page["ModelPackageSummaryList"]]
     except ClientError as error:
-        if is_missing(error) or "does not exist" in str(error):
+        if is_missing(error):
             return
         raise
     # Versions registered within one second of each other come in any order.
@@ -50,7 +50,9 @@ def register(client: Any, request: Mapping[str, Any], group: Mapping[str, Any]) 
             return each["ModelPackageArn"]
     try:
         client.describe_model_package_group(ModelPackageGroupName=group["ModelPackageGroupName"])
-    except ClientError:
+    except ClientError as error:
+        if not is_missing(error):
+            raise
         client.create_model_package_group(**group)
     return client.create_model_package(**request)["ModelPackageArn"]
 

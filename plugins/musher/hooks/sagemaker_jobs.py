@@ -48,6 +48,7 @@ TUNING = JobKind(
 KINDS = {kind.noun: kind for kind in (TUNING, TRAINING)}
 
 RUNNING = {"InProgress", "Stopping"}
+_MISSING = ("not found", "could not find", "does not exist")
 COMPLETED = "Completed"
 
 
@@ -184,6 +185,7 @@ def is_missing(error: ClientError) -> bool:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in {"ResourceNotFound", "NoSuchKey"} or code.endswith("NotFoundException"):
         return True
-    # SageMaker's describe operations answer a missing name with a plain ValidationException.
+    # SageMaker answers a missing name with a plain ValidationException: "Could not find model ...", "Requested resource
+    # not found.", and the registry's "ModelPackage ... does not exist."
     lowered = message.lower()
-    return code == "ValidationException" and ("not found" in lowered or "could not find" in lowered)
+    return code == "ValidationException" and any(each in lowered for each in _MISSING)

@@ -53,7 +53,11 @@ class RemovalOperator(MusherOperator):
             yield f"provisioned concurrency of {function}"
 
     def remove_function(self, name: str) -> Iterator[str]:
-        """Remove a function with its versions, alias and concurrency, and its log group, which costs storage."""
+        """Remove a function with its versions, alias and concurrency, and its log group, which costs storage.
+
+        What serves keeps its log group: that is the stack's, which could not change its retention any more once it had
+        gone. The retention empties it.
+        """
         client = self.hook.client("lambda")
         if found(lambda: client.get_function_configuration(FunctionName=name)) is not None:
             function = LiveFunction(client, name, poll_seconds=self.environment.poll_seconds, log=self.log)
@@ -61,6 +65,8 @@ class RemovalOperator(MusherOperator):
                 yield from self.remove_provisioned_concurrency(name, qualifier)
             if removed(lambda: client.delete_function(FunctionName=name)):
                 yield f"function {name}"
+        if name == names.Stack(self.environment.project).function:
+            return
         if removed(lambda: self.hook.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")):
             yield f"log group /aws/lambda/{name}"
 

@@ -104,7 +104,7 @@ def new_project(request, start_daemon, tmp_path_factory) -> Iterator[Callable[[]
     """Makes projects, in one local AWS for all tests of a file: `new_project()`. The file's MINUTE is how many seconds
     an AWS minute lasts there, one without it."""
     daemon = start_daemon(tmp_path_factory.mktemp("operators"), minute=getattr(request.module, "MINUTE", 1.0))
-    values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2, "model_package_group": ""}
+    values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", daemon.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")

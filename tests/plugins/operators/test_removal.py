@@ -135,8 +135,13 @@ def test_what_a_deployment_did_not_get_to_is_no_obstacle(project, deployed, gone
     assert not [each for each in left(project) if "rehearsal" in each]
 
 
-def test_the_log_group_goes_also_where_the_function_has_gone(project):
-    stack = names.Stack(project.name)
-    project.daemon.client("logs").create_log_group(logGroupName=stack.log_group)
+def test_a_rehearsals_log_group_goes_also_where_its_function_has_gone_and_the_stacks_own_stays(project):
+    """The other one is a resource of infra/musher.yaml: without it the stack's retention could not be changed."""
+    serving, rehearsal = names.Stack(project.name), names.Stack(project.name, rehearsal=True)
+    logs = project.daemon.client("logs")
+    for stack in (serving, rehearsal):
+        logs.create_log_group(logGroupName=stack.log_group)
 
-    assert project.perform(RemoveDeploymentOperator) == [f"log group {stack.log_group}"]
+    assert project.perform(RemoveDeploymentOperator) == [f"log group {rehearsal.log_group}"]
+    groups = logs.describe_log_groups(logGroupNamePrefix=serving.log_group)["logGroups"]
+    assert [each["logGroupName"] for each in groups] == [serving.log_group]
