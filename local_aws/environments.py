@@ -16,6 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_aws.processes.forks import Template
+
+# What jobs and endpoints have in common, and what AWS's toolkits import, of which PyTorch takes a core for two to three
+# seconds. The toolkits' own modules read the environment as they are imported.
+IMPORTS = (
+    "torch", "torch.distributed.run", "numpy", "PIL.Image", "boto3", "boto3.s3.transfer", "paramiko", "psutil",
+    "retrying", "scipy.sparse", "asyncio",
+)  # fmt: skip
 # A start of Python on a busy machine.
 ASKING_SECONDS = 60
 ASK = """
@@ -52,6 +60,7 @@ class Environments:
 
     def __init__(self, python: Path) -> None:
         self.python = python
+        self.template = Template(str(python), IMPORTS, further=True)
         self._shared: Shared | None = None
         self._lock = threading.Lock()
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local_aws.processes.forks import Forked, ForkServers
+from local_aws.processes.forks import Forked, ForkServers, Template
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,10 @@ class Instances:
         threads: int = 0,
         on_line: Callable[[str], None] | None = None,
         on_exit: Callable[[Instance], None] | None = None,
+        output: int | None = None,
         niceness: int = 0,
-        forked_from: Path | None = None,
+        forked_from: Template | None = None,
+        read_at_start: Mapping[str, str] | None = None,
     ) -> Instance:
         """Start a command as an instance.
 
@@ -152,13 +154,17 @@ class Instances:
             Called with every line of standard output and standard error, in order, from a thread of its own.
         on_exit
             Called once, after the last line, when all of its processes are gone.
+        output
+            An open file for standard output and standard error, in place of `on_line`.
         niceness
             Whether it goes before (below 0) the other processes of this machine. Only root may, so without root every
             instance has 0.
         forked_from
-            A Python that has a process from which it may be forked, PyTorch imported: that takes a core two to three
-            seconds. For a command of that Python, or of an environment over it, and a script. Where it cannot be, it is
-            started anew.
+            What has imported already what it imports, so that it may be forked from that. For a command of the same
+            Python, or of an environment over it, with a script or `-m` and a module. Where it cannot be, it is started
+            anew.
+        read_at_start
+            Those of its variables that all who are forked from there have, and that Python reads as it starts.
 
         Raises OSError when it cannot be started (a full disk, too many processes).
         """
@@ -174,11 +180,14 @@ class Instances:
             instance.niceness = niceness
         variables = self._environment(threads, environment or {})
         # It may take seconds to come up: the cores are looked for after that.
-        server = forked_from and self._fork_servers.ready(str(forked_from), self._environment(threads, {}))
+        common = self._environment(threads, read_at_start or {})
+        server = forked_from and self._fork_servers.ready(forked_from, common)
         self._find_cores(instance)
         try:
-            process = server and server.fork(command, variables, cwd or folder, instance.niceness, instance.pinned_to)
-            instance._process = process or self._start_anew(instance, command, variables, cwd or folder)
+            process = server and server.fork(
+                command, variables, cwd or folder, instance.niceness, instance.pinned_to, output
+            )
+            instance._process = process or self._start_anew(instance, command, variables, cwd or folder, output)
         except BaseException:
             self._pinned.pop(identifier, None)
             raise
@@ -204,7 +213,7 @@ class Instances:
 
     @staticmethod
     def _start_anew(
-        instance: Instance, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+        instance: Instance, command: Sequence[str], environment: Mapping[str, str], cwd: Path, output: int | None
     ) -> subprocess.Popen[bytes]:
         # What is started has the cores of the thread that starts it, from its first instruction on.
         before = os.sched_getaffinity(0) if instance.pinned_to else set()
@@ -214,7 +223,7 @@ class Instances:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SUPERVISOR), str(instance.niceness), *command],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if output is None else output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=environment,
@@ -281,8 +290,7 @@ class Instances:
         return environment | dict(extra)
 
     def _follow(self, instance: Instance, process: subprocess.Popen[bytes] | Forked, on_line, on_exit) -> None:
-        assert process.stdout is not None
-        for raw in process.stdout:
+        for raw in process.stdout or ():
             if on_line is not None:
                 try:
                     on_line(raw.decode("utf-8", "replace").rstrip("\r\n"))

@@ -85,7 +85,7 @@ class EndpointInstance:
             threads=container.threads,
             on_line=on_line,
             on_exit=ended,
-            forked_from=aws.settings.jobs_python,
+            forked_from=aws.environments.template,
         )
         named.set()
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from local_aws.functions.runtime_api import ACCEPTED, Gone, RuntimeApi, RuntimeRequest, event_answer
 from local_aws.instances import Instance, describe_exit
+from local_aws.processes.forks import Template
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 INIT_SECONDS = 10.0
 LARGEST_ANSWER = 6_291_556
 ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
-# Standard output goes to a file rather than a pipe: what a call printed is there before its answer is.
-SHELL = 'echo $$ >"$1"; exec >>"$2" 2>&1; shift 2; exec "$@"'
+# What AWS's runtime has and most functions import, and what AWS's runtime client does: its own modules read the
+# environment as they are imported. ctypes is the supervisor's.
+TEMPLATE = Template(
+    sys.executable,
+    ("boto3", "botocore.client", "boto3.s3.transfer", "concurrent.futures.thread", "ctypes", "decimal", "http.client",
+     "logging", "multiprocessing", "simplejson", "traceback"),
+)  # fmt: skip
+READ_AT_START = {"PYTHONNOUSERSITE": "1"}
 LARGEST_OUTPUT_FILE = 1024 * 1024
 
 
@@ -69,19 +76,19 @@ class Environment:
         self._folder.mkdir(parents=True)
         scratch = self._folder / "tmp"
         scratch.mkdir()
-        output = self._folder / "output"
-        output.touch()
-        self._output = os.open(output, os.O_RDWR)
-        handler = self.version.settings["Handler"]
-        command = ["/bin/sh", "-c", SHELL, "sh", str(self._folder / "pid"), str(output), *runtime_client(), handler]
+        # A file rather than a pipe: what a call printed is there before its answer is.
+        self._output = os.open(self._folder / "output", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._instance = self.aws.instances.start(
             "lambda",
-            command,
+            [*runtime_client(), self.version.settings["Handler"]],
             environment=self._variables(scratch),
             folder=self._folder,
             cwd=self.version.code.folder,
             threads=0,
+            output=self._output,
             on_exit=self._ended,
+            forked_from=TEMPLATE,
+            read_at_start=READ_AT_START,
         )
 
     def _variables(self, scratch: Path) -> dict[str, str]:
@@ -109,7 +116,7 @@ class Environment:
             "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             "LAMBDA_TASK_ROOT": str(version.code.folder),
-            "PYTHONNOUSERSITE": "1",
+            **READ_AT_START,
         }
 
     @property
@@ -187,8 +194,11 @@ class Environment:
 
     def memory_megabytes(self) -> int:
         """The most memory the process has used, 0 where that cannot be known."""
+        if self._instance is None:
+            return 0
         with contextlib.suppress(OSError, ValueError, IndexError):
-            pid = (self._folder / "pid").read_text().strip()
+            supervisor = self._instance.supervisor_pid
+            pid = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0]
             text = Path(f"/proc/{pid}/status").read_text()
             return int(text.split("VmHWM:", 1)[1].split(None, 1)[0]) // 1024
         return 0

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from local_aws.processes import order
 
@@ -21,12 +22,26 @@ FORKSERVER = Path(__file__).with_name("forkserver.py")
 IMPORT_SECONDS = 120.0
 
 
+class Template(NamedTuple):
+    """What instances may be forked from: a process of a Python that has imported modules, those which it has.
+
+    They must be modules that do nothing as they are imported that a fork does not survive or that depends on an
+    instance's own variables.
+    """
+
+    python: str
+    imports: tuple[str, ...]
+    further: bool = False
+    """Whether an instance may have further processes forked for it (see launcher.py)."""
+
+
 class Forked:
     """A forked instance's supervisor, with what is used of a `subprocess.Popen`."""
 
-    def __init__(self, pid: int, stdin: int, stdout: int, status: int) -> None:
+    def __init__(self, pid: int, stdin: int, stdout: int | None, status: int) -> None:
         self.pid = pid
-        self.stdin, self.stdout = os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = None if stdout is None else os.fdopen(stdout, "rb")
         self.returncode: int | None = None
         self._status = status
 
@@ -41,14 +56,14 @@ class Forked:
 
 
 class ForkServer:
-    """One process that forks: of one Python, with one set of variables that are read at a start."""
+    """One process that forks: of one template, with one set of variables that are read at a start."""
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, template: Template, environment: Mapping[str, str]) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
-                [python, str(FORKSERVER), str(theirs.fileno())],
+                [template.python, str(FORKSERVER), str(theirs.fileno()), *template.imports],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
@@ -57,6 +72,7 @@ class ForkServer:
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
+        self._further = template.further
         self._lock = threading.Lock()
         self._ready: bool | None = None
         self._closing = False
@@ -88,18 +104,20 @@ class ForkServer:
         cwd: Path,
         niceness: int,
         cores: Iterable[int],
+        output: int | None = None,
     ) -> Forked | None:
-        """An instance that runs a command in a folder; None when it could not be forked."""
+        """An instance that runs a command in a folder, its outputs read here or in an open file; None when it could not
+        be forked."""
         what = {
             "command": list(command),
             "environment": dict(environment),
             "cwd": str(cwd),
             "niceness": niceness,
             "cores": sorted(cores),
+            "further": self._further,
         }
-        (input_read, input_write), (output_read, output_write), (status_read, status_write) = (
-            os.pipe() for _ in range(3)
-        )
+        (input_read, input_write), (status_read, status_write) = os.pipe(), os.pipe()
+        output_read, output_write = os.pipe() if output is None else (None, os.dup(output))
         try:
             order.give(self._orders, what, [input_read, output_write, output_write, status_write])
         except OSError as error:
@@ -109,7 +127,7 @@ class ForkServer:
         pid = os.read(status_read, 64)
         if pid:
             return Forked(int(pid), input_write, output_read, status_read)
-        for end in (input_write, output_read, status_read):
+        for end in filter(None, (input_write, output_read, status_read)):
             os.close(end)
         return None
 
@@ -127,22 +145,22 @@ class ForkServers:
     """The fork servers of a daemon, each started when it is needed first."""
 
     def __init__(self) -> None:
-        self._servers: dict[tuple[str, frozenset[tuple[str, str]]], ForkServer] = {}
+        self._servers: dict[tuple[Template, frozenset[tuple[str, str]]], ForkServer] = {}
         self._lock = threading.Lock()
 
-    def ready(self, python: str, environment: Mapping[str, str]) -> ForkServer | None:
-        """The one for a Python and variables, its imports done; None where none can be, as on macOS.
+    def ready(self, template: Template, environment: Mapping[str, str]) -> ForkServer | None:
+        """The one for a template and variables, its imports done; None where none can be, as on macOS.
 
         One that has not come up is not tried again; one that ended later is.
         """
         if not sys.platform.startswith("linux"):
             return None
-        key = python, frozenset(environment.items())
+        key = template, frozenset(environment.items())
         with self._lock:
             server = self._servers.get(key)
             if server is None or (server.ended and server.wait_until_ready()):
                 try:
-                    server = self._servers[key] = ForkServer(python, environment)
+                    server = self._servers[key] = ForkServer(template, environment)
                 except OSError:
                     return None
         return server if server.wait_until_ready() else None

@@ -1,14 +1,16 @@
 """Forks instances from a process that has imported what they import: PyTorch takes a core for two to three seconds.
 
-    python forkserver.py ORDERS
+    python forkserver.py ORDERS MODULE...
 
-ORDERS is the descriptor of a socket to the daemon; see order.py. What is forked is an instance's supervisor, and from
-that what the instance runs: the order's command and, for whoever holds the descriptor that LOCAL_AWS_ORDERS names,
-further ones (see launcher.py). A forked process is as `python SCRIPT ...` would be, but for the seed of its strings'
-hashes and for modules that are imported already. What has to differ from the start on, or brings a module of its own
-in place of an imported one, is executed instead, which is as good and slower.
+ORDERS is the descriptor of a socket to the daemon, see order.py; a MODULE is one to import, see forks.Template. What is
+forked is an instance's supervisor, and from that what the instance runs: the order's command and, for whoever holds the
+descriptor that LOCAL_AWS_ORDERS names, further ones (see launcher.py). A forked process is as `python SCRIPT ...` or
+`python -m NAME ...` would be, but for the seed of its strings' hashes and for modules that are imported already. What
+has to differ from the start on, or brings a module of its own in place of an imported one, is executed instead, which
+is as good and slower.
 
-Runs in the jobs' environment, with one thread and nothing computed: neither threads nor pools of them survive a fork.
+Runs in the environment of what it forks, with one thread and nothing computed: neither threads nor pools of them
+survive a fork.
 """
 
 import gc
@@ -25,12 +27,6 @@ import order
 import supervisor
 
 del sys.path[0]  # this folder
-# What jobs and endpoints have in common, and what AWS's toolkits import. The toolkits' own modules read the environment
-# as they are imported.
-IMPORTS = (
-    "torch", "torch.distributed.run", "numpy", "PIL.Image", "boto3", "boto3.s3.transfer", "paramiko", "psutil",
-    "retrying", "scipy.sparse", "asyncio",
-)  # fmt: skip
 # Variables that are read when a process starts or as one of these is imported, by the loader, the C library, Python,
 # the libraries that compute. The threads' are the same in every process of a fork server.
 READ_AT_START = (
@@ -44,7 +40,7 @@ def main():
     """Serve until the daemon is gone. Returns in every process that is to run something, with the order."""
     orders = socket.socket(fileno=int(sys.argv[1]))
     gc.disable()  # all of it stays
-    for name in IMPORTS:
+    for name in sys.argv[2:]:
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
     # Pages that a collection would write to, and so copy, in every process.
@@ -71,12 +67,16 @@ def watch_over(first):
     if first.what["cores"]:
         os.sched_setaffinity(0, first.what["cores"])
     os.write(status, b"%d\n" % os.getpid())
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours = theirs = None
+    if first.what["further"]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     work, code = supervisor.supervise(first.what["niceness"], first, ours, order.take)
     if work is None:
         os.write(status, b"%d\n" % code)
         os._exit(0)
     os.close(status)
+    if ours is None:
+        return work
     ours.close()
     if work is first:
         first.what["environment"]["LOCAL_AWS_ORDERS"] = str(theirs.detach())
@@ -97,13 +97,15 @@ def connect(work):
 def run(command, environment, cwd):
     """Run a command in this process. Returns when its script has ended; as in any process, that is not its end yet."""
     os.chdir(cwd)
-    arguments = command[2:] if command[1:2] == ["--"] else command[1:]
+    module = command[2] if command[1:2] == ["-m"] else None
+    arguments = command[2:] if command[1:2] in (["--"], ["-m"]) else command[1:]
     places = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
     prefix = prefix_of(os.path.abspath(command[0]))
+    folder = cwd if module else os.path.dirname(os.path.realpath(arguments[0])) if arguments else None
     if (
-        not (prefix and arguments and os.path.isfile(arguments[0]))
+        not (prefix and arguments and (module or os.path.isfile(arguments[0])))
         or differs(environment)
-        or shadowed([arguments[0], *places])
+        or shadowed([folder, *places])
     ):
         os.execvpe(command[0], command, environment)
     os.environ.clear()
@@ -111,9 +113,7 @@ def run(command, environment, cwd):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.orig_argv, sys.argv = command, arguments
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
-    script = os.path.abspath(arguments[0])
     # The order and the absence of double entries are those of the module `site`.
-    folder = os.path.dirname(os.path.realpath(script))
     sys.path[:] = [folder, *dict.fromkeys([*map(os.path.abspath, places), *sys.path])]
     if prefix != sys.prefix:
         move(os.path.abspath(command[0]), prefix)
@@ -121,21 +121,40 @@ def run(command, environment, cwd):
     reseed()
     for name in ("order", "supervisor"):
         del sys.modules[name]
-    module = types.ModuleType("__main__")
-    loader = importlib.machinery.SourceFileLoader("__main__", script)
-    vars(module).update(__file__=script, __cached__=None, __loader__=loader, __builtins__=__builtins__,
-                        __annotations__={})  # fmt: skip
-    sys.modules["__main__"] = module
+    main = types.ModuleType("__main__")
+    vars(main).update(__builtins__=__builtins__, __annotations__={})
+    sys.modules["__main__"] = main
     if "__mp_main__" in sys.modules:
-        sys.modules["__mp_main__"] = module
+        sys.modules["__mp_main__"] = main
     try:
-        with open(script, "rb") as file:
-            code = compile(file.read(), script, "exec", dont_inherit=True)
-        exec(code, vars(module))
+        code = load_module(module, main) if module else load_script(os.path.abspath(arguments[0]), main)
+        exec(code, vars(main))
     except Exception as error:
-        frames = error.__traceback__.tb_next  # without this function's
+        frames = error.__traceback__
+        while frames and frames.tb_frame.f_code.co_filename == __file__:
+            frames = frames.tb_next
         sys.excepthook(type(error), error.with_traceback(frames), frames)
         sys.exit(1)
+
+
+def load_script(script, main):
+    loader = importlib.machinery.SourceFileLoader("__main__", script)
+    vars(main).update(__file__=script, __cached__=None, __loader__=loader)
+    with open(script, "rb") as file:
+        return compile(file.read(), script, "exec", dont_inherit=True)
+
+
+def load_module(name, main):
+    """What `python -m NAME` runs, as the standard library's runpy finds it."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{name}.__main__")
+    if spec is None:
+        sys.exit(f"{sys.executable}: No module named {name}")
+    vars(main).update(__file__=spec.origin, __cached__=spec.cached, __loader__=spec.loader, __package__=spec.parent,
+                      __spec__=spec)  # fmt: skip
+    sys.argv[0] = spec.origin
+    return spec.loader.get_code(spec.name)
 
 
 def reseed():
@@ -180,10 +199,9 @@ def differs(environment):
 
 
 def shadowed(places):
-    """Whether the script or the folders before the environment's own bring modules that are imported already."""
+    """Whether folders before the environment's own bring modules that are imported already."""
     loaded = {name.partition(".")[0] for name in sys.modules} - {"__main__", "__mp_main__", "order", "supervisor"}
-    folders = {os.path.dirname(os.path.realpath(places[0])), *map(os.path.abspath, places[1:])} - set(sys.path)
-    for folder in filter(os.path.isdir, folders):
+    for folder in filter(os.path.isdir, set(map(os.path.abspath, places)) - set(sys.path)):
         if any(name.partition(".")[0] in loaded for name in os.listdir(folder)):
             return True
     return False

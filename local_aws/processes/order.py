@@ -11,8 +11,8 @@ import socket
 
 
 class Order:
-    """`what`: command, environment, cwd, niceness and cores of the process; `files`: its standard input, output and
-    error, and where its supervisor writes what becomes of it."""
+    """`what`: command, environment, cwd, niceness and cores of the process, and whether it may order further ones;
+    `files`: its standard input, output and error, and where its supervisor writes what becomes of it."""
 
     def __init__(self, what, files):
         self.what = what

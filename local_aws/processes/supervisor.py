@@ -58,12 +58,24 @@ def signal_all(number: int, child: int) -> None:
 
 def kill_all(child: int) -> None:
     """SIGKILL until nothing is left: a process may fork while the tree is walked."""
-    for _ in range(100):
+    if not LINUX:
         signal_all(signal.SIGKILL, child)
+        return
+    for _ in range(100):
         reap()
-        if not LINUX or not descendants(os.getpid()):
+        if childless():
             return
+        signal_all(signal.SIGKILL, child)
         time.sleep(0.01)
+
+
+def childless() -> bool:
+    """Whether nothing is below the subreaper: whoever loses its parent becomes a child of it."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def reap() -> dict[int, int]:

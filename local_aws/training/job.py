@@ -291,7 +291,7 @@ class TrainingJob(JobRecord):
                     address=host,
                     threads=threads,
                     niceness=NICENESS,
-                    forked_from=None if own else self.aws.settings.jobs_python,
+                    forked_from=None if own else self.aws.environments.template,
                     on_line=lambda line, stream=f"algo-{number}": self._line(stream, line),
                 )
             )

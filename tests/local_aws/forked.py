@@ -113,12 +113,14 @@ class SharedForkServer(forks.ForkServer):
     process: socket.socket
     """Where that process takes orders for fork servers."""
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, template: forks.Template, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                order.give(self.process, {"python": python, "environment": dict(environment)}, [theirs.fileno()])
+                what = {"python": template.python, "imports": template.imports, "environment": dict(environment)}
+                order.give(self.process, what, [theirs.fileno()])
             _, files, _, _ = socket.recv_fds(ours, 16, 1)
+        self._further = template.further
         self._ready = bool(files)
         self._orders = socket.socket(fileno=files[0]) if files else ours
 
@@ -229,7 +231,8 @@ def share(servers: forks.ForkServers, requests: socket.socket) -> None:
     """Answer an order for a fork server."""
     request = order.take(requests)
     (answer,) = request.files
-    server = servers.ready(request.what["python"], request.what["environment"])
+    template = forks.Template(request.what["python"], tuple(request.what["imports"]))
+    server = servers.ready(template, request.what["environment"])
     with socket.socket(fileno=answer) as reply, contextlib.suppress(OSError):
         if server:
             socket.send_fds(reply, [b"1"], [server._orders.fileno()])

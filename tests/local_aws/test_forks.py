@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local_aws.environments import Environments
+from local_aws.environments import IMPORTS, Environments
 from local_aws.instances import Instances
+from local_aws.processes.forks import Template
 from tests.local_aws.daemon import JOBS_PYTHON, ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="instances are forked on Linux only")
@@ -74,7 +75,9 @@ def start(instances, tmp_path):
         command = [str(python), str(script), *arguments]
         options = {"threads": 1, "cwd": tmp_path, **options}
         if forked:
-            options["forked_from"] = JOBS_PYTHON if environment_of(python) else Path(python)
+            options["forked_from"] = Template(
+                str(JOBS_PYTHON if environment_of(python) else python), IMPORTS, further=True
+            )
         return instances.start("test", command, on_line=lines.append, **options), lines
 
     return start
@@ -94,6 +97,33 @@ def test_a_forked_script_cannot_tell_that_it_was(start, tmp_path, own):
     # It was, though.
     instance, lines = start(SAYS_WHETHER, python=python)
     assert (instance.wait(60), lines) == (0, ["True"])
+
+
+def test_a_forked_module_with_a_file_for_its_output_cannot_tell_that_it_was(instances, tmp_path):
+    (tmp_path / "birds").mkdir()
+    says = "import sys\nprint('xmlrpc.client' in sys.modules)\n"
+    facts = textwrap.dedent(FACTS).partition("    import torch".strip())[0] + "print(json.dumps(facts))\n"
+    (tmp_path / "birds" / "__main__.py").write_text(says + facts)
+    said = []
+    for template in (Template(sys.executable, ("ctypes", "xmlrpc.client")), None):
+        with (tmp_path / "output").open("wb") as output:
+            instance = instances.start(
+                "test", [sys.executable, "-m", "birds", "--one"], cwd=tmp_path, environment={"PYTHONNOUSERSITE": "1"},
+                output=output.fileno(), forked_from=template, read_at_start={"PYTHONNOUSERSITE": "1"}, threads=1,
+            )  # fmt: skip
+            assert instance.wait(60) == 0, (tmp_path / "output").read_text()
+        said.append((tmp_path / "output").read_text().splitlines())
+    assert [each[0] for each in said] == ["True", "False"]
+    assert json.loads(said[0][1]) == json.loads(said[1][1])
+    # AND one whose folder brings a module in place of what is imported is no fork
+    (tmp_path / "xmlrpc").mkdir()
+    (tmp_path / "birds" / "__main__.py").write_text(says + "import xmlrpc; print(xmlrpc.__path__)")
+    instance, lines = None, []
+    instance = instances.start(
+        "test", [sys.executable, "-m", "birds"], cwd=tmp_path, on_line=lines.append,
+        forked_from=Template(sys.executable, ("ctypes", "xmlrpc.client")),
+    )  # fmt: skip
+    assert (instance.wait(60), lines[0]) == (0, "False")
 
 
 def test_a_script_of_an_environment_with_packages_is_started_anew(start, tmp_path):
@@ -263,10 +293,11 @@ def test_nothing_forked_survives_a_sigkill_of_the_owner(tmp_path, wait_for):
     owner = f"""
 import pathlib, sys, time
 sys.path.insert(0, {str(ROOT)!r})
+from local_aws.environments import Environments
 from local_aws.instances import Instances
 Instances(pathlib.Path({str(tmp_path)!r})).start(
     "test", [{str(JOBS_PYTHON)!r}, {str(script)!r}], on_line=lambda line: print(line, flush=True),
-    forked_from=pathlib.Path({str(JOBS_PYTHON)!r})
+    forked_from=Environments(pathlib.Path({str(JOBS_PYTHON)!r})).template,
 )
 time.sleep(600)
 """
@@ -287,7 +318,10 @@ def test_the_owner_ends_its_fork_server(tmp_path):
     script = Path(tmp_path / "script.py")
     script.write_text("")
     before = servers_of(os.getpid())
-    assert owner.start("test", [str(JOBS_PYTHON), str(script)], forked_from=JOBS_PYTHON).wait(120) == 0
+    assert (
+        owner.start("test", [str(JOBS_PYTHON), str(script)], forked_from=Environments(JOBS_PYTHON).template).wait(120)
+        == 0
+    )
     (server,) = set(servers_of(os.getpid())) - set(before)
     owner.stop_all()
     assert not server.is_running()

@@ -7,9 +7,11 @@ import io
 import json
 import os
 import signal
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -31,10 +33,23 @@ def handler(event, context):
 """
 
 
-def zipped(source: str = SOURCE, name: str = "app.py") -> bytes:
+SEEN = """
+import os, random, sys
+import boto3
+def handler(event, context):
+    return {"pid": os.getpid(), "folder": os.getcwd(), "first": sys.path[0], "root": os.environ["LAMBDA_TASK_ROOT"],
+            "own": boto3.__file__.startswith(os.getcwd()), "drawn": random.random(),
+            "names": [name for name in os.environ if name.startswith(("MINE", "LOCAL_AWS"))],
+            "leads": os.getsid(0) == os.getpid(),
+            "files": [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]}
+"""
+
+
+def zipped(source: str = SOURCE, name: str = "app.py", others: dict[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, source)
+        for path, content in {name: source, **(others or {})}.items():
+            archive.writestr(path, content)
     return buffer.getvalue()
 
 
@@ -84,6 +99,27 @@ def test_a_call_runs_in_a_process_that_is_used_again(client, create):
     assert lines[-2].startswith("END")
     assert "Init Duration" in lines[-1]
     assert not any(each.rstrip("/").endswith("/plugins") for each in first["path"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="environments are forked on Linux only")
+def test_a_forked_environment_has_what_is_its_own_and_nothing_of_another(client, create):
+    seen = {}
+    for name, variables in {"one": {"MINE_ONE": "1"}, "other": {"MINE_OTHER": "2"}}.items():
+        create(f"forked-{name}", SEEN, Environment={"Variables": variables})
+        seen[name] = invoke(client, f"forked-{name}")[0]
+        assert seen[name]["names"] == list(variables)
+        assert seen[name]["first"] == seen[name]["folder"] == seen[name]["root"]
+        assert (seen[name]["leads"], seen[name]["own"]) == (True, False)
+        assert seen[name]["files"][1] == seen[name]["files"][2]
+        assert "forkserver.py" in " ".join(psutil.Process(seen[name]["pid"]).cmdline())
+    assert seen["one"]["files"][0] == os.devnull
+    assert seen["one"]["files"][1] != seen["other"]["files"][1]
+    assert seen["one"]["drawn"] != seen["other"]["drawn"]
+    # AND whose code brings its own in place of what a fork has imported is started anew
+    create("brings-boto3", Code={"ZipFile": zipped(SEEN, others={"boto3/__init__.py": ""})})
+    brings = invoke(client, "brings-boto3")[0]
+    assert brings["own"]
+    assert "awslambdaric" in psutil.Process(brings["pid"]).cmdline()
 
 
 def test_names_that_mean_the_same_function(client, create):
