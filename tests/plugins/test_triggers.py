@@ -23,7 +23,7 @@ COMMON = {"poll_seconds": 1.0, "deadline": 2.0, "aws_conn_id": "aws_default", "r
 @pytest.mark.parametrize(
     ("kind", "own"),
     [
-        (SageMakerJobTrigger, {"kind": "training job", "name": "a-job"}),
+        (SageMakerJobTrigger, {"kind": "training job", "name": "a-job", "rules": ["Confusion"]}),
         (EndpointTrigger, {"name": "an-endpoint", "previous": None}),
     ],
 )

@@ -24,7 +24,7 @@ def on_issue_option() -> Any:
         '`{"ClassImbalance": "stop", "Overfit": "notify", "WeightUpdateRatio": "retry"}`; what is not named reports. '
         "`report`: it is on the report. `stop`: the job ends there and the task fails with the rule's sentence; a "
         "trial of a tuning job ends early and keeps its best epoch. `notify`: the SNS topic of the Variable is told "
-        "when the job has ended. `retry`: as `stop`, and the job is run again with a remedy: a tenth of the learning "
+        "while the job goes on. `retry`: as `stop`, and the job is run again with a remedy: a tenth of the learning "
         "rate, another seed, half as many pictures at once; a training that goes on for too long just ends, with its "
         f"best epoch. `retry` is there for {retried}. Without it, since a remedy would hide bad data or there is "
         f"none: {others}.",

@@ -14,7 +14,6 @@ from musher.diagnostics import remedies
 from musher.diagnostics.rules import NOTIFY, OUT_OF_MEMORY, REPORT
 
 FAILED = "Failed"
-TOLD = "the topic was told"
 
 
 class FoundIssue(record.Entry):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from musher import record
-from musher.diagnostics import outcome
+from musher.diagnostics import outcome, told
 from musher.job_output import JobOutputError, read_diagnostics
 from musher.names import Run
 from musher.operators.base import MusherOperator
+
+TOLD = "the topic was told"
 
 
 def output_of(found: Mapping[str, Any]) -> str:
@@ -45,27 +48,38 @@ class DiagnosingOperator(MusherOperator):
                 if each.fired:
                     self.log.warning("%s: %s: %s", job.job, each.rule, each.status_details)
 
-    def told(self, run: Run, job: record.DiagnosedJob, what: str = "") -> record.DiagnosedJob:
-        """Tell the topic of what rules found whose issues it is to be told, unless it was before; the job with what
-        became of that.
+    def rules_to_tell(self, on_issue: Mapping[str, str]) -> list[str]:
+        """The rules to look for while a job runs; none where there is nobody to tell."""
+        return told.to_be_told(on_issue) if self.environment.notifications_topic_arn else []
 
-        Parameters: `what` names the job for a person; the job's own name when left out.
+    def tell(
+        self, run: Run, issue: told.FoundIssue, *, about: str, when: str = "", what: str = "", record_key: str = ""
+    ) -> str:
+        """Tell the topic of what a rule found, unless it was told of that rule in `about` before; what became of it.
+
+        Parameters: `about` a job, or the tuning job of a trial; `when` what is added to the outcome; `what` names the
+        job for a person; `record_key` the run in whose record it is. What is left out is the job's and the run's own.
         """
-        to_be_told = outcome.to_be_told(job)
-        known = self.known_diagnosed(run.key).jobs if to_be_told else []
-        before = {
-            rule.rule for each in known if each.job == job.job for rule in each.rules if outcome.TOLD in rule.taken
-        }
-        for each in to_be_told:
-            message = (
-                f"{each.rule} found something in {what or job.job}: {each.status_details}\n\n"
-                f"Step {each.step}, value {each.value}, threshold {each.threshold}.\n"
-                f"DAG {run.dag_id}, run {run.run_id}; the record is in runs/{run.key}/."
-            )
-            problem = ""
-            if not self.environment.notifications_topic_arn:
-                problem = "nobody was told: the Variable musher has no notifications_topic_arn"
-            elif each.rule not in before:
-                problem = self.notify(f"{each.rule} found something in {job.job}", message)
-            job = outcome.with_taken(job, each.rule, problem or outcome.TOLD)
+        if not self.environment.notifications_topic_arn:
+            return "nobody was told: the Variable musher has no notifications_topic_arn"
+        message = (
+            f"{issue.rule} found something in {what or issue.job}: {issue.text}\n"
+            f"DAG {run.dag_id}, run {run.run_id}; the record is in runs/{record_key or run.key}/."
+        )
+        subject = f"{issue.rule} found something in {issue.job}"
+        known = self._told.setdefault(run.key, told.Told(self.client("s3"), self.environment.bucket, run.key))
+        return known.once(about, issue.rule, lambda: self.notify(subject, message), TOLD + when)
+
+    @functools.cached_property
+    def _told(self) -> dict[str, told.Told]:
+        return {}
+
+    def with_told(
+        self, run: Run, job: record.DiagnosedJob, *, about: str = "", record_key: str = ""
+    ) -> record.DiagnosedJob:
+        """A job that has ended, its topic told of what it is to be told of; parameters as `tell` has them."""
+        for each in outcome.to_be_told(job):
+            issue = told.FoundIssue.of(job.job, each)
+            became = self.tell(run, issue, about=about or job.job, record_key=record_key)
+            job = outcome.with_taken(job, each.rule, became)
         return job

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from musher import record
@@ -11,8 +12,9 @@ from musher.config import Ec2TrainingConfig
 from musher.costs import prices
 from musher.diagnostics import outcome, remedies
 from musher.diagnostics.rules import RETRY, for_a_job
+from musher.diagnostics.told import FoundIssue
 from musher.ec2 import attempts, history
-from musher.names import TRAIN_ON_EC2, Run
+from musher.names import TRAIN_ON_EC2, Run, attempt_names
 from musher.operators.diagnosing import DiagnosingOperator
 
 
@@ -44,6 +46,21 @@ class Ec2DiagnosingOperator(DiagnosingOperator):
         expected = prices.ec2_instance_cost(market, instance_type, seconds, volume_gb=config.volume_gb)
         spent = prices.ec2_training_cost(self.history.instances, instance_type, config.volume_gb)
         return remedies.why_too_dear(spent, expected, config.max_cost_usd)
+
+    def tell_of(self, issues: Sequence[Mapping[str, str]]) -> None:
+        """Tell the topic of what rules have found in the attempt that runs."""
+        for each in issues:
+            issue = FoundIssue(**each)
+            self.tell(self._run, issue, about=issue.job, when=" while the job ran", record_key=self.training["run"])
+
+    @property
+    def attempt(self) -> str:
+        """The name of the attempt that runs, or is to be started."""
+        base = self._run.name(self.environment.project, TRAIN_ON_EC2)
+        return next(islice(attempt_names(base), len(self.failed_attempts()), None))
+
+    def failed_attempts(self) -> list[dict[str, Any]]:
+        return [each for each in self.attempts() if each["TrainingJobStatus"] == "Failed"]
 
     def attempts(self) -> list[dict[str, Any]]:
         base = self._run.name(self.environment.project, TRAIN_ON_EC2)
@@ -82,7 +99,7 @@ class Ec2DiagnosingOperator(DiagnosingOperator):
         if again and (remedy := course.remedies.get(last.job)):
             last = outcome.with_taken(last, remedy.rule, f"it was run again with {remedies.words(remedy)}")
         elif not again:
-            last = self.told(self._run, last)
+            last = self.with_told(self._run, last, record_key=self.training["run"])
         self.write_diagnosed(self.training["run"], [*jobs[:-1], last])
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -22,7 +21,7 @@ from musher.errors import UserError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
 from musher.job_output import TooLarge, read, read_evaluation
-from musher.names import TRAIN_ON_EC2, attempt_names
+from musher.names import TRAIN_ON_EC2
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.costs import check_projection
 from musher.operators.ec2_diagnosing import Ec2DiagnosingOperator
@@ -171,7 +170,10 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
         if event["outcome"] != "ready":
             return self._next(event)
         instance, fingerprints = event["instance"], event["fingerprints"]
-        trigger = HostJobTrigger(**self._reach(instance), fingerprints=fingerprints, **self._limits())
+        rules = self.rules_to_tell(self._config.on_issue)
+        trigger = HostJobTrigger(
+            **self._reach(instance), fingerprints=fingerprints, job=self.attempt, rules=rules, **self._limits()
+        )
         try:
             host: Host = trigger.host(fingerprints)
             code = read(self.client("s3"), f"{self.training['code']}{ARCHIVE}")
@@ -185,8 +187,11 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
 
     @plainly
     def ended(self, context: Context, event: Mapping[str, Any]) -> None:
-        """The training or the instance has ended."""
+        """The training or the instance has ended, or a rule has found something while it goes on."""
         self._begin(context)
+        if event["outcome"] == "issues":
+            self.tell_of(event["issues"])
+            self.defer(trigger=HostJobTrigger(**event["wait"]), method_name="ended")
         if event["outcome"] == "completed":
             self.hook.terminate([event["instance"]])
             self.history.end(event["instance"], "finished", time.time())
@@ -320,15 +325,12 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
             return HostStatus()
 
     def _job(self) -> dict[str, Any]:
-        tried = [each for each in self.attempts() if each["TrainingJobStatus"] == "Failed"]
-        # An attempt with other hyperparameters cannot go on from the checkpoints of the one before.
-        base = self._run.name(self.environment.project, TRAIN_ON_EC2)
-        name = next(islice(attempt_names(base), len(tried), None))
         return {
             "region": self.environment.region,
             "channels": self.training["channels"],
-            "hyperparameters": self.course(tried).values,
-            "checkpoints": self.environment.uri("checkpoints", name, ""),
+            "hyperparameters": self.course(self.failed_attempts()).values,
+            # An attempt with other hyperparameters cannot go on from the checkpoints of the one before.
+            "checkpoints": self.environment.uri("checkpoints", self.attempt, ""),
             "output": self.output,
         }
 

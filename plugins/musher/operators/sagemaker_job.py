@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from musher import names
 from musher.config import TrainingConfig
+from musher.diagnostics.told import FoundIssue
 from musher.hooks.sagemaker_jobs import COMPLETED, KINDS, JobKind, SageMakerJobHook
 from musher.names import Run
 from musher.operators.base import plainly, run_of, training_config
@@ -71,22 +72,37 @@ class SageMakerJobOperator(DiagnosingOperator):
         self.job, found = self.hook.start_or_attach(self.kind, base, lambda name: self.request(config, run, name))
         if found.get(self.kind.status_field) == COMPLETED:
             return self.finish(context, config, found)
+        return self._wait(time.time() + self.longest_seconds(config), self.rules_to_tell(config.on_issue))
+
+    def _wait(self, deadline: float, rules: Sequence[str]) -> None:
+        """Wait until the job has ended, or one of `rules` has found something in it."""
         self.defer(
             trigger=SageMakerJobTrigger(
                 kind=self.kind.noun,
                 name=self.job,
+                rules=list(rules),
                 poll_seconds=self.environment.poll_seconds,
-                deadline=time.time() + self.longest_seconds(config),
+                deadline=deadline,
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.environment.region,
             ),
             method_name="resume",
+            kwargs={"rules": list(rules)},
         )
 
     @plainly
-    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """The job has ended: take its result, or fail with its reason."""
+    def resume(self, context: Context, event: Mapping[str, Any], rules: Sequence[str] = ()) -> Any:
+        """A rule has found something: tell of it, and wait on; or the job has ended: take its result, or fail with its
+        reason.
+
+        Parameters: `rules` those that were waited for.
+        """
         self.job = event["name"]
+        if "issues" in event:
+            issues = [FoundIssue(**each) for each in event["issues"]]
+            for each in issues:
+                self.tell(run_of(context), each, about=self.job, when=" while the job ran")
+            return self._wait(event["deadline"], sorted(set(rules) - {each.rule for each in issues}))
         found = self.hook.describe(self.kind, self.job) or {}
         if event["status"] == COMPLETED:
             return self.finish(context, training_config(context), found)

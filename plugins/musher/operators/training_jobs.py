@@ -141,7 +141,7 @@ class TrainOperator(SageMakerJobOperator):
             if (remedy := course.remedies.get(job.job)) and (again or place < len(jobs) - 1):
                 made[place] = outcome.with_taken(job, remedy.rule, f"it was run again with {remedies.words(remedy)}")
         if made and not again:
-            made[-1] = self.told(run, made[-1])
+            made[-1] = self.with_told(run, made[-1])
         self.write_diagnosed(run.key, made)
 
     def _diagnosed(self, config: TrainingConfig, ended: Sequence[Mapping[str, Any]]) -> list[record.DiagnosedJob]:

@@ -85,19 +85,8 @@ class TuneOperator(SageMakerJobOperator):
             if found
         ]
         if jobs:
-            self.write_diagnosed(run.key, self._told_once(run, jobs))
+            # The topic is told of a rule once, however many trials it has found something in.
+            self.write_diagnosed(run.key, [self.with_told(run, each, about=self.job) for each in jobs])
         if jobs and all(each.status == "Failed" and each.fired for each in jobs):
             raise AirflowFailException(jobs[0].reason)
         return known
-
-    def _told_once(self, run: Run, jobs: Sequence[record.DiagnosedJob]) -> list[record.DiagnosedJob]:
-        """The topic is told of a rule once, however many trials it has found something in."""
-        told: set[str] = set()
-        made = []
-        for job in jobs:
-            new = {each.rule for each in outcome.to_be_told(job)} - told
-            told |= new
-            quiet = [each for each in job.rules if each.rule not in new]
-            spoken = self.told(run, job.replace(rules=[each for each in job.rules if each.rule in new]))
-            made.append(job.replace(rules=sorted([*quiet, *spoken.rules], key=lambda each: each.rule)))
-        return made

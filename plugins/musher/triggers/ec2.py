@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from musher.costs import prices
+from musher.diagnostics.told import FoundIssue, announced
 from musher.ec2 import host_job
 from musher.ec2.host_log import MOST_SHOWN_BYTES, printable
 from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
@@ -100,17 +102,27 @@ class InstanceReadyTrigger(InstanceTrigger):
 class HostJobTrigger(InstanceTrigger):
     """Until the training on the instance has ended, its log shown on the way.
 
-    Parameters: `fingerprints` of the host's keys; `silence_seconds` how long it may not answer. Outcomes: `completed`,
-    `failed` (with the log's end as its reason), `interrupted`, `ended`, `unreachable`, `wrong_host_key`.
+    Parameters: `fingerprints` of the host's keys; `silence_seconds` how long it may not answer; `job` the training's
+    name, and `rules` those whose issues somebody waits for; `shown` how much of the log was shown before, in bytes.
+    Outcomes: `completed`, `failed` (with the log's end as its reason), `interrupted`, `ended`, `unreachable`,
+    `wrong_host_key`; and `issues` while it goes on, with what rules have found (musher.diagnostics.told.FoundIssue) and
+    what the trigger that waits on is made from (`wait`).
     """
 
-    own = (*InstanceTrigger.own, "fingerprints", "silence_seconds")
+    own = (*InstanceTrigger.own, "fingerprints", "silence_seconds", "job", "rules", "shown")
 
     fingerprints: list[str]
     silence_seconds: float
+    job: str
+    rules: list[str]
+    shown: int | None
+
+    def __init__(self, *, job: str = "", rules: Sequence[str] = (), shown: int | None = None, **others: Any) -> None:
+        # Without them where an earlier version has serialised it.
+        super().__init__(job=job, rules=list(rules), shown=shown, **others)
+        self._shown = shown
 
     _host: Host | None = None
-    _shown: int | None = None
     _silent_since: float | None = None
 
     def look(self) -> tuple[str, dict[str, Any] | None]:
@@ -120,7 +132,7 @@ class HostJobTrigger(InstanceTrigger):
             seen = host_job.look(self._host, self._shown)
             self._show(seen)
             self._shown, self._silent_since = seen.shown, None
-            return f"training on {self.instance}: {seen.state}", self._ended(seen)
+            return f"training on {self.instance}: {seen.state}", self._ended(seen) or self._issues(seen)
         except WrongHostKey as error:
             return str(error), self.event("wrong_host_key", str(error))
         except (Unreachable, CommandFailed) as error:
@@ -155,6 +167,17 @@ class HostJobTrigger(InstanceTrigger):
             return self.event("failed", f"{why}\n{said}")
         # Interrupted or stopped: everything is saved, and AWS is about to take the instance.
         return self.gone() if seen.state in host_job.FINISHED else None
+
+    def _issues(self, seen: host_job.Look) -> dict[str, Any] | None:
+        found: dict[str, FoundIssue] = {}
+        for line in seen.lines:
+            if (issue := announced(self.job, line)) and issue.rule in self.rules:
+                found.setdefault(issue.rule, issue)
+        if not found:
+            return None
+        left = [rule for rule in self.rules if rule not in found]
+        wait = {**self.serialize()[1], "rules": left, "shown": self._shown}
+        return self.event("issues", issues=[each.to_json() for each in found.values()], wait=wait)
 
     def give_up(self) -> dict[str, Any]:
         self.kill()

@@ -84,6 +84,9 @@ SCRIPT = textwrap.dedent("""
         if count % 10 == 0:
             save()
             print(f"step {count}", flush=True)
+        if count == 10:
+            found = "step=10 value=0.3 threshold=0.5: a was taken for b: look at the labels"
+            print("DiagnosticRule Confusion: IssuesFound", found, flush=True)
     evaluation = {"accuracy": 0.9, "loss": 0.1, "images": 10, "classes": ["a"]}
     evaluation["per_class"] = [{"label": "a", "images": 10, "accuracy": 0.9}]
     pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(str(count))

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from musher import record
 from musher.names import TRAIN_ON_EC2, Run
 
+from tests.local_aws.event_rules import queue, received
 from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.timeout(900)
@@ -49,6 +50,11 @@ def test_a_training_runs_to_its_end_and_nothing_is_left(ec2_run):
     verdict = {"sentence": "decodes"}
     of_sagemaker = record.JobProfile(job="one", complete=True, trained="head", batch_size=64, verdict=verdict)
     record.write(ec2_run.s3, bucket, key, record.Profile(jobs=[of_sagemaker]))
+    url, arn = queue(ec2_run.daemon, "of-a-training")
+    topic = ec2_run.daemon.client("sns").create_topic(Name="of-a-training")["TopicArn"]
+    ec2_run.daemon.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    ec2_run.environment = ec2_run.environment.model_copy(update={"notifications_topic_arn": topic})
+    ec2_run.params["on_issue"] = {"Confusion": "notify"}
 
     part = ec2_run.train()
 
@@ -64,6 +70,11 @@ def test_a_training_runs_to_its_end_and_nothing_is_left(ec2_run):
     profiles = record.read(ec2_run.s3, bucket, key, record.Profile).jobs
     name = ec2_run.run.name(ec2_run.environment.project, TRAIN_ON_EC2)
     assert [(each.job, each.verdict.sentence) for each in profiles] == [("one", "decodes"), (name, "waits for files")]
+    # The topic was told of what a rule has found while the training went on: no file says so afterwards.
+    (told,) = [json.loads(each) for each in received(ec2_run.daemon.client("sqs"), url)]
+    assert told["Subject"] == f"{ec2_run.environment.project}: Confusion found something in {name}"
+    assert "a was taken for b: look at the labels\n\nStep 10, value 0.3" in told["Message"]
+    assert f"the record is in runs/{key}/." in told["Message"]
 
 
 def test_two_interruptions_one_before_the_first_checkpoint(ec2_run):

@@ -6,19 +6,27 @@ import gzip
 import io
 import json
 import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from musher import record
+from musher.diagnostics.told import UNKNOWN, Told
 from musher.operators.training_jobs import TrainOperator
 from musher.operators.tuning import TuneOperator
 
 from tests.local_aws.daemon import wait_for
 from tests.local_aws.event_rules import queue, received
+from tests.plugins.operators.listening import Listener
+from tests.plugins.triggering import event_of
 
-# A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would.
+# A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would. At 0.02 another one says that it has
+# found something, and the training goes on until there is the file of which it is told.
 SCRIPT = """
-import argparse, json, os, pathlib, sys
+import argparse, json, os, pathlib, sys, time
 parser = argparse.ArgumentParser()
 for name in ("--lr", "--epochs", "--rules"):
     parser.add_argument(name)
@@ -32,6 +40,12 @@ rules = [
      "issue": {"step": 1, "value": None, "threshold": 10.0} if fires else None},
 ]
 losses = {"train_loss": 0.5, "valid_loss": 0.4, "valid_accuracy": 0.9}
+if float(told.lr) == 0.02:
+    line = "step=20 value=0.3 threshold=0.5: a was taken for b: look at the labels"
+    print("DiagnosticRule Confusion: IssuesFound", line, flush=True)
+    until = time.monotonic() + 120
+    while not os.path.exists("GOES_ON") and time.monotonic() < until:
+        time.sleep(0.05)
 epochs = [{"epoch": n, "seconds": 2.0, **losses} for n in range(1, 3 if fires else 11)]
 steps = [{"step": 1, "epoch": 1, "loss": 0.7, "gradient_mean": 0.1, "update_ratio": 62.1}]
 written = {"rules": rules, "planned_epochs": 10, "steps_per_epoch": 4, "ended_by": None, "epochs": epochs,
@@ -48,14 +62,20 @@ STOPPED = "DiagnosticRule WeightUpdateRatio: something is wrong: mend it (step 1
 
 
 @pytest.fixture(scope="module")
-def staged(new_project):
+def goes_on(tmp_path_factory):
+    """The file without which the script does not come to its end at a learning rate of 0.02."""
+    return tmp_path_factory.mktemp("goes-on") / "file"
+
+
+@pytest.fixture(scope="module")
+def staged(new_project, goes_on):
     """A project with the script and a picture."""
     project = new_project()
-    buffer = io.BytesIO()
+    buffer, script = io.BytesIO(), SCRIPT.replace("GOES_ON", str(goes_on)).encode()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         info = tarfile.TarInfo("train.py")
-        info.size = len(SCRIPT.encode())
-        tar.addfile(info, io.BytesIO(SCRIPT.encode()))
+        info.size = len(script)
+        tar.addfile(info, io.BytesIO(script))
     project.put("code/sourcedir.tar.gz", gzip.compress(buffer.getvalue()))
     for channel in ("data/train", "data/valid", "data/test", "pretrained"):
         project.put(f"{channel}/a/1.jpg", b"a picture")
@@ -68,10 +88,15 @@ def inputs(project) -> dict:
 
 
 def train(project, lr: str):
+    return project.perform(TrainOperator, **of_train(project, lr))
+
+
+def of_train(project, lr: str) -> dict:
+    """What a TrainOperator is told."""
     best = {"job": "a-trial", "hyperparameters": {"lr": lr, "batch-size": "32"}, "objective": 0.4}
     trial = {**best, "status": "Completed", "seconds": 360.0}
     tuning = record.Tuning(job="t", strategy="Random", instance_type="ml.m5.xlarge", trials=[trial], best=best)
-    return project.perform(TrainOperator, inputs=inputs(project), tuning=tuning.to_json(), several=False)
+    return {"inputs": inputs(project), "tuning": tuning.to_json(), "several": False}
 
 
 def diagnosed(project) -> list[dict]:
@@ -84,12 +109,7 @@ def outcomes(job: dict) -> dict[str, dict]:
 
 def test_a_job_that_a_rule_has_ended_is_run_again_with_the_remedy(staged):
     # GIVEN a learning rate that is two remedies away from one that is fine, and a topic
-    sns, sqs = staged.daemon.client("sns"), staged.daemon.client("sqs")
-    topic = sns.create_topic(Name=f"{staged.name}-notifications")["TopicArn"]
-    queue = sqs.create_queue(QueueName=f"{staged.name}-notified")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    staged.environment = staged.environment.model_copy(update={"notifications_topic_arn": topic})
+    listener = Listener(staged)
     staged.run_as(
         "train_image_classifier", "heals", on_issue={"WeightUpdateRatio": "retry", "Confusion": "notify"}, epochs=10
     )
@@ -120,8 +140,7 @@ def test_a_job_that_a_rule_has_ended_is_run_again_with_the_remedy(staged):
     assert all(each["billable_seconds"] > 0 and each["cost_usd"] > 0 for each in jobs)
 
     # AND the topic was told of the issue that it is to be told of, once
-    messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    (told,) = [json.loads(each["Body"]) for each in messages]
+    (told,) = listener.messages()
     assert told["Subject"] == f"{staged.name}: Confusion found something in {base}-3"
     assert "a was taken for b" in told["Message"]
     assert outcomes(jobs[2])["Confusion"]["taken"] == "the topic was told"
@@ -129,7 +148,77 @@ def test_a_job_that_a_rule_has_ended_is_run_again_with_the_remedy(staged):
     # WHEN the task is cleared, THEN it takes the result, and starts nothing
     assert train(staged, lr="1")["job"] == part["job"]
     assert diagnosed(staged) == jobs
-    assert "Messages" not in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    assert listener.messages() == []
+
+
+def test_the_topic_is_told_while_the_job_runs_and_once_whoever_waits_for_it(staged, goes_on):
+    # GIVEN a job whose rule has found something, and which goes on
+    listener = Listener(staged)
+    staged.run_as("train_image_classifier", "tells", on_issue={"Confusion": "notify"})
+    values = of_train(staged, lr="0.02")
+
+    def step(deferred=None):
+        """One step of the task, in an operator of its own; the next wait."""
+        operator, step = staged.task(TrainOperator, **values), "execute"
+        more = {}
+        if deferred is not None:
+            step, more = "resume", {"event": event_of(deferred.trigger, time.monotonic() + 120), **deferred.kwargs}
+        with pytest.raises(TaskDeferred) as waits:
+            getattr(operator, step)(staged.context, **more)
+        return waits.value
+
+    # WHEN the task waits for it
+    waits = step(step())
+
+    # THEN the topic is told, and the task waits on for what it has not been told of
+    (told,) = listener.messages()
+    job = waits.trigger.name
+    assert told["Subject"] == f"{staged.name}: Confusion found something in {job}"
+    assert "a was taken for b: look at the labels\n\nStep 20, value 0.3, threshold 0.5." in told["Message"]
+    assert staged.sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress"
+    assert waits.trigger.rules == []
+
+    # WHEN the task is cleared, and its next try comes upon the same line
+    waits = step(step())
+    goes_on.touch()
+    event = event_of(waits.trigger, time.monotonic() + 120)
+    part = staged.task(TrainOperator, **values).resume(staged.context, event=event, **waits.kwargs)
+
+    # THEN nobody is told again, nor when the job has ended, and the record says when it was
+    assert part["job"] == job
+    assert listener.messages() == []
+    (diagnosis,) = diagnosed(staged)
+    assert outcomes(diagnosis)["Confusion"]["taken"] == "the topic was told while the job ran"
+
+
+def test_of_many_workers_one_tells_and_a_topic_that_failed_is_tried_again(staged):
+    bucket, telling = staged.environment.bucket, threading.Barrier(8)
+    calls = []
+
+    def tell(answer=""):
+        calls.append(answer)
+        return answer
+
+    def worker(_):
+        telling.wait(30)
+        return Told(staged.s3, bucket, "a-run").once("a-job", "Confusion", tell, "told")
+
+    with ThreadPoolExecutor(8) as pool:
+        became = set(pool.map(worker, range(8)))
+    assert calls == [""]
+    assert became <= {"told", UNKNOWN}
+    assert Told(staged.s3, bucket, "a-run").once("a-job", "Confusion", tell, "told") == "told"
+
+    known = Told(staged.s3, bucket, "a-run")
+    assert known.once("a-job", "AllZero", lambda: tell("no answer"), "told") == "no answer"
+    assert known.once("a-job", "AllZero", tell, "told") == "told"
+    assert calls == ["", "no answer", ""]
+
+    # A worker that ends in the middle of it may have told the topic: that is not done again.
+    with pytest.raises(KeyboardInterrupt):
+        known.once("a-job", "Overfit", mock.Mock(side_effect=KeyboardInterrupt), "told")
+    assert Told(staged.s3, bucket, "a-run").once("a-job", "Overfit", tell, "told") == UNKNOWN
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -161,16 +250,19 @@ def test_a_job_that_is_not_run_again_fails_the_task_with_the_rules_sentence(stag
 
 
 def test_a_tuning_job_whose_trials_a_rule_has_failed_says_so(staged):
-    staged.run_as(
-        "train_image_classifier", "tunes", on_issue={"LeakedValidation": "stop"}, max_jobs=1, max_parallel_jobs=1
-    )
+    listener = Listener(staged)
+    on_issue = {"LeakedValidation": "stop", "Confusion": "notify"}
+    staged.run_as("train_image_classifier", "tunes", on_issue=on_issue, max_jobs=2, max_parallel_jobs=2)
 
     with pytest.raises(AirflowFailException) as failed:
         staged.perform(TuneOperator, inputs=inputs(staged))
 
     assert str(failed.value) == STOPPED.replace("WeightUpdateRatio", "LeakedValidation")
-    (trial,) = diagnosed(staged)
-    assert (trial["step"], trial["fired"], trial["steps"]) == ("tune", "LeakedValidation", [])
+    for trial in (trials := diagnosed(staged)):
+        assert (trial["step"], trial["fired"], trial["steps"]) == ("tune", "LeakedValidation", [])
+    # Of what both trials have found the topic is told once.
+    assert [outcomes(each)["Confusion"]["taken"] for each in trials] == ["the topic was told"] * 2
+    assert len(listener.messages()) == 1
 
 
 def test_what_is_not_airflow_is_told_too(staged):
