@@ -8,6 +8,7 @@ from xdist.workermanage import WorkerController
 # Files whose tests share what takes long to start: one process has both.
 TOGETHER = {
     "tests/chain/test_approval.py": "tests/chain/test_training_jobs.py",
+    "tests/chain/test_page.py": "tests/chain/test_training_jobs.py",
     "tests/chain/test_without_airflow.py": "tests/chain/test_training_jobs.py",
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import BaseOperatorLink
 
 from musher import record
 from musher.costs import breakdown, storage
@@ -13,6 +15,18 @@ from musher.report.files import write_report
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+class ReportLink(BaseOperatorLink):
+    """From the task to the tab "Report" of its run (`plugins/musher_page.py`)."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        from airflow.sdk.configuration import conf
+
+        base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
+        return f"{base}/dags/{quote(ti_key.dag_id, safe='')}/runs/{quote(ti_key.run_id, safe='')}/plugin/report"
 
 
 class WriteReportOperator(MusherOperator):
@@ -24,6 +38,7 @@ class WriteReportOperator(MusherOperator):
     """
 
     template_fields = aws_template_fields("run_key")
+    operator_extra_links = (ReportLink(),)
 
     def __init__(self, *, run_key: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

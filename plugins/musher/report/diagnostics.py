@@ -29,8 +29,8 @@ class Attempt:
     when: dict[str, str]
 
 
-def section(part: Diagnostics | None) -> dict[str, Any]:
-    """Attempts at training, and what was found in trials."""
+def section(part: Diagnostics | None, *, drawn: bool = True) -> dict[str, Any]:
+    """Attempts at training, with their charts if these are to be drawn, and what was found in trials."""
     from markupsafe import Markup
 
     jobs = part.jobs if part else []
@@ -40,7 +40,7 @@ def section(part: Diagnostics | None) -> dict[str, Any]:
     for job in jobs:
         if job.step == _TRIALS:
             continue
-        drawn = diagnostics_charts.curves(job)
+        chart = diagnostics_charts.curves(job) if drawn else None
         shown = [each for each in job.rules if each.status not in ("NoIssuesFound", "Stopped")]
         unfit: dict[str, list[str]] = {}
         for each in job.rules:
@@ -49,7 +49,7 @@ def section(part: Diagnostics | None) -> dict[str, Any]:
         attempts.append(
             Attempt(
                 job=job,
-                chart=Markup(drawn) if drawn else None,
+                chart=Markup(chart) if chart else None,
                 rules=sorted(shown, key=lambda each: (not each.fired, each.status, each.step or 0, each.rule)),
                 unfit=unfit,
                 healthy=[each.rule for each in job.rules if each.status == "NoIssuesFound"],

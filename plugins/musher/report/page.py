@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 from musher.record import Evaluation, Part, RunRecord
 from musher.report import charts, comparison_charts, diagnostics, profile
-from musher.report.summary import key_figures, outcome
+from musher.report.summary import RunOutcome, key_figures, outcome
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 _NONE = "–"
@@ -19,12 +20,13 @@ _NONE = "–"
 SURE = 0.9
 
 
-def templates() -> Any:
-    """The pages of this folder, with what writes figures for people; nothing they are given is trusted as HTML."""
+@functools.cache
+def templates(folder: Path = Path(__file__).parent) -> Any:
+    """The pages of a folder, with what writes figures for people; nothing they are given is trusted as HTML."""
     from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=ChainableUndefined,
         finalize=_shown,
@@ -51,22 +53,30 @@ def _shown(value: Any) -> Any:
     return charts.printable(value) if type(value) is str else value
 
 
-def render(run: RunRecord) -> str:
-    """The page of a run record. Parts that were not run say so; nothing in the record is trusted as HTML."""
+def render(run: RunRecord, *, unfinished: bool = False) -> str:
+    """The page of a run record. Parts that were not run say so; nothing in the record is trusted as HTML.
+
+    Parameters: `unfinished` for a run that goes on: what is not there may still come, and no chart is drawn, which
+    takes seconds and matplotlib.
+    """
     from markupsafe import Markup
 
-    drawn = {name: Markup(svg) for name, svg in _charts(run).items() if svg}
+    ended = outcome(run)
+    if unfinished and ended.state == "open":
+        ended = RunOutcome("open", "In progress", "there is no verdict yet")
+    drawn = {} if unfinished else {name: Markup(svg) for name, svg in _charts(run).items() if svg}
     return (
         templates()
         .get_template("page.html.jinja")
         .render(
             record=run,
-            outcome=outcome(run),
+            unfinished=unfinished,
+            outcome=ended,
             figures=key_figures(run),
             charts=drawn,
             worst=_worst(run.evaluation),
-            diagnosed=diagnostics.section(run.diagnostics),
-            profiled=profile.section(run.profile),
+            diagnosed=diagnostics.section(run.diagnostics, drawn=not unfinished),
+            profiled=profile.section(run.profile, drawn=not unfinished),
             tuned=_columns([trial.hyperparameters for trial in run.tuning.trials] if run.tuning else []),
             **{name: part for name, part in run if isinstance(part, Part)},
         )

@@ -20,15 +20,15 @@ class Profiled:
     healthy: list[str]
 
 
-def section(part: Profile | None) -> list[Profiled]:
-    """The jobs that were profiled."""
+def section(part: Profile | None, *, drawn: bool = True) -> list[Profiled]:
+    """The jobs that were profiled, with their charts if these are to be drawn."""
     from markupsafe import Markup
 
     return [
         Profiled(
             profile=job,
-            times=Markup(profile_charts.times(job) or ""),
-            use=Markup(profile_charts.use(job) or ""),
+            times=Markup((profile_charts.times(job) if drawn else None) or ""),
+            use=Markup((profile_charts.use(job) if drawn else None) or ""),
             rules=sorted(
                 (each for each in job.rules if each.status != "NoIssuesFound"),
                 key=lambda each: (not each.fired, each.status, each.rule),
