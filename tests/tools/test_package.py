@@ -104,7 +104,7 @@ def assert_parsed(found: dict, home: Path) -> None:
     assert found["dags"] == names
     assert sorted(Path(file).stem for file in found["parsed"]) == names
     assert found["heavy"] == []
-    assert found["taken_for_plugins"] == []
+    assert found["taken_for_plugins"] == ["musher_page"]
     assert Path(found["musher"]).is_relative_to(home / "plugins")
     assert Path(found["ml_scripts"]) == home / "dags" / "ml_scripts"
     assert Path(found["lambda"]) == home / "dags" / "lambda"
