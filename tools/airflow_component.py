@@ -23,7 +23,7 @@ import sys
 
 import setproctitle
 
-from tools import one_version_api, sqlite_api_server, sqlite_scheduler
+from tools import one_version_api, preloaded_plugins, sqlite_api_server, sqlite_scheduler
 
 GARBAGE_AFTER_OBJECTS = 10_000
 FLAGS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
@@ -55,6 +55,7 @@ def standalone() -> None:
     gc.disable()
     for module in (*SHARED, *PRELOADED):
         importlib.import_module(module)
+    preloaded_plugins.preload()
     one_version_api.serve_the_newest_version_alone()
     read_models()
     from airflow.cli.commands import standalone_command
@@ -132,6 +133,8 @@ def component() -> None:
     if sys.argv[1] == "scheduler":
         for module in PRELOADED:
             importlib.import_module(module)
+    if sys.argv[1] in ("scheduler", "dag-processor"):
+        preloaded_plugins.preload()
     database = make_url(conf.get("database", "sql_alchemy_conn"))
     if database.get_backend_name() == "sqlite" and sys.argv[1] == "api-server":
         sqlite_api_server.write_audit_log_in_a_thread()

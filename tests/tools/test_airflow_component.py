@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import boto3
 import botocore.loaders
@@ -13,6 +16,21 @@ import pytest
 from airflow.jobs import scheduler_job_runner
 
 from tools import airflow_component, sqlite_scheduler
+
+# Forks twice from a process that has preloaded a package, with a change to one of its files in between.
+FORKS = """
+import importlib, os, pathlib, sys
+from tools import preloaded_plugins
+preloaded_plugins.preload("birds")
+def fork():
+    if os.fork() == 0:
+        print("birds.operators.fly" in sys.modules, importlib.import_module("birds.operators.fly").HOW, flush=True)
+        os._exit(0)
+    os.wait()
+fork()
+pathlib.Path(sys.argv[1]).write_text("HOW = 'far away'")
+fork()
+"""
 
 
 @pytest.fixture
@@ -67,3 +85,26 @@ def test_tasks_do_not_read_again_which_calls_aws_has(monkeypatch):
 
     monkeypatch.setattr(botocore.loaders.JSONFileLoader, "load_file", refuse)
     assert boto3.session.Session("none", "none", region_name="us-east-1").client("sagemaker")
+
+
+def preloading(folder: Path, how: str) -> tuple[str, list[str]]:
+    """What goes wrong, and the lines of two forked processes: whether a package was there, and what it is."""
+    module = folder / "birds/operators/fly.py"
+    module.parent.mkdir(parents=True)
+    for package in (module.parent, module.parents[1]):
+        (package / "__init__.py").touch()
+    module.write_text(how)
+    command = [sys.executable, "-c", FORKS, str(module)]
+    paths = f"{Path(__file__).parents[2]}:{folder}"
+    done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60, check=True)
+    return done.stderr, done.stdout.splitlines()
+
+
+def test_forked_tasks_have_the_plugins_as_they_are_now(tmp_path):
+    assert preloading(tmp_path, "HOW = 'away'") == ("", ["True away", "False far away"])
+
+
+def test_plugins_that_cannot_be_imported_are_left_to_the_tasks(tmp_path):
+    said, lines = preloading(tmp_path, "no birds here")
+    assert "SyntaxError" in said
+    assert lines == ["False far away"]
