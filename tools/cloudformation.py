@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,18 +223,37 @@ class Stack:
 
 
 def without_comments(body: str) -> str:
-    """A template as it is sent: without the lines that are for its readers only.
+    """A template as it is sent: without the lines that are for its readers only, which are the comments, and the
+    reasons for open resources in the Metadata of policies.
 
     A body has at most 51,200 bytes (CloudFormation API reference, CreateStack, TemplateBody). What is larger would have
     to lie in a bucket, and it is a stack that makes ours. Raises InfrastructureError when it is too large even so.
     """
-    lines = body.splitlines(keepends=True)
-    sent = "".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    lines = [line for line in body.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
+    sent = "".join(_without_reasons(lines))
     if len(sent.encode()) > BODY_BYTES:
         raise InfrastructureError(
             f"A template has {len(sent.encode()):,} bytes without its comments; CloudFormation takes {BODY_BYTES:,}."
         )
     return sent
+
+
+def _without_reasons(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of a template without `Metadata: {OpenResources: ...}`, which has nothing else beside it."""
+    pending, within = "", 0
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" "))
+        if within and indent > within:
+            continue
+        within = 0
+        if pending and line.strip() == "OpenResources:":
+            pending, within = "", indent
+            continue
+        yield pending
+        pending = line if indent and line.strip() == "Metadata:" else ""
+        if not pending:
+            yield line
+    yield pending
 
 
 def load(body: str) -> dict[str, Any]:

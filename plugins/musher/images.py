@@ -118,15 +118,18 @@ def image(purpose: Purpose, device: str, region: str) -> str:
     return f"{account(region)}.dkr.ecr.{region}.{suffix}/{found.repository}:{found.tags[device][0]}"
 
 
+def version_of(image: str) -> Version | None:
+    """Which of AWS's versions an image is; None for one that is not AWS's."""
+    name = image.partition("/")[2]
+    return next((each for purpose in (TRAINING, INFERENCE) for each in versions(purpose) if name in each.names()), None)
+
+
 def support(image: str, today: dt.date) -> str:
     """What there is to be said of AWS's support of an image, as one sentence; nothing while it goes on for long.
 
     Nothing either for an image that is not AWS's: who made it knows.
     """
-    name = image.partition("/")[2]
-    found = next(
-        (each for purpose in (TRAINING, INFERENCE) for each in versions(purpose) if name in each.names()), None
-    )
+    name, found = image.partition("/")[2], version_of(image)
     if found is None or found.end_of_support - today > dt.timedelta(days=NOTICE_DAYS):
         return ""
     if today <= found.end_of_support:

@@ -30,6 +30,7 @@ SERVICES = {
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "secretsmanager": "secretsmanager",
+    "sns": "sns",
     "ssm": "ssm",
 }
 # Operations whose action has another name. Source: Service Authorization Reference, Amazon S3 and AWS Lambda.
@@ -38,6 +39,8 @@ ACTIONS = {
     ("s3", "HeadObject"): {"s3:GetObject"},
     ("s3", "CopyObject"): {"s3:GetObject", "s3:PutObject"},
     ("s3", "DeleteObjects"): {"s3:DeleteObject"},
+    ("s3", "GetBucketEncryption"): {"s3:GetEncryptionConfiguration"},
+    ("s3", "GetPublicAccessBlock"): {"s3:GetBucketPublicAccessBlock"},
     ("lambda", "Invoke"): {"lambda:InvokeFunction"},
 }
 # boto3's own and the provider's, which are no operations.

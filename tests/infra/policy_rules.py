@@ -15,7 +15,10 @@ ROLE = re.compile(r"^\$\{\w+Role\.Arn\}$|:role/\$\{ProjectName\}-[a-z0-9]+$")
 # Who a token has to be from, so that not everybody with one may take a role.
 TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
 # What a boundary may leave: nothing that changes who may do what, nor takes another role.
-BOUNDED = re.compile(r"(?!iam:|sts:|organizations:|\*)|iam:(Get\*|List\*|PassRole|CreateServiceLinkedRole)$")
+BOUNDED = re.compile(
+    r"(?!iam:|sts:|organizations:|\*)"
+    r"|iam:(Get\*|List\*|PassRole|CreateServiceLinkedRole|GenerateServiceLastAccessedDetails)$"
+)
 SECRETS = re.compile(r"AKIA[0-9A-Z]{16}|-----BEGIN|(?i:password|passwd|secret|api.?key|private.?key)\b")
 
 

@@ -221,12 +221,12 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     before = {each["Sid"] for each in policies(aws, "inline-airflow")}
-    assert len(iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"]) == 7
+    assert len(iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"]) == 8
 
     deploy("inline")
 
     assert iam.list_role_policies(RoleName="inline-airflow")["PolicyNames"] == []
-    assert len(iam.list_attached_role_policies(RoleName="inline-airflow")["AttachedPolicies"]) == 7
+    assert len(iam.list_attached_role_policies(RoleName="inline-airflow")["AttachedPolicies"]) == 8
     assert {each["Sid"] for each in policies(aws, "inline-airflow")} == before
     infrastructure.delete(aws.client, "inline")
     # Of an updated stack the local AWS loses the log's group (below).
@@ -236,7 +236,7 @@ def test_a_stack_with_inline_policies_is_updated_to_managed_ones(aws, deploy):
 
 def test_deleting_leaves_nothing(aws, deploy):
     deploy("ended")
-    assert len(left(aws, "ended")) == 19  # bucket, six roles, seven policies, profile, group, log, rule, topic
+    assert len(left(aws, "ended")) == 20  # bucket, six roles, eight policies, profile, group, log, rule, topic
     assert infrastructure.delete(aws.client, "ended")
     assert left(aws, "ended") == []
     assert not infrastructure.delete(aws.client, "ended")

@@ -63,8 +63,8 @@ def test_everything_but_mwaa_is_deployed(account, sources, packed):
     ]
     roles = account.client("iam").list_attached_role_policies(RoleName="whole-airflow")["AttachedPolicies"]
     assert len([each for each in roles if each["PolicyName"].startswith("whole-mwaa-ExecutionPolicy-")]) == 1
-    assert len([each for each in roles if each["PolicyName"].startswith("whole-airflow-")]) == 7
-    assert len(roles) == 8
+    assert len([each for each in roles if each["PolicyName"].startswith("whole-airflow-")]) == 8
+    assert len(roles) == 9
     # The Variable, as the DAGs read it.
     secret = account.client("secretsmanager").get_secret_value(SecretId="whole/variables/musher")["SecretString"]
     env = Variable.from_params({**json.loads(secret), "kind": "local"})

@@ -8,6 +8,7 @@ from musher.config.deployment import DeploymentConfig
 from musher.config.ec2_training import Ec2TrainingConfig
 from musher.config.environment import Environment
 from musher.config.running_costs import RunningCostsConfig
+from musher.config.security_audit import SecurityAuditConfig
 from musher.config.training import TrainingConfig
 from musher.errors import ConfigError
 
@@ -19,6 +20,7 @@ __all__ = [
     "Ec2TrainingConfig",
     "Environment",
     "RunningCostsConfig",
+    "SecurityAuditConfig",
     "TrainingConfig",
 ]
 

@@ -58,6 +58,7 @@ from musher.record.profile import (
 from musher.record.rehearsal import PassedRehearsal, Rehearsal
 from musher.record.release import Approval, JudgeCheck, Release, ReleasePoint, RollBack, ScalingBefore
 from musher.record.run import PARTS, RunRecord
+from musher.record.security import AuditedRole, NotLookedAt, SecurityAudit, SecurityFinding, ServiceUse
 from musher.record.serving import Autoscaling, Capacity, CapacityStep, Endpoint, Function, TimelinePoint
 from musher.record.store import prefix, put, read, read_at, read_run, runs_with, take_back, write
 from musher.record.training import BestTrial, Training, TrainingJob, Trial, Tuning
@@ -68,6 +69,7 @@ __all__ = [
     "AgreementOfModels",
     "Approval",
     "AtRate",
+    "AuditedRole",
     "Autoscaling",
     "BestTrial",
     "Capacity",
@@ -104,6 +106,7 @@ __all__ = [
     "Model",
     "ModelComparison",
     "ModelDifference",
+    "NotLookedAt",
     "Parity",
     "Part",
     "PassedRehearsal",
@@ -128,6 +131,9 @@ __all__ = [
     "RunRecord",
     "Saving",
     "ScalingBefore",
+    "SecurityAudit",
+    "SecurityFinding",
+    "ServiceUse",
     "StepTimes",
     "StorageCost",
     "TimelinePoint",
