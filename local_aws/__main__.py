@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from local_aws.clock import parse_duration
+from local_aws.iam.mode import Mode
 from local_aws.state import SAVE_SECONDS
 
 COMMANDS = {
@@ -20,6 +21,7 @@ COMMANDS = {
     "published": "print what was published to SNS topics",
     "capacity": "say how many more Spot instances of a type can be had",
     "concurrency": "say how many calls of Lambda functions the account may run at once (AWS's quota is 1000)",
+    "iam": "print what IAM has denied and why, or the smallest policy for what each role has called",
 }
 
 
@@ -35,6 +37,7 @@ def main() -> int:
         "published": _published,
         "capacity": _capacity,
         "concurrency": _concurrency,
+        "iam": _iam,
     }
     return run[arguments.command](arguments)
 
@@ -60,13 +63,26 @@ def _parser() -> argparse.ArgumentParser:
                        help="where EC2 instances answer SSH (default: 22 if usable, else 2222)")  # fmt: skip
     serve.add_argument("--save-every", type=_save_every, default=SAVE_SECONDS, metavar="SECONDS",
                        help=f"how long after a change it is saved (default: {SAVE_SECONDS:g}s)")  # fmt: skip
+    serve.add_argument("--iam", choices=[each.value for each in Mode], default=Mode.OFF.value,
+                       help="what becomes of a call that no policy allows: off (nobody looks), audit (it is logged), "
+                            "enforce (it is denied); default: off")  # fmt: skip
+    serve.add_argument("--administrator", type=_key, action="append", default=[], metavar="KEY:SECRET",
+                       help="an access key that may do everything; repeatable (default: test:test)")  # fmt: skip
+    serve.add_argument("--no-loopback-tls", action="store_true",
+                       help="let policies see that calls over loopback come without TLS")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
     command["support"].add_argument("operation", nargs="?", help="such as CreateFunction or lambda.CreateFunction")
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
     command["concurrency"].add_argument("limit", type=int, help="a number from 1")
-    for name in ("interrupt", "published", "capacity", "concurrency"):
+    iam = command["iam"].add_subparsers(dest="what", required=True)
+    iam.add_parser("denials", help="what was denied, or would be").set_defaults(request_id=None)
+    iam.add_parser("stream", help="per role, what it has called as a policy").set_defaults(request_id=None)
+    explained = iam.add_parser("explain", help="what decided on a denied call, and what came closest")
+    explained.add_argument("request_id", metavar="REQUEST-ID", help="of the answer, or of the log")
+    command.update({f"iam {name}": each for name, each in iam.choices.items()})
+    for name in ("interrupt", "published", "capacity", "concurrency", *(f"iam {each}" for each in iam.choices)):
         command[name].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     return parser
 
@@ -79,7 +95,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     for noisy in ("botocore", "boto3", "urllib3", "werkzeug", "waitress.queue"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     gc.disable()  # until serve() is ready: what is imported stays
-    from local_aws.aws import Settings
+    from local_aws.aws import ADMINISTRATOR, Settings
     from local_aws.server import StartError, serve
 
     try:
@@ -93,6 +109,9 @@ def _serve(arguments: argparse.Namespace) -> int:
                 jobs_python=arguments.jobs_python.absolute(),
                 ssh_port=arguments.ssh_port,
                 save_seconds=arguments.save_every,
+                iam=Mode(arguments.iam),
+                administrators=dict(arguments.administrator or [ADMINISTRATOR]),
+                loopback_is_tls=not arguments.no_loopback_tls,
             )
         )
     except StartError as error:
@@ -132,6 +151,10 @@ def _concurrency(arguments: argparse.Namespace) -> int:
     return _tell(arguments.port, "concurrency", {"limit": arguments.limit})
 
 
+def _iam(arguments: argparse.Namespace) -> int:
+    return _tell(arguments.port, f"iam-{arguments.what}", {"request_id": arguments.request_id})
+
+
 def _tell(port: int, path: str, order: dict[str, object]) -> int:
     from local_aws.control import Refused, tell
 
@@ -147,6 +170,13 @@ def _host_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
         raise argparse.ArgumentTypeError(f"a host name without a scheme and a port, such as aws.internal, not {text}")
     return text
+
+
+def _key(text: str) -> tuple[str, str]:
+    key, colon, secret = text.partition(":")
+    if not (key and colon and secret):
+        raise argparse.ArgumentTypeError(f"an access key and its secret, such as test:test, not {text}")
+    return key, secret
 
 
 def _count(text: str) -> int | None:

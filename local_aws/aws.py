@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from local_aws.clock import Clock
 from local_aws.door import Door
 from local_aws.environments import Environments
+from local_aws.iam.authority import Authority
+from local_aws.iam.mode import Mode
 from local_aws.instances import Instances
 from local_aws.logs import Logs
 from local_aws.s3.store import Store
@@ -22,6 +25,8 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 # The access key of the local AWS's own calls to itself, told apart from every client's.
 OWN_ACCESS_KEY = "LOCALAWSINTERNAL0000"
+# An administrator's access key and secret, unless the daemon is told others.
+ADMINISTRATOR = ("test", "test")
 
 AnyService = TypeVar("AnyService")
 
@@ -45,6 +50,11 @@ class Settings:
     """How long after a change it is in the state folder, at the latest."""
     account: str = ACCOUNT
     region: str = REGION
+    iam: Mode = Mode.OFF
+    administrators: Mapping[str, str] = field(default_factory=lambda: dict([ADMINISTRATOR]))
+    """Access key -> secret of those who may do everything."""
+    loopback_is_tls: bool = True
+    """Whether policies see a call over loopback as one over TLS."""
 
 
 class LocalAws:
@@ -68,6 +78,11 @@ class LocalAws:
         """The service CloudWatch, once it is built: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
         self.events: Any = None
         """The service EventBridge, once it is built: `aws.events.send(detail_type, arn, detail, source)`."""
+        self._own_secret = secrets.token_urlsafe(30)
+        self.iam = Authority(
+            self, settings.iam, dict(settings.administrators), (OWN_ACCESS_KEY, self._own_secret),
+            loopback_is_tls=settings.loopback_is_tls,
+        )  # fmt: skip
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +111,6 @@ class LocalAws:
                     endpoint_url=self.url,
                     region_name=self.region,
                     aws_access_key_id=OWN_ACCESS_KEY,
-                    aws_secret_access_key="none",
+                    aws_secret_access_key=self._own_secret,
                 )
             return self._clients[name]

@@ -27,7 +27,8 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
-    orders = {"interrupt": interrupt, "capacity": capacity, "concurrency": concurrency, "published": published}
+    orders = {"interrupt": interrupt, "capacity": capacity, "concurrency": concurrency, "published": published,
+              "iam-stream": iam_stream, "iam-denials": iam_denials, "iam-explain": iam_explain}  # fmt: skip
     named = path.removeprefix(PREFIX)
     if named not in orders or method != "POST":
         return 404, {"message": f"There is no {method} {path}."}
@@ -88,6 +89,26 @@ def published(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]
         for _, message, subject, *_ in topic.sent_notifications:
             shown.append(f"[{topic.name}] {subject or '(no subject)'}\n{_default(message)}")
     return 200, {"message": "\n\n".join(shown) or "Nothing was published to an SNS topic."}
+
+
+def iam_stream(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {}: per role and user, what it has called as the smallest policy that allows it, as JSON."""
+    return 200, {"message": json.dumps(aws.iam.journal.stream(), indent=1)}
+
+
+def iam_denials(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {}: every call that was denied, or would be, once, as lines."""
+    found = [f"{each['operation']}: {each['sentence']}" for each in aws.iam.journal.denials()]
+    return 200, {"message": "\n".join(found) or f"Nothing was denied (IAM: {aws.iam.mode})."}
+
+
+def iam_explain(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {"request_id": ...}: what decided on a denied call."""
+    request_id = str(order.get("request_id") or "")
+    found = aws.iam.journal.explain(request_id)
+    if found is None:
+        return 404, {"message": f"No call that was denied has the request id {request_id!r} (IAM: {aws.iam.mode})."}
+    return 200, {"message": found}
 
 
 def _default(message: str) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from local_aws import control, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
+from local_aws.iam.mode import Mode
 from local_aws.pipeline import decode, identify
-from local_aws.pipeline.authorise import authorise
+from local_aws.pipeline.authorise import authenticate, authorise
 from local_aws.pipeline.exchange import Exchange
 from local_aws.pipeline.plan import Plan
 from local_aws.pipeline.trace import Trace
@@ -62,7 +63,8 @@ class Gateway:
             self.own.update({(service.name, name): method for name, method in service.operations().items()})
             for path in service.fast_paths():
                 self.fast.setdefault(path.method, []).append(path)
-        self.s3 = Front(aws.store, {name for service, name in self.own if service == "s3"})
+        decides = aws.iam.mode is Mode.ENFORCE
+        self.s3 = Front(aws.store, {name for service, name in self.own if service == "s3"}, iam_decides=decides)
         self.raw = {(path.service, path.operation): path for paths in self.fast.values() for path in paths}
         self.raw = {named: path for named, path in self.raw.items() if named not in self.own}
 
@@ -143,9 +145,16 @@ class Gateway:
         self._understand(exchange, plan)
         exchange.stages.append("dispatch")
         exchange.owner = "own"
-        exchange.status, body = self.s3.answer(
-            exchange.environ, start_response, _call(exchange), exchange.request, plan.handler
-        )
+        try:
+            exchange.status, body = self.s3.answer(
+                exchange.environ, start_response, _call(exchange), exchange.request, plan.handler
+            )
+        except AwsError as error:
+            # AWS: S3 API reference, HeadObject: that there is no object is for those to know who may list.
+            bucket = f"arn:aws:s3:::{exchange.request.bucket}"
+            if error.code == "NoSuchKey" and not self.aws.iam.may(exchange, "s3:ListBucket", bucket):
+                raise AwsError("AccessDenied", "Access Denied", status=403) from None
+            raise
         return body
 
     def _gated(self, exchange: Exchange, start_response: Callable) -> Iterable[bytes]:
@@ -167,6 +176,8 @@ class Gateway:
     def _understand(self, exchange: Exchange, plan: Plan) -> None:
         """The stages between identification and dispatch."""
         done = exchange.stages.append
+        authenticate(exchange, self.aws.iam)
+        done("authenticate")
         if plan.raw:
             if not plan.streamed:
                 body = decode.read(exchange)
@@ -190,7 +201,7 @@ class Gateway:
                 f"The local AWS answers {plan.name} of {plan.service} in {self.aws.region} alone, not in "
                 f"{exchange.region}: what lives there is kept apart.",
             )
-        authorise(exchange)
+        authorise(exchange, self.aws.iam)
         done("authorise")
 
     def _dispatch(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:

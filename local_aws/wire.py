@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import uuid
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ from local_aws.errors import AwsError
 from local_aws.pipeline.directory import model as service_model
 from local_aws.pipeline.identify import CBOR
 
+# AWS's common errors are in no service's model.
+warnings.filterwarnings("ignore", r".* does not match an error shape", module="moto.core.serialize")
+
 ERROR_SHAPE = (
     DenormalizedStructureBuilder()
     .with_members({"__type": {"type": "string"}, "message": {"type": "string"}})
@@ -31,7 +35,7 @@ ERROR_SHAPE = (
 def serialise(operation: OperationModel, answer: Any, protocol: str) -> Response:
     """An answer (a dict) or an error (AwsError) in the service's wire form."""
     model = operation.service_model
-    request_id = str(uuid.uuid4())
+    request_id = getattr(answer, "request_id", None) or str(uuid.uuid4())
     if protocol == CBOR:
         return _cbor(operation, answer, request_id)
     serialiser = get_serializer_class(model.service_name, protocol)(operation, context=SerializationContext(request_id))

@@ -23,9 +23,8 @@ LARGEST_INFLATED = 64 << 20
 def read(exchange: Exchange) -> bytes:
     """The body as it came."""
     if exchange.body is None:
-        environ = exchange.environ
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        exchange.body = environ["wsgi.input"].read(length) if length else b""
+        exchange.sent()
+    assert exchange.body is not None
     return exchange.body
 
 
@@ -40,6 +39,10 @@ def whole(exchange: Exchange) -> bytes:
                 f"Content-Encoding must be gzip or left out, not {encoding}.",
                 status=415,
             )
+        # What is signed is what came, with these headers.
+        exchange.received = body
+        environ["local_aws.content_encoding"] = environ["HTTP_CONTENT_ENCODING"]
+        environ["local_aws.content_length"] = environ.get("CONTENT_LENGTH", "")
         body = _inflated(body)
         del environ["HTTP_CONTENT_ENCODING"]
     exchange.replace_body(body)

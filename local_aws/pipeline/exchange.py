@@ -38,8 +38,8 @@ class Exchange:
     """A call. The members are in the order in which the stages fill them."""
 
     __slots__ = (
-        "access_key", "account", "body", "environ", "groups", "operation", "owner", "params", "plan", "protocol",
-        "region", "request", "resources", "service", "stages", "status",
+        "access_key", "account", "body", "environ", "groups", "identity", "operation", "owner", "params", "plan",
+        "protocol", "received", "region", "request", "resources", "service", "signed", "stages", "status", "trusted",
     )  # fmt: skip
 
     def __init__(self, environ: dict[str, Any], account: str, region: str) -> None:
@@ -58,9 +58,18 @@ class Exchange:
         """What one to S3 asks for: s3.front.Request."""
         self.plan: Any = None
         """pipeline.plan.Plan."""
+        # authenticate
+        self.signed: Any = None
+        """iam.signatures.Signed; None for a call that nobody has signed."""
+        self.identity: Any = None
+        """iam.identities.Identity of who has signed; None where that is not known."""
+        self.trusted = False
+        """Whether this AWS itself calls."""
         # decode
         self.body: bytes | None = None
         """None for an object on its way to S3, which is read as it comes."""
+        self.received: bytes | None = None
+        """The body as it came, where `body` is another one."""
         # parse
         self.params: dict[str, Any] = {}
         # resources
@@ -78,6 +87,15 @@ class Exchange:
     def only_reads(self) -> bool:
         """Whether the request's method says that it changes nothing; the Query protocol has any action in a GET."""
         return self.environ["REQUEST_METHOD"] in {"GET", "HEAD"} and self.protocol.startswith("rest-")
+
+    def sent(self) -> bytes:
+        """The body as the client has signed it; it is read now if it was not yet."""
+        if self.received is not None:
+            return self.received
+        if self.body is None:
+            length = int(self.environ.get("CONTENT_LENGTH") or 0)
+            self.body = self.environ["wsgi.input"].read(length) if length else b""
+        return self.body
 
     def replace_body(self, body: bytes) -> None:
         """Give those behind another body than the one that came."""

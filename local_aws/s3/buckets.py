@@ -65,6 +65,11 @@ class Buckets:
         said = bucket.get_permission(f"s3:{ACTIONS.get(operation, operation)}", resource)
         return {PermissionResult.PERMITTED: True, PermissionResult.DENIED: False}.get(said)
 
+    def policy_of(self, name: str) -> str | None:
+        """The text of a bucket's policy; None where there is none, or no bucket."""
+        found = self._backend.buckets.get(name)
+        return found.policy.decode() if found is not None and found.policy is not None else None
+
     def encryption(self, bucket: Any) -> dict[str, Any]:
         """How objects are encrypted unless a call says otherwise, in the words of S3's API."""
         rule = bucket.encryption["Rule"] if bucket.encryption else {}

@@ -27,6 +27,7 @@ from local_aws.services.sagemaker_tags import SageMakerTags
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.services.sagemaker_tuning import SageMakerTuning
 from local_aws.services.ssm import Ssm
+from local_aws.services.sts import Sts
 
 # Every minute is told in this order: who measures, the alarms, who acts on them.
 SERVICES: list[type[Service]] = [
@@ -48,6 +49,7 @@ SERVICES: list[type[Service]] = [
     Ec2,
     Ec2InstanceConnect,
     Ssm,
+    Sts,
     S3Objects,
     S3Listing,
     S3Uploads,

@@ -53,6 +53,13 @@ class SageMakerTags(Service):
         record.tags = [each for each in record.tags if each["Key"] not in keys]
         return {}
 
+    def of(self, arn: str) -> list[dict[str, str]] | None:
+        """The tags of a job, an endpoint, its configuration or a model; None for one that is not there."""
+        if _of_a_job(arn):
+            return list(self._jobs.of(arn))
+        record = self._record(arn)
+        return None if record is None else list(record.tags)
+
     @property
     def _jobs(self) -> Any:
         return self.aws.service(SageMakerTraining).tags

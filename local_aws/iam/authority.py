@@ -1,0 +1,176 @@
+"""IAM of this AWS: who calls, whether he may, and what is remembered of it. See `Mode`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from local_aws.errors import AwsError
+from local_aws.iam import denials, documents, signatures
+from local_aws.iam.asked import Call, Question, questions
+from local_aws.iam.context import Keys, Way
+from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict, evaluate
+from local_aws.iam.holdings import Holdings
+from local_aws.iam.identities import Identities, Identity
+from local_aws.iam.journal import Denial, Journal
+from local_aws.iam.mode import Mode
+
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+    from local_aws.pipeline.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+NOT_ALLOWED = Decision(Verdict.NOT_ALLOWED, Kind.IDENTITY)
+NOBODY = Principal()
+
+
+class Authority:
+    """Decides on every call.
+
+    Parameters
+    ----------
+    administrators
+        Access key -> secret of those who may do everything.
+    own_key
+        The access key and secret of the daemon's calls to itself, which are part of a call that was decided on.
+    loopback_is_tls
+        Whether a call that comes without TLS counts as one with it: nobody but this machine can read it.
+    """
+
+    def __init__(
+        self,
+        aws: LocalAws,
+        mode: Mode,
+        administrators: dict[str, str],
+        own_key: tuple[str, str],
+        *,
+        loopback_is_tls: bool,
+    ) -> None:
+        self.aws, self.mode, self.loopback_is_tls = aws, mode, loopback_is_tls
+        self.identities = Identities(aws.account, administrators)
+        self.holdings = Holdings(aws, self.identities)
+        self.journal = Journal()
+        self._own_key, self._own_secret = own_key
+
+    def authenticate(self, exchange: Exchange) -> None:
+        """Fill in who calls. Raises AwsError, when enforcing, for a signature that is not taken."""
+        if self.mode is Mode.OFF:
+            return
+        environ, now = exchange.environ, dt.datetime.now(dt.UTC)
+        exchange.signed = found = signatures.signed(environ)
+        if found is None:
+            return
+        try:
+            exchange.identity = self._verified(exchange, found, now)
+        except signatures.Wrong as wrong:
+            message = None if wrong.code == signatures.UNKNOWN else str(wrong)
+            error = denials.unauthenticated(exchange.service, exchange.protocol, wrong.code, message)
+            who = f"the access key {found.key}"
+            self._deny(exchange, Denial(who, exchange.operation, "-", "-", None, error.message), error)
+
+    def _verified(self, exchange: Exchange, found: signatures.Signed, now: dt.datetime) -> Identity | None:
+        environ = exchange.environ
+        if found.key == self._own_key:
+            signatures.verify(found, self._own_secret, None, environ, exchange.sent, now)
+            exchange.trusted = True
+            return None
+        identity = self.identities.find(found.key)
+        if identity is None:
+            raise signatures.Wrong(signatures.UNKNOWN, "")
+        signatures.verify(found, identity.secret, identity.token, environ, exchange.sent, now)
+        if identity.expires is not None and identity.expires < now:
+            raise signatures.Wrong(signatures.EXPIRED, denials.SENTENCES[signatures.EXPIRED])
+        return identity
+
+    def authorise(self, exchange: Exchange) -> None:
+        """Raise AwsError, when enforcing, for a call that IAM forbids."""
+        if self.mode is Mode.OFF or exchange.trusted:
+            return
+        documents.check(exchange.service, exchange.operation, exchange.params)
+        call = Call(exchange.service, exchange.operation, exchange.params, exchange.account, exchange.region)
+        identity = exchange.identity
+        if identity is None and exchange.signed is not None:
+            return  # an audit has said already that nobody is known by this key
+        who = identity.principal.arn if identity is not None else denials.ANONYMOUS
+        try:
+            asked = questions(call)
+        except KeyError:
+            said = f"The local AWS's IAM knows no action of {exchange.operation} of {exchange.service}, and denies it"
+            denial = Denial(who, exchange.operation, "an action that no table has", "*", None, said)
+            self._deny(exchange, denial, AwsError("AccessDeniedException", said + ".", status=403))
+            return
+        if identity is None and exchange.service != "s3":
+            # S3's and Lambda's policies may let everybody in; other services ask for a signature first.
+            error = denials.unauthenticated(exchange.service, exchange.protocol, "unsigned")
+            self._deny(exchange, Denial(who, exchange.operation, "-", "-", None, error.message), error)
+            return
+        way = self._way(exchange)
+        for question in self._with_profile(exchange, asked):
+            decision = self.decide(call, question, identity, way)
+            if identity is not None:
+                self.journal.ask(identity.principal.role_arn or who, question.action, question.resource)
+            if not decision.allowed:
+                error = denials.denied(
+                    exchange.service, exchange.protocol, who, question.action, question.resource, decision
+                )
+                said = denials.sentence(who, question.action, question.resource, decision)
+                denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
+                self._deny(exchange, denial, error)
+                if self.mode is Mode.ENFORCE:
+                    return
+
+    def decide(self, call: Call, question: Question, identity: Identity | None, way: Way) -> Decision:
+        """Whether an identity, or somebody who has not signed, may do one thing."""
+        keys = Keys(call, question, identity.asker if identity else None, way, self.holdings.tags)
+        assuming = question.action == "sts:AssumeRole"
+        policies = Policies(
+            identity=identity.policies if identity else (),
+            resource=self.holdings.policy(question.action, question.resource),
+            boundary=identity.boundary if identity else None,
+            session=identity.session if identity else None,
+            resource_account=_account(question.resource),
+            resource_must_allow=assuming,
+        )
+        return evaluate(question.action, question.resource, identity.principal if identity else NOBODY, keys, policies)
+
+    def may(self, exchange: Exchange, action: str, resource: str) -> bool:
+        """Whether the caller may do something else, too."""
+        if self.mode is not Mode.ENFORCE or exchange.trusted:
+            return True
+        call = Call(exchange.service, exchange.operation, {}, exchange.account, exchange.region)
+        return self.decide(call, Question(action, resource, {}), exchange.identity, self._way(exchange)).allowed
+
+    def _way(self, exchange: Exchange) -> Way:
+        environ, signed = exchange.environ, exchange.signed
+        secure = self.loopback_is_tls or environ.get("wsgi.url_scheme") == "https"
+        return Way(
+            environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""), secure, dt.datetime.now(dt.UTC),
+            signed.way if signed else "", signed.version if signed else "", exchange.headers,
+        )  # fmt: skip
+
+    def _with_profile(self, exchange: Exchange, asked: list[Question]) -> list[Question]:
+        """An instance profile hands its role to EC2."""
+        profile = exchange.params.get("IamInstanceProfile") if exchange.service == "ec2" else None
+        if not isinstance(profile, dict):
+            return asked
+        role = self.identities.profile_role(profile.get("Arn") or profile.get("Name") or "")
+        keys = {"iam:passedtoservice": ("ec2.amazonaws.com",)}
+        return [*asked, Question("iam:PassRole", role, keys)] if role else asked
+
+    def _deny(self, exchange: Exchange, denial: Denial, error: AwsError) -> None:
+        """Remember it under the id that the answer has, and raise the error when enforcing."""
+        request_id = str(uuid.uuid4())
+        self.journal.deny(request_id, denial)
+        log.warning("%s: %s (iam explain %s)", self.mode, denial.sentence, request_id)
+        if self.mode is Mode.ENFORCE:
+            error.request_id = request_id
+            raise error
+
+
+def _account(arn: str) -> str | None:
+    """Whose a resource is, by its ARN; None where that does not say so."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 and parts[4].isdigit() else None

@@ -1,0 +1,211 @@
+"""Who there is, and by which policies: moto keeps users, roles, their keys and sessions, and this alone knows how.
+
+Sessions of roles come from STS; those that the daemon makes for jobs, functions, endpoints and instances do, too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from moto.backends import get_backend
+
+from local_aws.iam.context import Asker
+from local_aws.iam.evaluate import Named, Principal
+from local_aws.iam.policy import Malformed, parse
+
+log = logging.getLogger(__name__)
+
+ADMINISTRATOR = "administrator"
+"""The user that an administrator's key is of. It is in no list: nobody has made it."""
+
+
+class Identity(NamedTuple):
+    """A key, whom it is of, and what he may do."""
+
+    principal: Principal
+    asker: Asker
+    secret: str
+    token: str | None
+    """Of a session: it has to be sent along."""
+    expires: dt.datetime | None
+    policies: tuple[Named, ...]
+    boundary: Named | None = None
+    session: tuple[Named, ...] | None = None
+
+
+class Identities:
+    """The users, roles and sessions of an account.
+
+    Parameters
+    ----------
+    administrators
+        Access key -> secret of keys that may do everything.
+    """
+
+    def __init__(self, account: str, administrators: Mapping[str, str]) -> None:
+        self.account, self.administrators = account, dict(administrators)
+        self._sessions: dict[str, Any] = {}
+
+    @property
+    def _iam(self) -> Any:
+        return get_backend("iam")[self.account]["aws"]
+
+    @property
+    def _sts(self) -> Any:
+        return get_backend("sts")[self.account]["aws"]
+
+    def find(self, key: str) -> Identity | None:
+        """The identity of an access key; None for a key that is not known."""
+        if key in self.administrators:
+            arn = f"arn:aws:iam::{self.account}:user/{ADMINISTRATOR}"
+            asker = Asker(arn, self.account, "User", "AIDALOCALAWSADMINIST", ADMINISTRATOR, {})
+            return Identity(Principal(arn, self.account), asker, self.administrators[key], None, None, EVERYTHING)
+        if key.startswith("ASIA"):
+            return self._session(key)
+        return self._user(key)
+
+    def role(self, arn: str) -> Any:
+        """Moto's role of an ARN; None for one that is not there."""
+        return next((role for role in self._iam.roles.values() if role.arn == arn), None)
+
+    def trust(self, arn: str) -> Named | None:
+        """A role's trust policy."""
+        role = self.role(arn)
+        return None if role is None else named("trust policy", role.assume_role_policy_document)
+
+    def profile_role(self, name_or_arn: str) -> str | None:
+        """The ARN of the role in an instance profile."""
+        name = name_or_arn.rpartition("/")[2]
+        found = next((each for each in self._iam.instance_profiles.values() if each.name == name), None)
+        return found.roles[0].arn if found is not None and found.roles else None
+
+    def policies_of(self, arn: str) -> tuple[tuple[Named, ...], Named | None, Asker] | None:
+        """(policies, boundary, asker) of a user, a group or a role by its ARN; None for one that is not there."""
+        role = self.role(arn)
+        if role is not None:
+            return _policies(role), self._boundary(role.permissions_boundary_arn), self._role_asker(role, "")
+        user = next((each for each in self._iam.users.values() if each.arn == arn), None)
+        if user is not None:
+            return self._user_policies(user), self._boundary(_boundary_arn(user)), self._user_asker(user)
+        group = next((each for each in self._iam.groups.values() if each.arn == arn), None)
+        if group is not None:
+            return _policies(group), None, Asker(arn, self.account, "User", "", None, {})
+        return None
+
+    def tags(self, arn: str) -> Mapping[str, str] | None:
+        """The tags of a role or a user."""
+        kind = arn.rpartition(":")[2].partition("/")[0]
+        known = {"role": self._iam.roles, "user": self._iam.users, "policy": self._iam.managed_policies}.get(kind, {})
+        found = next((each for each in known.values() if each.arn == arn), None)
+        return None if found is None else _tags(getattr(found, "tags", None))
+
+    def _session(self, key: str) -> Identity | None:
+        found = self._sessions.get(key)
+        if found is None:
+            sessions = self._sts.assumed_roles
+            found = next((each for each in reversed(sessions) if each.access_key_id == key), None)
+            if found is None:
+                return None
+            self._sessions[key] = found
+        role = self.role(found.role_arn)
+        principal = Principal(found.arn, found.account_id, found.role_arn)
+        expires = found.expiration.replace(tzinfo=dt.UTC)
+        issued = expires - dt.timedelta(hours=1)
+        if role is None:
+            # A role that is gone can do nothing any more.
+            asker, policies, boundary = (
+                Asker(found.role_arn, self.account, "AssumedRole", "", None, {}, issued),
+                (),
+                None,
+            )
+        else:
+            asker = self._role_asker(role, found.session_name, issued)
+            policies, boundary = _policies(role), self._boundary(role.permissions_boundary_arn)
+        session = (named("session policy", found.policy),) if found.policy else None
+        return Identity(
+            principal,
+            asker,
+            found.secret_access_key,
+            found.session_token,
+            expires,
+            policies,
+            boundary,
+            session,
+        )
+
+    def _user(self, key: str) -> Identity | None:
+        for user in self._iam.users.values():
+            for access_key in user.access_keys:
+                if access_key.access_key_id == key and access_key.status == "Active":
+                    asker = self._user_asker(user)
+                    return Identity(
+                        Principal(user.arn, self.account), asker, access_key.secret_access_key, None, None,
+                        self._user_policies(user), self._boundary(_boundary_arn(user)),
+                    )  # fmt: skip
+        return None
+
+    def _user_asker(self, user: Any) -> Asker:
+        return Asker(user.arn, self.account, "User", user.id, user.name, _tags(getattr(user, "tags", None)))
+
+    def _role_asker(self, role: Any, session: str, issued: dt.datetime | None = None) -> Asker:
+        return Asker(role.arn, self.account, "AssumedRole", f"{role.id}:{session}", None, _tags(role.tags), issued)
+
+    def _user_policies(self, user: Any) -> tuple[Named, ...]:
+        groups = [each for each in self._iam.groups.values() if user in each.users]
+        return tuple(named for owner in (user, *groups) for named in _policies(owner))
+
+    def _boundary(self, arn: str | None) -> Named | None:
+        if not arn:
+            return None
+        policy = self._iam.managed_policies.get(arn) or self._iam.aws_managed_policies.get(arn)
+        # A boundary that is gone allows nothing.
+        return named(arn, _default(policy) if policy is not None else NOTHING)
+
+
+NOTHING = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
+
+
+EVERYTHING = (
+    Named(
+        "AdministratorAccess",
+        parse('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'),
+    ),
+)
+
+
+def _boundary_arn(user: Any) -> str | None:
+    found = getattr(user, "permissions_boundary", None)
+    return found.get("PermissionsBoundaryArn") if isinstance(found, dict) else found
+
+
+def _policies(owner: Any) -> tuple[Named, ...]:
+    """The inline and the managed policies of a user, a group or a role."""
+    managed = owner.managed_policies.values() if isinstance(owner.managed_policies, dict) else owner.managed_policies
+    return (
+        *(named(name, text) for name, text in owner.policies.items()),
+        *(named(policy.arn, _default(policy)) for policy in managed),
+    )
+
+
+def _default(policy: Any) -> str:
+    return next((each.document for each in policy.versions if each.version_id == policy.default_version_id), "")
+
+
+@functools.lru_cache(maxsize=1024)
+def named(name: str, text: str) -> Named:
+    """A policy of its text, read once."""
+    try:
+        return Named(name, parse(text))
+    except Malformed as error:
+        # Put before this was checked; as on AWS what cannot be read allows nothing.
+        log.warning("the policy %s allows nothing: %s", name, error)
+        return Named(name, parse(NOTHING))
+
+
+def _tags(found: Any) -> dict[str, str]:
+    listed: Iterable[Any] = found.values() if isinstance(found, dict) else found or ()
+    return {each["Key"]: each["Value"] for each in listed if isinstance(each, dict) and "Key" in each}

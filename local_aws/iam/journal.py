@@ -1,0 +1,102 @@
+"""What has been asked: the last denials, to be explained, and per role what it called, as a policy."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from typing import Any, NamedTuple
+
+from local_aws.iam.evaluate import Decision, Verdict
+
+KEPT = 1000
+
+
+class Denial(NamedTuple):
+    """One call that policies do not allow."""
+
+    who: str
+    operation: str
+    action: str
+    resource: str
+    decision: Decision | None
+    """None where it did not come to that: nobody is known by the key, or no table maps the operation."""
+    sentence: str
+
+    def explained(self) -> str:
+        """What decided, and what came closest, as lines for a person."""
+        lines = [
+            f"{self.who} called {self.operation}, which needs {self.action} on {self.resource}.",
+            self.sentence + ".",
+        ]
+        if self.decision is None:
+            return "\n".join(lines)
+        if self.decision.verdict is Verdict.DENIED and self.decision.statement is not None:
+            lines.append(f"Decided by the statement {self.decision.statement.name} of {self.decision.policy}.")
+        for near in self.decision.near[:5]:
+            where = f"the statement {near.statement.name} of {near.policy} ({near.kind})"
+            if near.unmet is None:
+                on = ", ".join(near.statement.resources or ())
+                lines.append(f"Close: {where} allows the action on {on}.")
+            else:
+                lines.append(f"Close: {where} would allow it, but for the condition {near.unmet}.")
+        if self.decision.verdict is not Verdict.DENIED and not self.decision.near:
+            lines.append(f"No statement of any policy is about {self.action}.")
+        return "\n".join(lines)
+
+
+class Journal:
+    """Keeps both, for as long as the daemon runs."""
+
+    def __init__(self) -> None:
+        self._denials: OrderedDict[str, Denial] = OrderedDict()
+        self._asked: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    def deny(self, request_id: str, denial: Denial) -> None:
+        with self._lock:
+            self._denials[request_id] = denial
+            while len(self._denials) > KEPT:
+                self._denials.popitem(last=False)
+
+    def ask(self, who: str, action: str, resource: str) -> None:
+        asked = self._asked[who]
+        if (action, resource) not in asked:
+            with self._lock:
+                asked.add((action, resource))
+
+    def explain(self, request_id: str) -> str | None:
+        """What is known of a denial; None for another request."""
+        found = self._denials.get(request_id)
+        return None if found is None else found.explained()
+
+    def denials(self) -> list[dict[str, str]]:
+        """Every kept denial once, in the order of their first call."""
+        with self._lock:
+            kept = list(self._denials.values())
+        once = {(each.who, each.operation, each.action, each.resource): each for each in reversed(kept)}
+        return [
+            {"who": each.who, "operation": each.operation, "action": each.action, "resource": each.resource,
+             "sentence": each.sentence}
+            for each in reversed(once.values())
+        ]  # fmt: skip
+
+    def stream(self) -> dict[str, dict[str, Any]]:
+        """Who called -> the smallest policy that allows it: a statement for each service and set of resources."""
+        with self._lock:
+            asked = {who: set(pairs) for who, pairs in self._asked.items()}
+        return {who: policy(pairs) for who, pairs in sorted(asked.items())}
+
+
+def policy(pairs: set[tuple[str, str]]) -> dict[str, Any]:
+    """The smallest policy that allows actions on resources, and no other action on any of them."""
+    on: dict[str, set[str]] = defaultdict(set)
+    for action, resource in pairs:
+        on[action].add(resource)
+    alike: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
+    for action, resources in on.items():
+        alike[action.partition(":")[0], frozenset(resources)].append(action)
+    statements = [
+        {"Effect": "Allow", "Action": sorted(actions), "Resource": sorted(resources)}
+        for (_, resources), actions in sorted(alike.items(), key=lambda item: sorted(item[1]))
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}

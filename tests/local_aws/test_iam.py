@@ -1,0 +1,342 @@
+"""IAM enforced: who has signed, what policies allow, and how each service says no."""
+
+import json
+import urllib.error
+import urllib.request
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local_aws.control import Refused, tell
+
+ACCOUNT = "123456789012"
+OPTIONS = ["--iam", "enforce", "--administrator", "AKIATESTTESTTESTTEST:test"]
+TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory, start_daemon):
+    """A local AWS that enforces IAM, with a bucket and an object in it."""
+    daemon = start_daemon(tmp_path_factory.mktemp("iam"), options=OPTIONS)
+    s3 = daemon.client("s3")
+    s3.create_bucket(Bucket="pictures")
+    s3.put_object(Bucket="pictures", Key="a/x y", Body=b"picture")
+    yield daemon
+    daemon.stop()
+
+
+def document(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(action, resource="*", **more):
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def client(aws, service, credentials, **config):
+    options = Config(retries={"total_max_attempts": 1}, **config)
+    return boto3.client(
+        service, endpoint_url=aws.url, region_name="us-east-1", config=options,
+        aws_access_key_id=credentials["AccessKeyId"], aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials.get("SessionToken"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def role(aws, request):
+    """Makes a role that anyone of the account may assume, with policies; returns its session's credentials."""
+    made = []
+
+    def make(*statements, trust=TRUST, **session):
+        name = f"role-{len(made)}-{abs(hash(request.node.name)) % 10**9}"
+        iam = aws.client("iam")
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))
+        made.append(name)
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        return {
+            **aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="test", **session)["Credentials"],
+            "Role": arn,
+        }
+
+    return make
+
+
+def refused(call, **params):
+    """The code, the message and the request id of an error."""
+    with pytest.raises(ClientError) as error:
+        call(**params)
+    found = error.value.response
+    return found["Error"]["Code"], found["Error"]["Message"], found["ResponseMetadata"].get("RequestId")
+
+
+def who(credentials):
+    return f"arn:aws:sts::{ACCOUNT}:assumed-role/{credentials['Role'].rpartition('/')[2]}/test"
+
+
+def test_a_role_does_what_its_policy_allows_and_nothing_else(aws, role):
+    credentials = role(allow("s3:GetObject", "arn:aws:s3:::pictures/a/*"))
+    s3 = client(aws, "s3", credentials)
+    assert s3.get_object(Bucket="pictures", Key="a/x y")["Body"].read() == b"picture"
+    removed = {"Objects": [{"Key": "a/x y"}]}
+    for call, params, action, resource in (
+        (s3.get_object, {"Key": "b"}, "s3:GetObject", "pictures/b"),
+        (s3.put_object, {"Key": "a/x", "Body": b"x"}, "s3:PutObject", "pictures/a/x"),
+        (s3.list_objects_v2, {}, "s3:ListBucket", "pictures"),
+        (s3.copy_object, {"Key": "a/y", "CopySource": "pictures/a/x y"}, "s3:PutObject", "pictures/a/y"),
+        (s3.delete_objects, {"Delete": removed}, "s3:DeleteObject", "pictures/a/x y"),
+    ):
+        code, message, _ = refused(call, Bucket="pictures", **params)
+        assert code == "AccessDenied"
+        assert message == (
+            f'User: {who(credentials)} is not authorized to perform: {action} on resource: "arn:aws:s3:::{resource}" '
+            f"because no identity-based policy allows the {action} action"
+        )
+
+
+def test_that_an_object_is_missing_only_those_hear_who_may_list(aws, role):
+    reads = allow("s3:GetObject", "arn:aws:s3:::pictures/*")
+    blind = client(aws, "s3", role(reads))
+    sees = client(aws, "s3", role(reads, allow("s3:ListBucket", "arn:aws:s3:::pictures")))
+    assert refused(blind.get_object, Bucket="pictures", Key="none")[:2] == ("AccessDenied", "Access Denied")
+    assert refused(blind.head_object, Bucket="pictures", Key="none")[0] == "403"
+    assert refused(sees.get_object, Bucket="pictures", Key="none")[0] == "NoSuchKey"
+
+
+SERVICES = [
+    ("sagemaker", "list_training_jobs", {}, "AccessDeniedException", "sagemaker:ListTrainingJobs", "*"),
+    ("sagemaker", "describe_endpoint", {"EndpointName": "e"}, "AccessDeniedException", "sagemaker:DescribeEndpoint",
+     "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e"),
+    ("sagemaker-runtime", "invoke_endpoint", {"EndpointName": "e", "Body": b"x"}, "AccessDeniedException",
+     "sagemaker:InvokeEndpoint", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e"),
+    ("lambda", "invoke", {"FunctionName": "f", "Qualifier": "live"}, "AccessDeniedException", "lambda:InvokeFunction",
+     "arn:aws:lambda:us-east-1:123456789012:function:f:live"),
+    ("cloudwatch", "describe_alarms", {}, "AccessDeniedException", "cloudwatch:DescribeAlarms",
+     "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"),
+    ("iam", "get_role", {"RoleName": "r"}, "AccessDenied", "iam:GetRole", "arn:aws:iam::123456789012:role/r"),
+    ("cloudformation", "describe_stacks", {"StackName": "s"}, "AccessDenied", "cloudformation:DescribeStacks",
+     "arn:aws:cloudformation:us-east-1:123456789012:stack/s/*"),
+    ("sns", "create_topic", {"Name": "t"}, "AuthorizationError", "sns:CreateTopic",
+     "arn:aws:sns:us-east-1:123456789012:t"),
+    ("ssm", "get_parameter", {"Name": "/aws/service/x"}, "AccessDeniedException", "ssm:GetParameter",
+     "arn:aws:ssm:us-east-1::parameter/aws/service/x"),
+    ("logs", "delete_log_group", {"logGroupName": "g"}, "AccessDeniedException", "logs:DeleteLogGroup",
+     "arn:aws:logs:us-east-1:123456789012:log-group:g"),
+]  # fmt: skip
+
+
+def test_each_service_says_so_in_its_own_form(aws, role):
+    credentials = role()
+    for service, operation, params, code, action, resource in SERVICES:
+        on = "" if resource == "*" else f" on resource: {resource}"
+        why = f"because no identity-based policy allows the {action} action"
+        said = f"User: {who(credentials)} is not authorized to perform: {action}{on} {why}"
+        found = refused(getattr(client(aws, service, credentials), operation), **params)
+        assert found[:2] == (code, said), service
+    code, message, _ = refused(client(aws, "ec2", credentials).describe_instances)
+    assert code == "UnauthorizedOperation"
+    assert message.startswith("You are not authorized to perform this operation. User: ")
+    assert "Encoded authorization failure message: " in message
+
+
+def test_an_operation_that_no_table_maps_is_denied_to_everybody(aws):
+    code, message, _ = refused(aws.client("cloudwatch").describe_alarm_contributors, AlarmName="a")
+    assert code == "AccessDeniedException"
+    assert message.startswith("The local AWS's IAM knows no action of DescribeAlarmContributors of cloudwatch")
+
+
+def test_a_role_is_passed_only_to_whom_a_policy_names(aws, role):
+    passed = role(allow("iam:PassRole", "*", Condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}),
+                  allow("sagemaker:CreateModel"))  # fmt: skip
+    code, message, request_id = refused(
+        client(aws, "sagemaker", passed).create_model, ModelName="m", ExecutionRoleArn=passed["Role"],
+        PrimaryContainer={"Image": "x", "ModelDataUrl": "s3://pictures/a"},
+    )  # fmt: skip
+    assert code == "AccessDeniedException"
+    assert "iam:PassRole" in message
+    explained = tell(aws.port, "iam-explain", {"request_id": request_id})
+    assert (
+        "Close: the statement 1 of own (identity-based policy) would allow it, but for the condition StringEquals "
+        "iam:PassedToService: ec2.amazonaws.com." in explained
+    )
+    with pytest.raises(Refused, match="No call that was denied has the request id 'other'"):
+        tell(aws.port, "iam-explain", {"request_id": "other"})
+
+
+def test_conditions_are_of_the_request(aws, role):
+    listing = role(allow("s3:ListBucket", "arn:aws:s3:::pictures", Condition={"StringLike": {"s3:prefix": "a/*"}}),
+                   allow("cloudwatch:PutMetricData", Condition={"StringEquals": {"cloudwatch:namespace": "Mine"}}),
+                   allow("sns:CreateTopic", Condition={"StringEquals": {"aws:RequestTag/team": "red"}}),
+                   allow("sns:TagResource"))  # fmt: skip
+    s3, metrics, sns = (client(aws, each, listing) for each in ("s3", "cloudwatch", "sns"))
+    assert s3.list_objects_v2(Bucket="pictures", Prefix="a/")["KeyCount"] == 1
+    assert refused(s3.list_objects_v2, Bucket="pictures", Prefix="b/")[0] == "AccessDenied"
+    data = [{"MetricName": "m", "Value": 1}]
+    metrics.put_metric_data(Namespace="Mine", MetricData=data)
+    assert refused(metrics.put_metric_data, Namespace="Other", MetricData=data)[0] == "AccessDeniedException"
+    sns.create_topic(Name="red", Tags=[{"Key": "team", "Value": "red"}])
+    assert refused(sns.create_topic, Name="red")[0] == "AuthorizationError"
+
+
+def test_tags_of_a_resource_decide(aws, role):
+    tagged = allow("sagemaker:DeleteModelPackageGroup", Condition={"StringEquals": {"aws:ResourceTag/team": "red"}})
+    sagemaker, admin = client(aws, "sagemaker", role(tagged)), aws.client("sagemaker")
+    for team in ("red", "blue"):
+        admin.create_model_package_group(ModelPackageGroupName=team, Tags=[{"Key": "team", "Value": team}])
+    assert refused(sagemaker.delete_model_package_group, ModelPackageGroupName="blue")[0] == "AccessDeniedException"
+    sagemaker.delete_model_package_group(ModelPackageGroupName="red")
+
+
+def test_a_boundary_and_a_session_policy_limit(aws, role):
+    reading = {"Version": "2012-10-17", "Statement": [allow("s3:GetObject")]}
+    limited = role(allow("s3:*"), Policy=json.dumps(reading))
+    s3 = client(aws, "s3", limited)
+    s3.get_object(Bucket="pictures", Key="a/x y")
+    _, message, _ = refused(s3.list_objects_v2, Bucket="pictures")
+    assert message.endswith("because no session policy allows the s3:ListBucket action")
+    iam = aws.client("iam")
+    boundary = iam.create_policy(PolicyName="boundary", PolicyDocument=json.dumps(reading))["Policy"]["Arn"]
+    bounded = role(allow("s3:*"))
+    iam.put_role_permissions_boundary(RoleName=bounded["Role"].rpartition("/")[2], PermissionsBoundary=boundary)
+    s3 = client(aws, "s3", bounded)
+    s3.get_object(Bucket="pictures", Key="a/x y")
+    _, message, _ = refused(s3.list_objects_v2, Bucket="pictures")
+    assert message.endswith("because no permissions boundary allows the s3:ListBucket action")
+
+
+def test_buckets_and_functions_have_policies_of_their_own(aws, role):
+    credentials = role()
+    admin, s3 = aws.client("s3"), client(aws, "s3", credentials)
+    admin.create_bucket(Bucket="opened")
+    admin.put_object(Bucket="opened", Key="x", Body=b"x")
+    mine = {**allow("s3:GetObject", "arn:aws:s3:::opened/*"), "Principal": {"AWS": credentials["Role"]}}
+    plain = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::opened/*"],
+             "Condition": {"Bool": {"aws:SecureTransport": "false"}}}  # fmt: skip
+    admin.put_bucket_policy(Bucket="opened", Policy=document(mine, plain))
+    assert s3.get_object(Bucket="opened", Key="x")["Body"].read() == b"x"
+    agents = {**plain, "Condition": {"StringLike": {"aws:UserAgent": "Boto3*"}}}
+    admin.put_bucket_policy(Bucket="opened", Policy=document(mine, agents))
+    _, message, _ = refused(s3.get_object, Bucket="opened", Key="x")
+    assert message.endswith("with an explicit deny in a resource-based policy")
+    public = {**mine, "Principal": "*"}
+    admin.put_bucket_policy(Bucket="opened", Policy=document(public))
+    assert urllib.request.urlopen(f"{aws.url}/opened/x").read() == b"x"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{aws.url}/pictures/a/x%20y")
+
+
+def test_who_may_assume_a_role(aws, role):
+    trusting = {**TRUST, "Principal": {"Service": "lambda.amazonaws.com"}}
+    code, message, _ = refused(role, trust=trusting)
+    assert code == "AccessDenied"
+    assert message.endswith("because no role trust policy allows the sts:AssumeRole action")
+    credentials = role()
+    arn = client(aws, "sts", credentials).get_caller_identity()["Arn"]
+    assert arn == who(credentials)
+    assert aws.client("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/administrator"
+
+
+def test_a_users_key_and_its_groups_policies(aws):
+    iam = aws.client("iam")
+    iam.create_user(UserName="ada")
+    iam.create_group(GroupName="readers")
+    iam.add_user_to_group(GroupName="readers", UserName="ada")
+    key = iam.create_access_key(UserName="ada")["AccessKey"]
+    s3 = client(aws, "s3", key)
+    _, message, _ = refused(s3.get_object, Bucket="pictures", Key="a/x y")
+    assert message.startswith(f"User: arn:aws:iam::{ACCOUNT}:user/ada is not authorized")
+    iam.put_group_policy(GroupName="readers", PolicyName="p", PolicyDocument=document(allow("s3:GetObject")))
+    s3.get_object(Bucket="pictures", Key="a/x y")
+    iam.update_access_key(UserName="ada", AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    assert refused(s3.get_object, Bucket="pictures", Key="a/x y")[0] == "InvalidAccessKeyId"
+
+
+@pytest.mark.parametrize(
+    ("changed", "codes"),
+    [
+        ({"SecretAccessKey": "other"}, ("SignatureDoesNotMatch", "InvalidSignatureException", "SignatureDoesNotMatch")),
+        ({"AccessKeyId": "AKIAOTHER"}, ("InvalidAccessKeyId", "UnrecognizedClientException", "InvalidClientTokenId")),
+        ({"SessionToken": "other"}, ("InvalidToken", "UnrecognizedClientException", "InvalidClientTokenId")),
+    ],
+)
+def test_a_signature_has_to_be_the_keys(aws, role, changed, codes):
+    wrong = {**role(allow("*")), **changed}
+    calls = (("s3", "list_buckets"), ("sagemaker", "list_models"), ("iam", "list_roles"))
+    found = [refused(getattr(client(aws, service, wrong), operation))[0] for service, operation in calls]
+    assert tuple(found) == codes
+    assert refused(client(aws, "ec2", wrong).describe_instances)[0] == "AuthFailure"
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_presigned_addresses(aws, role, version):
+    s3 = client(aws, "s3", role(allow("s3:GetObject")), signature_version=version)
+    address = s3.generate_presigned_url("get_object", Params={"Bucket": "pictures", "Key": "a/x y"})
+    assert urllib.request.urlopen(address).read() == b"picture"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(address.replace("a/x%20y", "a/other"))
+
+
+def test_a_clock_may_be_a_quarter_of_an_hour_wrong(aws, monkeypatch):
+    import datetime
+
+    import botocore.auth
+
+    def at(minutes):
+        moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: moment.replace(tzinfo=None))
+
+    for minutes in (-14, 14):
+        at(minutes)
+        aws.client("sagemaker").list_models()
+    for minutes in (-16, 16):
+        at(minutes)
+        code, message, _ = refused(aws.client("sagemaker").list_models)
+        assert code == "InvalidSignatureException"
+        assert message.startswith("Signature expired: " if minutes < 0 else "Signature not yet current: ")
+        assert refused(aws.client("s3").list_buckets)[0] == "RequestTimeTooSkewed"
+
+
+def test_who_has_not_signed_is_asked_to(aws):
+    headers = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(urllib.request.Request(aws.url, data=b"{}", headers=headers))
+    assert json.load(error.value)["__type"] == "MissingAuthenticationTokenException"
+
+
+def test_a_policy_with_an_operator_or_a_key_that_aws_does_not_have_is_refused(aws, role):
+    name = role()["Role"].rpartition("/")[2]
+    for condition, said in (
+        ({"StringEqual": {"aws:username": "x"}}, "has an operator StringEqual, which IAM does not have."),
+        ({"StringEquals": {"aws:usrname": "x"}}, "has a condition key aws:usrname, which AWS does not have"),
+    ):
+        policy = document(allow("*", Condition=condition))
+        code, message, _ = refused(
+            aws.client("iam").put_role_policy, RoleName=name, PolicyName="p", PolicyDocument=policy
+        )
+        assert code == "MalformedPolicyDocument"
+        assert said in message
+    policy = document({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
+    assert refused(aws.client("s3").put_bucket_policy, Bucket="pictures", Policy=policy)[0] == "MalformedPolicy"
+
+
+def test_the_stream_is_the_smallest_policy(aws, role):
+    credentials = role(allow("s3:*"))
+    s3 = client(aws, "s3", credentials)
+    s3.get_object(Bucket="pictures", Key="a/x y")
+    s3.head_object(Bucket="pictures", Key="a/x y")
+    s3.list_objects_v2(Bucket="pictures")
+    stream = json.loads(tell(aws.port, "iam-stream", {}))
+    assert stream[credentials["Role"]]["Statement"] == [
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::pictures/a/x y"]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::pictures"]},
+    ]
+
+
+def test_an_audit_carries_out_and_remembers(new_local_aws):
+    audited = new_local_aws(options=["--iam", "audit", "--no-loopback-tls"])
+    audited.client("s3").create_bucket(Bucket="pictures")
+    said = tell(audited.port, "iam-denials", {})
+    assert said == "CreateBucket: The AWS Access Key Id you provided does not exist in our records."
