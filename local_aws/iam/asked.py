@@ -1,9 +1,4 @@
-"""What a call asks for: each action with the resource that it is about.
-
-An operation needs the actions of its table, on what its request names; what it names a role, tags or an object in S3
-for, it needs more for: `iam:PassRole`, the service's action for tags, `s3:GetObject`. All have to be allowed. Source:
-Service Authorization Reference, with its dependent actions; the rest is named where it stands.
-"""
+"""What a call's actions are about: the ARNs of the resources that its request names, by the table's formats."""
 
 from __future__ import annotations
 
@@ -16,17 +11,6 @@ from local_aws.iam import table
 from local_aws.pipeline.directory import operation as operation_model
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-ROLE = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/")
-# Operations that need no permission (STS API reference; they answer about the caller alone).
-FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken"), ("sts", "GetAccessKeyInfo")}
-# The action by which a request's tags are set, and what it is about when it is not what the request itself is about.
-TAGGING = {
-    "sagemaker": "sagemaker:AddTags", "lambda": "lambda:TagResource", "cloudwatch": "cloudwatch:TagResource",
-    "logs": "logs:TagResource", "sns": "sns:TagResource", "events": "events:TagResource", "ecr": "ecr:TagResource",
-    "sqs": "sqs:TagQueue", "ssm": "ssm:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource",
-    "application-autoscaling": "application-autoscaling:TagResource", "ec2": "ec2:CreateTags",
-}  # fmt: skip
-TAG_MEMBERS = ("Tags", "tags", "TagList", "TagSpecifications")
 # The beginnings of EC2's ids.
 EC2_IDS = {
     "i": "instance", "vol": "volume", "sg": "security-group", "ami": "image", "subnet": "subnet", "vpc": "vpc",
@@ -55,26 +39,6 @@ class Question(NamedTuple):
 
 Finder = Callable[[Call], list[str]]
 NO_KEYS: dict[str, tuple[str, ...]] = {}
-
-
-def questions(call: Call) -> list[Question]:
-    """All that a call needs; [] for one that needs nothing. Raises KeyError for one that no table maps."""
-    from local_aws.iam import special
-
-    if (call.service, call.operation) in FREE:
-        return []
-    needed = table.actions(call.service, call.operation)
-    if not needed:
-        raise KeyError(f"{call.service}.{call.operation}")
-    own = special.QUESTIONS.get((call.service, call.operation)) or special.QUESTIONS.get((call.service, "*"))
-    if own is not None:
-        found = list(own(call, needed))
-    else:
-        found = [Question(each, arn, NO_KEYS) for each in needed for arn in resources(call, each)]
-    found += special.further(call)
-    found += _passed(call)
-    found += _tagged(call, found)
-    return list({(each.action, each.resource): each for each in found}.values())
 
 
 def resources(call: Call, action: str) -> list[str]:
@@ -156,39 +120,3 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value] if value else []
     return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
-
-
-def _passed(call: Call) -> Iterator[Question]:
-    """`iam:PassRole` for the roles that a request hands to the service (IAM user guide, "Grant a user permissions to
-    pass a role to an AWS service")."""
-    if call.service in {"iam", "sts", "s3"}:
-        return
-    for role in roles(call.params):
-        keys = {"iam:passedtoservice": (f"{table.prefix(call.service)}.amazonaws.com",)}
-        yield Question("iam:PassRole", role, keys)
-
-
-def roles(value: Any, name: str = "") -> Iterator[str]:
-    """The ARNs of roles in a request's members, nested ones, too."""
-    if isinstance(value, str):
-        if (name == "role" or name.endswith("rolearn")) and ROLE.match(value):
-            yield value
-    elif isinstance(value, Mapping):
-        for key, each in value.items():
-            if isinstance(each, str | Mapping | list):
-                yield from roles(each, key.lower())
-    elif isinstance(value, list):
-        for each in value:
-            yield from roles(each, name)
-
-
-def _tagged(call: Call, found: list[Question]) -> list[Question]:
-    action = TAGGING.get(call.service)
-    if action is None or "Tag" in call.operation or call.operation == "RunInstances":
-        return []
-    if not any(call.params.get(name) for name in TAG_MEMBERS):
-        return []
-    of = action.partition(":")[0] + ":"
-    mine = {each.resource for each in found if each.action.startswith(of) and each.resource != "*"}
-    keys = {"ec2:createaction": (call.operation,)} if call.service == "ec2" else NO_KEYS
-    return [Question(action, resource, keys) for resource in sorted(mine)[:1] or ["*"]]

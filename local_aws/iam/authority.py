@@ -5,20 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local_aws.errors import AwsError
 from local_aws.iam import denials, documents, signatures
-from local_aws.iam.asked import Call, Question, questions
+from local_aws.iam.asked import Call, Question
 from local_aws.iam.context import Keys, Way
 from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict, evaluate
 from local_aws.iam.holdings import Holdings
 from local_aws.iam.identities import Identities, Identity
 from local_aws.iam.journal import Denial, Journal
 from local_aws.iam.mode import Mode
+from local_aws.iam.questions import questions
 
 if TYPE_CHECKING:
-    from local_aws.aws import LocalAws
     from local_aws.pipeline.exchange import Exchange
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Authority:
 
     Parameters
     ----------
+    aws
+        The local AWS, for what `Holdings` looks up in it.
     administrators
         Access key -> secret of those who may do everything.
     own_key
@@ -42,7 +44,7 @@ class Authority:
 
     def __init__(
         self,
-        aws: LocalAws,
+        aws: Any,
         mode: Mode,
         administrators: dict[str, str],
         own_key: tuple[str, str],

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.backends import get_backend
 
-from local_aws.errors import AwsError
 from local_aws.iam.evaluate import Named
 from local_aws.iam.identities import Identities, named
 
-if TYPE_CHECKING:
-    from local_aws.aws import LocalAws
-
 
 class Holdings:
-    """What belongs to resources."""
+    """What belongs to resources.
 
-    def __init__(self, aws: LocalAws, identities: Identities) -> None:
+    Parameters
+    ----------
+    aws
+        The local AWS: its services, its buckets.
+    """
+
+    def __init__(self, aws: Any, identities: Identities) -> None:
         self.aws, self.identities = aws, identities
 
     def policy(self, action: str, arn: str) -> Named | None:
@@ -31,8 +32,6 @@ class Holdings:
             return found and named(f"the bucket policy of {bucket}", found)
         if service == "iam":
             return self.identities.trust(arn) if action.startswith("sts:") else None
-        if service == "lambda" and ":function:" in arn:
-            return self._of_function(arn)
         if service == "sns":
             topic = get_backend("sns")[self.aws.account][arn.split(":")[3]].topics.get(arn)
             return topic and named(f"the policy of {arn}", topic.policy)
@@ -40,6 +39,9 @@ class Holdings:
             queue = get_backend("sqs")[self.aws.account][arn.split(":")[3]].queues.get(arn.rpartition(":")[2])
             text = queue and queue.policy
             return named(f"the policy of {arn}", text) if text else None
+        for each in self.aws.services:
+            if each.name == service and (text := each.resource_policy(arn)):
+                return named(f"the policy of {arn}", text)
         return None
 
     def tags(self, arn: str) -> Mapping[str, str] | None:
@@ -53,57 +55,18 @@ class Holdings:
             return None if found is None else dict(found)
         if service == "iam":
             return self.identities.tags(arn)
-        if service == "lambda":
-            function = self._function(arn)
-            return function and function.tags
-        if service == "sagemaker":
-            return _pairs(self._of_sagemaker(arn, resource))
-        if service == "cloudwatch":
-            return self._of_alarm(arn)
+        if service == "sagemaker" and resource.startswith("model-package"):
+            return _of_registry(get_backend("sagemaker")[self.aws.account][self.aws.region], arn, resource)
+        for each in self.aws.services:
+            if each.name == service and (found := each.resource_tags(arn)) is not None:
+                return found
         return None
 
-    def _of_sagemaker(self, arn: str, resource: str) -> Any:
-        from local_aws.services.sagemaker_tags import SageMakerTags
 
-        kind, _, name = resource.partition("/")
-        if kind in {"model-package-group", "model-package"}:
-            backend = get_backend("sagemaker")[self.aws.account][self.aws.region]
-            if kind == "model-package-group":
-                record = backend.model_package_groups.get(name)
-            else:
-                record = next((each for each in backend.model_packages.values() if each.arn == arn), None)
-            return record and (record.tags or [])
-        return self.aws.service(SageMakerTags).of(arn)
-
-    def _of_alarm(self, arn: str) -> Mapping[str, str] | None:
-        from local_aws.services.base import Call
-        from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
-
-        call = Call("cloudwatch", "ListTagsForResource", {"ResourceARN": arn}, self.aws.account, self.aws.region)
-        try:
-            return _pairs(self.aws.service(CloudWatchAlarms).list_tags_for_resource(call)["Tags"])
-        except AwsError:
-            return None
-
-    def _function(self, arn: str) -> Any:
-        from local_aws.services.lambda_ import Lambda
-
-        try:
-            return self.aws.service(Lambda).find(arn.split(":")[6])
-        except (AwsError, IndexError):
-            return None
-
-    def _of_function(self, arn: str) -> Named | None:
-        function = self._function(arn)
-        if function is None:
-            return None
-        qualifier = (*arn.split(":")[7:], "")[0]
-        statements = function.policies.get(qualifier)
-        if not statements:
-            return None
-        text = json.dumps({"Version": "2012-10-17", "Statement": list(statements.values())})
-        return named(f"the policy of {arn}", text)
-
-
-def _pairs(tags: Any) -> dict[str, str] | None:
-    return None if tags is None else {each["Key"]: each["Value"] for each in tags}
+def _of_registry(backend: Any, arn: str, resource: str) -> Mapping[str, str] | None:
+    kind, _, name = resource.partition("/")
+    if kind == "model-package-group":
+        record = backend.model_package_groups.get(name)
+    else:
+        record = next((each for each in backend.model_packages.values() if each.arn == arn), None)
+    return None if record is None else {each["Key"]: each["Value"] for each in record.tags or ()}

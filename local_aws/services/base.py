@@ -127,6 +127,14 @@ class Service:
         What was put back and needs processes gets them.
         """
 
+    def resource_policy(self, arn: str) -> str | None:
+        """The text of the policy that a resource of this service has of its own; None without one."""
+        return None
+
+    def resource_tags(self, arn: str) -> Mapping[str, str] | None:
+        """The tags of a resource; None for one that is not this service's."""
+        return None
+
     def every_minute(self, now: float) -> None:
         """Called at every AWS minute's start (Unix seconds): what makes a service live."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from local_aws.alarms import Alarm
@@ -61,6 +62,9 @@ class CloudWatchAlarms(Service):
     def list_tags_for_resource(self, call: Call) -> dict[str, Any]:
         arn = self._tagged(call)
         return FORWARD if arn is None else {"Tags": self.cloudwatch.tags.of(arn)}
+
+    def resource_tags(self, arn: str) -> Mapping[str, str] | None:
+        return {each["Key"]: each["Value"] for each in self.cloudwatch.tags.of(arn)} if ":alarm:" in arn else None
 
     def _tagged(self, call: Call) -> str | None:
         """The ARN of the alarm that a call names; None for what is no alarm. Raises AwsError for an unknown one."""

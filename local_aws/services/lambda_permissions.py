@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -64,6 +65,21 @@ class LambdaPermissions(Service):
         if function.policies.get(qualifier or "", {}).pop(call.params["StatementId"], None) is None:
             message = f"Statement {call.params['StatementId']} is not found in resource policy."
             raise AwsError("ResourceNotFoundException", message, status=404, Type="User")
+
+    def resource_policy(self, arn: str) -> str | None:
+        function = self._of(arn)
+        statements = function and function.policies.get((*arn.split(":")[7:], "")[0])
+        return json.dumps({"Version": "2012-10-17", "Statement": list(statements.values())}) if statements else None
+
+    def resource_tags(self, arn: str) -> Mapping[str, str] | None:
+        function = self._of(arn)
+        return None if function is None else function.tags
+
+    def _of(self, arn: str) -> Function | None:
+        try:
+            return self.functions.find(arn.split(":")[6]) if ":function:" in arn else None
+        except AwsError:
+            return None
 
     def tag_resource(self, call: Call) -> None:
         self._tagged(call).tags.update(call.params["Tags"])

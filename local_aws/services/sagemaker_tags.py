@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from moto.backends import get_backend
@@ -53,12 +54,12 @@ class SageMakerTags(Service):
         record.tags = [each for each in record.tags if each["Key"] not in keys]
         return {}
 
-    def of(self, arn: str) -> list[dict[str, str]] | None:
-        """The tags of a job, an endpoint, its configuration or a model; None for one that is not there."""
-        if _of_a_job(arn):
-            return list(self._jobs.of(arn))
-        record = self._record(arn)
-        return None if record is None else list(record.tags)
+    def resource_tags(self, arn: str) -> Mapping[str, str] | None:
+        record = None if _of_a_job(arn) else self._record(arn)
+        if record is None and not _of_a_job(arn):
+            return None
+        tags = self._jobs.of(arn) if record is None else record.tags
+        return {each["Key"]: each["Value"] for each in tags}
 
     @property
     def _jobs(self) -> Any:

@@ -4,6 +4,8 @@ import pytest
 
 from local_aws import support
 from local_aws.iam import asked, table
+from local_aws.iam.questions import FREE
+from local_aws.iam.questions import questions as needs_of
 from local_aws.pipeline.directory import model
 from local_aws.pipeline.kinds import KINDS
 from local_aws.services import SERVICES
@@ -15,7 +17,7 @@ def questions(service, operation, **params):
     call = asked.Call(service, operation, params, "123456789012", "us-east-1")
     return {
         (each.action, each.resource.replace("arn:aws:", "").replace("us-east-1:123456789012:", ""))
-        for each in asked.questions(call)
+        for each in needs_of(call)
     }
 
 
@@ -23,7 +25,7 @@ def questions(service, operation, **params):
 def test_every_operation_that_is_answered_here_has_an_action(service):
     answered = support.own_operations(SERVICES).get(service, set()) | (support.supported_by_moto(service) or set())
     assert answered or service == "s3"
-    free = {operation for of, operation in asked.FREE if of == service}
+    free = {operation for of, operation in FREE if of == service}
     assert [each for each in sorted(answered - free) if not table.actions(service, each)] == []
 
 
@@ -117,7 +119,7 @@ def test_a_launch_asks_about_each_thing_that_it_makes_or_uses():
         "1",
         "us-east-1",
     )
-    found = {(each.action, each.resource.rpartition(":")[2]): each.keys for each in asked.questions(call)}
+    found = {(each.action, each.resource.rpartition(":")[2]): each.keys for each in needs_of(call)}
     launched = ("instance/*", "volume/*", "network-interface/*", "image/ami-1", "security-group/sg-1", "subnet/*")
     assert set(found) == {
         *(("ec2:RunInstances", each) for each in (*launched, "spot-instances-request/*")),

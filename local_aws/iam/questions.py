@@ -1,0 +1,81 @@
+"""All that a call needs: each action with the resource that it is about.
+
+An operation needs the actions of its table, on what its request names; where that names a role, tags or an object in
+S3, it needs more: `iam:PassRole`, the service's action for tags, `s3:GetObject`. All have to be allowed. Source:
+Service Authorization Reference, with its dependent actions; the rest is named where it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local_aws.iam import special, table
+from local_aws.iam.asked import NO_KEYS, Call, Question, resources
+
+ROLE = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/")
+# Operations that need no permission (STS API reference; they answer about the caller alone).
+FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken"), ("sts", "GetAccessKeyInfo")}
+# The action by which a request's tags are set, and what it is about when it is not what the request itself is about.
+TAGGING = {
+    "sagemaker": "sagemaker:AddTags", "lambda": "lambda:TagResource", "cloudwatch": "cloudwatch:TagResource",
+    "logs": "logs:TagResource", "sns": "sns:TagResource", "events": "events:TagResource", "ecr": "ecr:TagResource",
+    "sqs": "sqs:TagQueue", "ssm": "ssm:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource",
+    "application-autoscaling": "application-autoscaling:TagResource", "ec2": "ec2:CreateTags",
+}  # fmt: skip
+TAG_MEMBERS = ("Tags", "tags", "TagList", "TagSpecifications")
+
+
+def questions(call: Call) -> list[Question]:
+    """All that a call needs; [] for one that needs nothing. Raises KeyError for one that no table maps."""
+    if (call.service, call.operation) in FREE:
+        return []
+    needed = table.actions(call.service, call.operation)
+    if not needed:
+        raise KeyError(f"{call.service}.{call.operation}")
+    own = special.QUESTIONS.get((call.service, call.operation)) or special.QUESTIONS.get((call.service, "*"))
+    if own is not None:
+        found = list(own(call, needed))
+    else:
+        found = [Question(each, arn, NO_KEYS) for each in needed for arn in resources(call, each)]
+    found += special.further(call)
+    found += _passed(call)
+    found += _tagged(call, found)
+    return list({(each.action, each.resource): each for each in found}.values())
+
+
+def _passed(call: Call) -> Iterator[Question]:
+    """`iam:PassRole` for the roles that a request hands to the service (IAM user guide, "Grant a user permissions to
+    pass a role to an AWS service")."""
+    if call.service in {"iam", "sts", "s3"}:
+        return
+    for role in roles(call.params):
+        keys = {"iam:passedtoservice": (f"{table.prefix(call.service)}.amazonaws.com",)}
+        yield Question("iam:PassRole", role, keys)
+
+
+def roles(value: Any, name: str = "") -> Iterator[str]:
+    """The ARNs of roles in a request's members, nested ones, too."""
+    if isinstance(value, str):
+        if (name == "role" or name.endswith("rolearn")) and ROLE.match(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            if isinstance(each, str | Mapping | list):
+                yield from roles(each, key.lower())
+    elif isinstance(value, list):
+        for each in value:
+            yield from roles(each, name)
+
+
+def _tagged(call: Call, found: list[Question]) -> list[Question]:
+    action = TAGGING.get(call.service)
+    if action is None or "Tag" in call.operation or call.operation == "RunInstances":
+        return []
+    if not any(call.params.get(name) for name in TAG_MEMBERS):
+        return []
+    of = action.partition(":")[0] + ":"
+    mine = {each.resource for each in found if each.action.startswith(of) and each.resource != "*"}
+    keys = {"ec2:createaction": (call.operation,)} if call.service == "ec2" else NO_KEYS
+    return [Question(action, resource, keys) for resource in sorted(mine)[:1] or ["*"]]
