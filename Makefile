@@ -23,7 +23,7 @@ export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test check test-airflow test-compose up down status lint docs package deploy destroy bench images prices lock clean
+.PHONY: help environments demo test check test-airflow test-clients test-compose up down status lint docs package deploy destroy bench images prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,7 @@ demo: environments ## run the whole chain, on DATASET=<folder, .zip, .tgz, http(
 	@.venv/bin/python -m tools.demo "$(DATASET)"
 
 test: environments ## lint, and pass all tests
+	@$(PYTHON) tools/environments.py aws-cli
 	@$(PYTHON) tools/run_tests.py
 
 check: environments ## lint, and the quick tests; then which modules these do not reach
@@ -77,6 +78,10 @@ test-airflow: environments ## parse the DAGs and the package, and test the opera
 	@.venv-airflow-$(or $(AIRFLOW),3.2.1)/bin/python -m pytest -q -p no:cacheprovider tests/dags tests/plugins \
 		tests/tools/test_package.py tests/tools/test_local_executor.py tests/chain/test_training_jobs.py
 
+test-clients: environments ## run the AWS CLI's commands against the local AWS: all of tests/local_aws/clients/aws_cli/
+	@$(PYTHON) tools/environments.py aws-cli
+	@MUSHER_ALL_COMMANDS=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests/local_aws/clients
+
 test-compose: environments ## bring docker-compose.yaml up in Docker, or in a private engine as root on Debian, and run the chain in it
 	@.venv/bin/python -m tests.compose.run
 
@@ -95,4 +100,4 @@ lock: ## resolve requirements/*.in anew into the pins
 	@$(PYTHON) tools/environments.py --lock
 
 clean: down ## remove the environments and everything that runs have left in this folder
-	rm -rf .venv .venv-airflow-* .venv-ml .venv-uv .airflow .local_aws build .pytest_cache .ruff_cache
+	rm -rf .venv .venv-airflow-* .venv-aws-cli .venv-ml .venv-uv .airflow .local_aws build .pytest_cache .ruff_cache

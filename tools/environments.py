@@ -2,7 +2,8 @@
 
 Runs with nothing but Python's standard library: `python3 tools/environments.py [airflow] [ml]`. What is done already is
 skipped: an environment carries the digest of the pins it was made from, so a changed pin is noticed.
-`airflow-3.2.1` makes `.venv-airflow-3.2.1`, MWAA's older line, on MWAA's Python.
+`airflow-3.2.1` makes `.venv-airflow-3.2.1`, MWAA's older line, on MWAA's Python; `aws-cli` makes `.venv-aws-cli`, a
+client of the local AWS that nobody here wrote.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ SOURCES = {"airflow": ["airflow.in", "local_aws.in", "test.in"], "ml": ["ml.in"]
            "compose": ["airflow.in", "compose.in"], "local_aws": ["local_aws.in"]}  # fmt: skip
 # MWAA's older lines that the project is tested on. Source: its image's own repository, images/airflow/.
 OLDER = ("airflow-3.2.1",)
+# Clients that the local AWS is tested with, and nothing else needs: `make test` and `make test-clients` make them.
+CLIENTS = ("aws-cli",)
+SOURCES |= {name: [f"{name}.in"] for name in CLIENTS}
 SOURCES |= {name: [f"{name}.in", "local_aws.in", "test.in"] for name in OLDER}
 # What the containers' images hold, in the versions of Airflow's environment.
 LIKE_AIRFLOW = {"compose", "local_aws"}
@@ -37,11 +41,13 @@ MWAA_PYTHON = "3.12"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"{', '.join([*ENVIRONMENTS, *OLDER])} (default: the first two)")
+    parser.add_argument(
+        "names", nargs="*", help=f"{', '.join([*ENVIRONMENTS, *OLDER, *CLIENTS])} (default: the first two)"
+    )
     parser.add_argument("--lock", action="store_true", help="resolve requirements/*.in anew into the pins instead")
     given = parser.parse_args()
     names = given.names or list(ENVIRONMENTS)
-    if unknown := [name for name in names if name not in (*ENVIRONMENTS, *OLDER)]:
+    if unknown := [name for name in names if name not in (*ENVIRONMENTS, *OLDER, *CLIENTS)]:
         older = " and ".join(name.removeprefix("airflow-") for name in OLDER)
         print(f"{unknown[0].replace('airflow-', 'Airflow ')} is not supported: of MWAA's lines, the one that "
               f"requirements/airflow.in pins is, and {older}.", file=sys.stderr)  # fmt: skip

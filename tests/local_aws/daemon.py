@@ -113,14 +113,14 @@ def start_daemon(
     raise AssertionError(f"the local AWS did not start:\n{log.read_text()}")
 
 
-def make_role(daemon: Daemon) -> str:
+def make_role(daemon: Daemon, name: str = "tests") -> str:
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": ["sagemaker.amazonaws.com", "lambda.amazonaws.com"]},
         "Action": "sts:AssumeRole",
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = daemon.client("iam").create_role(RoleName="tests", AssumeRolePolicyDocument=policy)
+    role = daemon.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
     return role["Role"]["Arn"]
 
 
