@@ -147,7 +147,9 @@ class Metrics:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._width = clock.real(RESOLUTION)
-        self._series: dict[Key, Series] = {}
+        # AWS keeps data of the same name and dimensions apart by their unit.
+        self._series: dict[tuple[Key, str], Series] = {}
+        self._units: dict[Key, list[str]] = {}
         self.lock = threading.Lock()
 
     def remember(self) -> dict[str, Any]:
@@ -157,11 +159,13 @@ class Metrics:
     def restore(self, kept: dict[str, Any]) -> None:
         """Put back what `remember` gave; where an AWS minute lasted longer or shorter then, in the buckets of now."""
         width: float = kept["width"]
-        if width == self._width:
-            self._series = kept["series"]
-            return
         for key, old in kept["series"].items():
-            new = self._series[key] = Series(old.unit)
+            key = key[0] if len(key) == 2 else key  # states of before have one unit for each
+            if width == self._width:
+                self._series[key, old.unit] = old
+                self._units.setdefault(key, []).append(old.unit)
+                continue
+            new = self._new(key, old.unit)
             for index, bucket in sorted(old.buckets.items()):
                 new.bucket(math.floor((index + 0.5) * width / self._width)).merge(bucket)
             new.last = old.last
@@ -178,39 +182,48 @@ class Metrics:
             self._bucket(key, unit, at).add_set(count, total, low, high)
 
     def points(self, key: Key, period: int, start: float, end: float, unit: str | None = None) -> list[Point]:
-        """The data of the periods that begin within [start rounded down to a period, end), oldest first."""
+        """The data of the periods that begin within [start rounded down to a period, end), oldest first.
+
+        Without a unit they are those of all units together.
+        """
         per = max(1, math.ceil(period / RESOLUTION))
         length = per * self._width
         first = math.floor(start / length + 1e-9) * per
         last = math.ceil(end / length - 1e-9) * per
         merged: dict[int, Bucket] = {}
         with self.lock:
-            series = self._series.get(key)
-            if series is None or unit not in (None, series.unit):
-                return []
-            low, high = bisect.bisect_left(series.order, first), bisect.bisect_left(series.order, last)
-            for index in series.order[low:high]:
-                merged.setdefault(index // per, Bucket()).merge(series.buckets[index])
+            for each in self._units.get(key, ()) if unit is None else (unit,):
+                series = self._series.get((key, each))
+                if series is None:
+                    continue
+                low, high = bisect.bisect_left(series.order, first), bisect.bisect_left(series.order, last)
+                for index in series.order[low:high]:
+                    merged.setdefault(index // per, Bucket()).merge(series.buckets[index])
         return [Point(index * length, bucket) for index, bucket in sorted(merged.items())]
 
-    def unit(self, key: Key) -> str:
-        series = self._series.get(key)
-        return series.unit if series else "None"
+    def units(self, key: Key) -> list[str]:
+        """The units that a metric has data in."""
+        with self.lock:
+            return list(self._units.get(key, ()))
 
     def keys(self, newer_than: float = 0.0) -> list[Key]:
         """Every series that was written to since a time."""
         with self.lock:
-            return [key for key, series in self._series.items() if series.last >= newer_than]
+            return list(dict.fromkeys(key for (key, _), each in self._series.items() if each.last >= newer_than))
 
     def _bucket(self, key: Key, unit: str, at: float) -> Bucket:
-        series = self._series.get(key)
-        if series is None:
-            if len(self._series) >= MOST_SERIES:
-                oldest = min(self._series, key=lambda each: self._series[each].last)
-                del self._series[oldest]
-            series = self._series[key] = Series(unit)
+        series = self._series.get((key, unit)) or self._new(key, unit)
         series.last = max(series.last, at)
         return series.bucket(math.floor(at / self._width))
+
+    def _new(self, key: Key, unit: str) -> Series:
+        if len(self._series) >= MOST_SERIES:
+            oldest = min(self._series, key=lambda each: self._series[each].last)
+            del self._series[oldest]
+            self._units[oldest[0]].remove(oldest[1])
+        self._units.setdefault(key, []).append(unit)
+        series = self._series[key, unit] = Series(unit)
+        return series
 
 
 def key_of(namespace: str, metric: str, dimensions: Mapping[str, str] | Iterable[Mapping[str, str]] | None) -> Key:

@@ -49,13 +49,13 @@ class Version:
     def memory(self) -> int:
         return self.settings["MemorySize"]
 
-    def describe(self) -> dict[str, Any]:
-        """As AWS's FunctionConfiguration."""
+    def describe(self, *, qualified: bool = False) -> dict[str, Any]:
+        """As AWS's FunctionConfiguration; `qualified`: with the qualifier in $LATEST's ARN, as in lists of versions."""
         function, now = self.function, time.monotonic()
         pending, updating = now < function.active_at, now < function.updated_at
         answer = {
             "FunctionName": function.name,
-            "FunctionArn": self.arn,
+            "FunctionArn": f"{function.arn}:{self.number}" if qualified else self.arn,
             # AWS leaves out what was not given.
             **{name: value for name, value in self.settings.items() if value not in (None, {})},
             "CodeSize": self.code.size,

@@ -7,13 +7,15 @@ refused, and so is an alarm's action that is no SNS topic.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local_aws import alarm_actions
+from local_aws import alarm_actions, metric_requests
 from local_aws.alarms import Alarm
 from local_aws.errors import AwsError, validation
+from local_aws.metric_requests import aware
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
 from local_aws.services.base import Call, Service
 from local_aws.tags import Tags
@@ -110,40 +112,33 @@ class CloudWatch(Service):
 
     def put_metric_data(self, call: Call) -> None:
         namespace, now = call.params["Namespace"], self.aws.clock.time()
-        for datum in call.params.get("MetricData") or []:
+        data = call.params.get("MetricData") or []
+        metric_requests.check_data(data, now)
+        for datum in data:
             key = key_of(namespace, datum["MetricName"], datum.get("Dimensions"))
-            at = _aware(datum["Timestamp"]).timestamp() if datum.get("Timestamp") else now
+            at = aware(datum["Timestamp"]).timestamp() if datum.get("Timestamp") else now
             unit = datum.get("Unit", "None")
             if values := datum.get("Values"):
-                counts = datum.get("Counts") or [1.0] * len(values)
-                if len(counts) != len(values):
-                    raise AwsError(
-                        "InvalidParameterValue", "The parameters Values and Counts must have the same length."
-                    )
-                for value, count in zip(values, counts, strict=True):
+                for value, count in zip(values, datum.get("Counts") or [1.0] * len(values), strict=True):
                     self.data.put(key, value, unit, at, count)
             elif given := datum.get("StatisticValues"):
                 self.data.put_set(key, unit, at, given["SampleCount"], given["Sum"], given["Minimum"], given["Maximum"])
-            elif datum.get("Value") is not None:
-                self.data.put(key, datum["Value"], unit, at)
             else:
-                raise AwsError(
-                    "MissingParameter",
-                    "At least one of the parameters Value, Values or StatisticValues must be specified.",
-                )
+                self.data.put(key, datum["Value"], unit, at)
 
     def get_metric_data(self, call: Call) -> dict[str, Any]:
-        start, end = _interval(call)
+        start, end = metric_requests.interval(call.params)
         newest_first = call.params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         limit = min(call.params.get("MaxDatapoints") or MOST_DATAPOINTS, MOST_DATAPOINTS)
         skip = _token(call)
         results, found_more, left = [], False, limit
-        for query in call.params["MetricDataQueries"]:
+        for number, query in enumerate(call.params["MetricDataQueries"], start=1):
             stat = query.get("MetricStat")
             if stat is None:
                 raise validation(
                     f"The local AWS supports no metric maths: query {query['Id']!r} must have a MetricStat."
                 )
+            metric_requests.check_period(stat["Period"], f"MetricDataQueries.member.{number}.MetricStat.Period")
             if query.get("ReturnData") is False:
                 continue
             key = _key(stat["Metric"])
@@ -173,26 +168,24 @@ class CloudWatch(Service):
 
     def get_metric_statistics(self, call: Call) -> dict[str, Any]:
         params = call.params
-        start, end = _interval(call)
+        start, end = metric_requests.interval(params)
         names = (params.get("Statistics") or []) + (params.get("ExtendedStatistics") or [])
         if not names:
             raise AwsError("MissingParameter", "Must specify either Statistics or ExtendedStatistics.")
         for name in names:
             _check_statistic(name)
+        period = params["Period"]
+        metric_requests.check_period(period, "Period")
+        metric_requests.check_points(math.ceil((end - start) / period))
         key = key_of(params["Namespace"], params["MetricName"], params.get("Dimensions"))
-        points = self.data.points(key, params["Period"], start, end, params.get("Unit"))
-        if len(points) > 1440:
-            raise AwsError(
-                "InvalidParameterCombination",
-                f"You have requested up to {len(points)} datapoints, which exceeds the limit of 1,440.",
-            )
-        unit = self.data.unit(key)
         datapoints = []
-        for point in points:
-            datapoint: dict[str, Any] = {"Timestamp": dt.datetime.fromtimestamp(point.start, dt.UTC), "Unit": unit}
-            datapoint |= {name: point.bucket.statistic(name) for name in names if name in SIMPLE}
-            extended = {name: point.bucket.statistic(name) for name in names if name not in SIMPLE}
-            datapoints.append(datapoint | ({"ExtendedStatistics": extended} if extended else {}))
+        for unit in [params["Unit"]] if params.get("Unit") else self.data.units(key):
+            for point in self.data.points(key, period, start, end, unit):
+                datapoint: dict[str, Any] = {"Timestamp": dt.datetime.fromtimestamp(point.start, dt.UTC), "Unit": unit}
+                datapoint |= {name: point.bucket.statistic(name) for name in names if name in SIMPLE}
+                extended = {name: point.bucket.statistic(name) for name in names if name not in SIMPLE}
+                datapoints.append(datapoint | ({"ExtendedStatistics": extended} if extended else {}))
+        metric_requests.check_points(len(datapoints))  # an AWS minute may be shorter than one
         return {"Label": params["MetricName"], "Datapoints": datapoints}
 
     def list_metrics(self, call: Call) -> dict[str, Any]:
@@ -225,6 +218,7 @@ class CloudWatch(Service):
         if bool(params.get("Statistic")) == bool(params.get("ExtendedStatistic")):
             raise validation("Exactly one of Statistic and ExtendedStatistic must be specified.")
         _check_statistic(params.get("Statistic") or params["ExtendedStatistic"])
+        metric_requests.check_alarm(params["Period"], params["EvaluationPeriods"])
         if (params.get("DatapointsToAlarm") or 1) > params["EvaluationPeriods"]:
             raise validation("DatapointsToAlarm must not be greater than EvaluationPeriods.")
         if "Than" not in params["ComparisonOperator"] or "Range" in params["ComparisonOperator"]:
@@ -273,8 +267,8 @@ class CloudWatch(Service):
             if params.get("AlarmName") in (None, alarm.name)
             for item in alarm.history
             if params.get("HistoryItemType") in (None, item["HistoryItemType"])
-            and (start is None or item["Timestamp"] >= _aware(start))
-            and (end is None or item["Timestamp"] <= _aware(end))
+            and (start is None or item["Timestamp"] >= aware(start))
+            and (end is None or item["Timestamp"] <= aware(end))
         ]
         newest_first = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         items.sort(key=lambda item: item["Timestamp"], reverse=newest_first)
@@ -295,17 +289,6 @@ def _check_statistic(name: str) -> None:
 
 def _key(metric: dict[str, Any]) -> Key:
     return key_of(metric["Namespace"], metric["MetricName"], metric.get("Dimensions"))
-
-
-def _interval(call: Call) -> tuple[float, float]:
-    start, end = _aware(call.params["StartTime"]).timestamp(), _aware(call.params["EndTime"]).timestamp()
-    if start >= end:
-        raise validation("The parameter StartTime must be less than the parameter EndTime.")
-    return start, end
-
-
-def _aware(moment: dt.datetime) -> dt.datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _token(call: Call) -> int:

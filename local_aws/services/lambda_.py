@@ -37,6 +37,8 @@ from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Ser
 SETTINGS = {"Runtime": None, "Role": None, "Handler": None, "Description": "", "Timeout": 3, "MemorySize": 128,
             "Environment": None, "Architectures": ["x86_64"], "EphemeralStorage": {"Size": 512},
             "TracingConfig": {"Mode": "PassThrough"}, "LoggingConfig": None}  # fmt: skip
+# AWS: Lambda quotas. The model's are higher: those of functions on instances of one's own (CapacityProviderConfig).
+LONGEST_TIMEOUT, MOST_MEMORY = 900, 10_240
 # AWS: Lambda developer guide, "Defined runtime environment variables".
 RESERVED_VARIABLES = {
     "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
@@ -149,7 +151,7 @@ class Lambda(Service):
         version = function.version(qualifier)
         location = f"{self.aws.url_for(call.headers)}/_local_aws/functions/{function.name}/{version.number}/code.zip"
         answer: dict[str, Any] = {
-            "Configuration": version.describe(),
+            "Configuration": version.describe(qualified=qualifier == LATEST),
             "Code": {"RepositoryType": "S3", "Location": location},
         }
         if function.tags:
@@ -160,12 +162,13 @@ class Lambda(Service):
 
     def get_function_configuration(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.resolve(call)
-        return function.version(qualifier).describe()
+        return function.version(qualifier).describe(qualified=qualifier == LATEST)
 
     def list_functions(self, call: Call) -> dict[str, Any]:
         functions = sorted(self.functions.values(), key=lambda each: each.name)
         if call.params.get("FunctionVersion") == "ALL":
-            return page([one.describe() for each in functions for one in each.versions.values()], call, "Functions")
+            versions = [one for each in functions for one in each.versions.values()]
+            return page([each.describe(qualified=True) for each in versions], call, "Functions")
         return page([each.latest.describe() for each in functions], call, "Functions")
 
     def update_function_code(self, call: Call) -> dict[str, Any]:
@@ -272,6 +275,17 @@ class Lambda(Service):
         return unpack(data, folder, direct=False)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
+        if settings["Timeout"] > LONGEST_TIMEOUT:
+            raise AwsError(
+                "ValidationException",
+                f"1 validation error detected: Value '{settings['Timeout']}' at 'timeout' failed to satisfy "
+                f"constraint: Member must have value less than or equal to {LONGEST_TIMEOUT}",
+            )
+        if settings["MemorySize"] > MOST_MEMORY:
+            raise invalid(
+                "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
+                f"{MOST_MEMORY}"
+            )
         if not settings["Runtime"].startswith("python3."):
             raise invalid(
                 f"The local AWS runs Python functions only: Runtime must be python3.N, not {settings['Runtime']}."
@@ -336,7 +350,7 @@ class Lambda(Service):
 
     def list_versions_by_function(self, call: Call) -> dict[str, Any]:
         function, _ = self.resolve(call)
-        return page([each.describe() for each in function.versions.values()], call, "Versions")
+        return page([each.describe(qualified=True) for each in function.versions.values()], call, "Versions")
 
     def create_alias(self, call: Call) -> dict[str, Any]:
         function, _ = self.resolve(call)

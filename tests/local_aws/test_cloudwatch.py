@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import time
@@ -11,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws import metric_requests
 from local_aws.clock import Clock
 from local_aws.control import tell
+from local_aws.errors import AwsError
 from local_aws.metrics import MOST_DISTINCT, Metrics, key_of
 
 
@@ -218,3 +221,105 @@ def test_an_alarm_tells_its_topic_of_each_new_state_once(cloudwatch, namespace, 
 def test_an_action_that_nobody_carries_out_is_refused(cloudwatch, namespace):
     with pytest.raises(ClientError, match=r"SNS topics only: AlarmActions has arn:aws:lambda:"):
         alarm(cloudwatch, namespace, AlarmActions=["arn:aws:lambda:us-east-1:123456789012:function:f"])
+
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("datum", "code", "sentence"),
+    [
+        ({"Value": float("nan")}, "Value", "The value NaN for parameter MetricData.member.1.Value is invalid."),
+        ({"Value": float("-inf")}, "Value", "The value -Infinity for parameter MetricData.member.1.Value is invalid."),
+        ({"Values": [1.0, float("inf")]}, "Value",
+         "The value Infinity for parameter MetricData.member.1.Values.member.2 is invalid."),
+        ({"StatisticValues": {"SampleCount": 1.0, "Sum": float("nan"), "Minimum": 1.0, "Maximum": 1.0}}, "Value",
+         "The value NaN for parameter MetricData.member.1.StatisticValues.Sum is invalid."),
+        ({"Value": 2.0**361}, "Value", f"The value {2.0**361} for parameter MetricData.member.1.Value is invalid."),
+        ({"Value": 0.0, "StatisticValues": {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}},
+         "Combination", "The parameters MetricData.member.1.Value and MetricData.member.1.StatisticValues are mutually "
+         "exclusive and you have specified both."),
+        ({}, "Combination", "At least one of the parameters MetricData.member.1.Value and "
+         "MetricData.member.1.StatisticValues must be specified."),
+        ({"Values": [1.0], "Counts": [1.0, 2.0]}, "Value",
+         "The parameters MetricData.member.1.Values and MetricData.member.1.Counts must be of the same size."),
+        ({"Values": [1.0] * 151}, "Value",
+         "The collection MetricData.member.1.Values must not have a size greater than 150."),
+        ({"Value": 1.0, "Timestamp": NOW - 14 * 86400 - 1}, "Value",
+         "The parameter MetricData.member.1.Timestamp must specify a time within the past two weeks."),
+        ({"Value": 1.0, "Timestamp": NOW + 2 * 3600 + 1}, "Value",
+         "The parameter MetricData.member.1.Timestamp must specify a time no more than two hours in the future."),
+        ({"Value": 1.0, "StorageResolution": 300}, "Value",
+         "The parameter MetricData.member.1.StorageResolution must be a value in the set [ 1, 60 ]."),
+    ],
+)  # fmt: skip
+def test_data_that_aws_does_not_take(datum, code, sentence):
+    if "Timestamp" in datum:
+        datum = datum | {"Timestamp": dt.datetime.fromtimestamp(datum["Timestamp"], dt.UTC)}
+    with pytest.raises(AwsError) as caught:
+        metric_requests.check_data([{"MetricName": "M"} | datum], NOW)
+    expected = {"Value": "InvalidParameterValue", "Combination": "InvalidParameterCombination"}[code]
+    assert (caught.value.code, caught.value.message) == (expected, sentence)
+
+
+def test_data_at_the_edges_are_taken():
+    moments = [dt.datetime.fromtimestamp(NOW + shift, dt.UTC) for shift in (-14 * 86400 + 1, 2 * 3600 - 1)]
+    data = [{"MetricName": "M", "Value": -(2.0**360), "Timestamp": moment} for moment in moments]
+    metric_requests.check_data([*data, {"MetricName": "M", "Value": 0.0, "StorageResolution": 1}], NOW)
+
+
+def test_of_data_of_which_one_is_refused_none_is_kept(cloudwatch, namespace):
+    with pytest.raises(ClientError, match=r"The value NaN for parameter MetricData\.member\.2\.Value is invalid"):
+        cloudwatch.put_metric_data(
+            Namespace=namespace,
+            MetricData=[{"MetricName": "M", "Value": 1}, {"MetricName": "M", "Value": float("nan")}],
+        )
+    assert cloudwatch.list_metrics(Namespace=namespace)["Metrics"] == []
+
+
+def test_data_of_two_units_are_kept_apart(cloudwatch, namespace):
+    # GIVEN one metric in two units
+    for value, unit in ((1, "Seconds"), (10, "Seconds"), (500, "Bytes")):
+        cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": value, "Unit": unit}])
+    interval = {"StartTime": time.time() - 60, "EndTime": time.time() + 60}
+    metric = {"Namespace": namespace, "MetricName": "M"}
+
+    def data(**unit):
+        queries = [{"Id": "q", "MetricStat": {"Metric": metric, "Period": 86400, "Stat": "Sum"} | unit}]
+        answer = cloudwatch.get_metric_data(MetricDataQueries=queries, **interval)
+        return sum(answer["MetricDataResults"][0]["Values"])
+
+    # THEN a query for one finds that, and one without finds both
+    assert [data(Unit="Seconds"), data(Unit="Bytes"), data(Unit="Count"), data()] == [11, 500, 0, 511]
+    points = cloudwatch.get_metric_statistics(**metric, **interval, Period=86400, Statistics=["Sum"])["Datapoints"]
+    assert sorted((point["Unit"], point["Sum"]) for point in points) == [("Bytes", 500), ("Seconds", 11)]
+    # AND an alarm may look at one
+    assert len(cloudwatch.list_metrics(Namespace=namespace)["Metrics"]) == 1
+
+
+def test_periods_and_ranges_that_aws_does_not_take(cloudwatch, namespace):
+    now = time.time()
+
+    def statistics(period=60, start=now - 600, end=now):
+        cloudwatch.get_metric_statistics(
+            Namespace=namespace, MetricName="M", StartTime=start, EndTime=end, Period=period, Statistics=["Sum"]
+        )
+
+    with pytest.raises(
+        ClientError, match=r"InvalidParameterValue.*parameter Period must be .* a multiple of 60, not 7"
+    ):
+        statistics(period=7)
+    with pytest.raises(ClientError, match=r"parameter MetricDataQueries.member.1.MetricStat.Period must be .* not 90"):
+        get(cloudwatch, namespace, "Sum", now - 600, now, period=90)
+    with pytest.raises(ClientError, match=r"The local AWS keeps data by 10 seconds: Period must be .* not 5"):
+        statistics(period=5)
+    with pytest.raises(ClientError, match=r"requested up to 1500 datapoints, which exceeds the limit of 1440"):
+        statistics(start=now - 1500 * 60)
+    with pytest.raises(ClientError, match=r"InvalidParameterCombination.*StartTime must be less than the parameter"):
+        statistics(start=now + 1)
+    with pytest.raises(ClientError, match=r"InvalidParameterValue.*StartTime must not equal parameter EndTime"):
+        statistics(start=now)
+    with pytest.raises(ClientError, match=r"ValidationError.*Period must be 10, 20, 30 or a multiple of 60"):
+        alarm(cloudwatch, namespace, Period=7)
+    with pytest.raises(ClientError, match=r"EvaluationPeriods \* Period must be <= 86400"):
+        alarm(cloudwatch, namespace, Period=3600, EvaluationPeriods=25)

@@ -166,6 +166,16 @@ def test_what_is_refused(client, create, role_arn, bucket):
         {"Environment": {"Variables": {"AWS_REGION": "x"}}},
     ):
         refused("InvalidParameterValueException", client.create_function, **good | {"Code": code} | wrong)
+    # AWS's limits are below those of the model.
+    most = "Member must have value less than or equal to"
+    error = refused("ValidationException", client.create_function, **good, Code=code, Timeout=901)
+    assert error["Error"]["Message"] == (
+        f"1 validation error detected: Value '901' at 'timeout' failed to satisfy constraint: {most} 900"
+    )
+    for call, params in ((client.create_function, good | {"Code": code}),
+                         (client.update_function_configuration, {"FunctionName": "refuser"})):  # fmt: skip
+        error = refused("InvalidParameterValueException", call, **params, MemorySize=10_241)
+        assert error["Error"]["Message"] == f"'MemorySize' value failed to satisfy constraint: {most} 10240"
     error = refused("ResourceNotFoundException", client.invoke, FunctionName="nobody")
     assert error["Error"]["Message"].endswith("function:nobody")
     refused("ResourceNotFoundException", client.invoke, FunctionName="refuser", Qualifier="7")
@@ -190,6 +200,14 @@ def test_versions_and_aliases(client, create, wait_for):
     refused("ResourceConflictException", client.delete_function, FunctionName="versions", Qualifier="2")
     listed = client.list_versions_by_function(FunctionName="versions")["Versions"]
     assert [each["Version"] for each in listed] == ["$LATEST", "1", "2"]
+    # The ARN of $LATEST has its qualifier where versions are listed, and where it was asked for.
+    arn = client.get_function_configuration(FunctionName="versions")["FunctionArn"]
+    assert arn.endswith(":function:versions")
+    assert [each["FunctionArn"] for each in listed] == [f"{arn}:$LATEST", f"{arn}:1", f"{arn}:2"]
+    asked = client.get_function(FunctionName="versions", Qualifier="$LATEST")["Configuration"]
+    assert asked["FunctionArn"] == f"{arn}:$LATEST"
+    everything = client.list_functions(FunctionVersion="ALL")["Functions"]
+    assert f"{arn}:$LATEST" in [each["FunctionArn"] for each in everything]
     client.delete_alias(FunctionName="versions", Name="live")
     refused("ResourceNotFoundException", client.get_alias, FunctionName="versions", Name="live")
 

@@ -24,7 +24,7 @@ SOURCES = {
                   "services/base.py", "services/listing.py"),
     "sagemaker-runtime": ("endpoints/*.py", "services/sagemaker_endpoints.py"),
     "lambda": ("services/lambda*.py", "functions/*.py"),
-    "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "tags.py"),
+    "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "metric_requests.py", "tags.py"),
     "application-autoscaling": ("services/application_autoscaling.py", "endpoints/scaling.py", "services/base.py"),
     "ec2": ("services/ec2.py", "ec2/*.py", "services/base.py"),
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
@@ -36,7 +36,7 @@ SENSITIVE = re.compile(
 )
 # Handed on as they are, in a structure that is read whole, or put together from words.
 READ_WHOLE = (
-    "DebugHookConfig.", "DebugRuleConfigurations", "ProfilerRuleConfigurations", "MetricData.StorageResolution",
+    "DebugHookConfig.", "DebugRuleConfigurations", "ProfilerRuleConfigurations",
     "CreationTime", "LastModifiedTime",
 )  # fmt: skip
 # Read by moto or, of the data plane, by the names of headers.

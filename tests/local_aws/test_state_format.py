@@ -130,7 +130,7 @@ def test_metrics_are_the_same_when_an_aws_minute_lasts_longer_or_shorter(through
         points = found.points(key, 60, 0, 120)
         assert [sum(point.bucket.statistic(name) for point in points) for name in ("SampleCount", "Sum")] == [3, 211]
         assert max(point.bucket.statistic("Maximum") for point in points) == 91
-        assert found.unit(key) == "Count"
+        assert found.units(key) == ["Count"]
 
 
 def test_every_service_of_moto_is_found_by_its_name():
