@@ -23,7 +23,10 @@ DEPLOYED = [load((FOLDER / name).read_text())["Resources"] for name in ("musher.
 # at it, to change it, and to take it back when the rest fails.
 # Source: the types' schemas of CloudFormation (handlers, permissions), as of November 2026.
 CALLED = {
-    "AWS::Budgets::Budget": {"budgets:ModifyBudget", "budgets:ViewBudget"},
+    "AWS::Budgets::Budget": {
+        "budgets:ListTagsForResource", "budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource",
+        "budgets:ViewBudget",
+    },
     "AWS::EC2::SecurityGroup": {
         "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateSecurityGroup",
         "ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags", "ec2:DescribeInstances",
@@ -43,13 +46,13 @@ CALLED = {
         "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
     },
     "AWS::Events::Rule": {
-        "events:DeleteRule", "events:DescribeRule", "events:ListTargetsByRule", "events:PutRule", "events:PutTargets",
-        "events:RemoveTargets",
+        "events:DeleteRule", "events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule",
+        "events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:TagResource", "events:UntagResource",
     },
     "AWS::IAM::Policy": {"iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"},
     "AWS::IAM::Role": {
         "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
-        "iam:ListRolePolicies", "iam:PutRolePermissionsBoundary", "iam:TagRole", "iam:UntagRole",
+        "iam:ListRolePolicies", "iam:ListRoleTags", "iam:PutRolePermissionsBoundary", "iam:TagRole", "iam:UntagRole",
         "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription",
     },
     "AWS::Logs::LogGroup": {
@@ -71,9 +74,10 @@ CALLED = {
         "s3:GetBucketOwnershipControls", "s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging",
         "s3:GetBucketVersioning", "s3:GetBucketWebsite", "s3:GetEncryptionConfiguration",
         "s3:GetIntelligentTieringConfiguration", "s3:GetInventoryConfiguration", "s3:GetLifecycleConfiguration",
-        "s3:GetMetricsConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket",
+        "s3:GetMetricsConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket", "s3:ListTagsForResource",
         "s3:PutBucketOwnershipControls", "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging",
-        "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
+        "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:TagResource",
+        "s3:UntagResource",
     },
     "AWS::S3::BucketPolicy": {"s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"},
     "AWS::SNS::Topic": {
@@ -88,6 +92,9 @@ CALLED = {
         "secretsmanager:UpdateSecret",
     },
 }  # fmt: skip
+# What schemas name as permissions and IAM does not know: taking a bucket's tags away is s3:PutBucketTagging.
+# Source: Service Authorization Reference, Amazon S3.
+NO_ACTIONS = {"s3:DeleteBucketTagging"}
 # Tags of a stack, which its creation and its updates carry. Source: CloudFormation user guide, on controlling access.
 TAGS = {"cloudformation:TagResource"}
 # What of the code a deployment runs; nothing of it deletes a stack of AWS's.
@@ -226,6 +233,17 @@ def test_what_cloudformation_does_for_a_caller_has_its_action():
     types = {each["Type"] for resources in DEPLOYED for each in resources.values()}
     assert types == CALLED.keys(), "say in CALLED what CloudFormation calls for a new type, and allow it"
     assert called() - allowed() == set()
+
+
+@pytest.mark.slow  # the linter's schemas take seconds to be read
+def test_the_tags_of_a_stack_reach_each_resource():
+    """CloudFormation gives a stack's tags, and its own, to whatever can have any, in the caller's name."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER as types
+
+    tagging = {kind: types.get_resource_schema("us-east-1", kind).schema.get("tagging") or {} for kind in CALLED}
+    asked = {action for each in tagging.values() if each.get("taggable") for action in each["permissions"]}
+    assert len(asked) > 15, "the schemas say nothing of tags"
+    assert asked - allowed() <= NO_ACTIONS
 
 
 def test_the_role_may_do_nothing_that_a_deployment_does_not():
