@@ -194,8 +194,8 @@ def _verdict(name: str, asked: Mapping[str, str], said: dict[str, Any] | None) -
     status, details = str(found.get("status")), str(found.get("status_details") or "")
     if different:
         return "Stopped", (
-            f"It was asked for with {', '.join(different)}, and the script has its own parameters, in brackets. With "
-            f"those: {status}. {details}"
+            f"It was asked for with {', '.join(different)}, and the script has its own parameters, in brackets: "
+            f"RuleParameters are handed to no script, and hyperparameters are. With its own: {status}. {details}"
         )
     if status not in STATUSES:
         return "Error", f"{FILE} of this job gives it the status {status}."

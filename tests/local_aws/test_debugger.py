@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_a_job_has_what_its_script_says_of_the_rules_and_is_stopped_by_one(jobs,
     assert rules["VanishingGradient"]["StatusDetails"] == "step=3 value=1e-9 threshold=1e-7: gone"
     assert rules["Overfit"]["StatusDetails"] == "looked at 3"
     assert "asked for with threshold=90 (100.0)" in rules["AllZero"]["StatusDetails"]
+    assert "handed to no script, and hyperparameters are" in rules["AllZero"]["StatusDetails"]
     assert "it is about trees of XGBoost" in rules["TreeDepth"]["StatusDetails"]
     assert ":processing-job/" in rules["Overfit"]["RuleEvaluationJobArn"]
     profiler = {each["RuleConfigurationName"]: each for each in described["ProfilerRuleEvaluationStatuses"]}
@@ -101,3 +103,9 @@ def test_whatever_a_script_leaves_each_rule_gets_a_status(tmp_path, left, status
     (found,) = rules.describe()["DebugRuleEvaluationStatuses"]
     assert found["RuleEvaluationStatus"] == status
     assert part in found["StatusDetails"]
+
+
+def test_the_page_for_those_who_come_from_debugger_has_every_rule():
+    page = (Path(__file__).parents[2] / "docs/debugger.md").read_text()
+    for names in (debugger.DEBUG_RULES, debugger.PROFILER_RULES):
+        assert {name for name in names if f"`{name}`" not in page} == set()
