@@ -92,7 +92,7 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked():
         ({"on_issue": {"Sunshine": "stop"}}, ["on_issue names the rule 'Sunshine'", "it has to be one of AllZero, "]),
         ({"on_issue": {"Overfit": "halt"}}, ["on_issue.Overfit is 'halt'", "it has to be report, stop or notify."]),
         ({"on_issue": {"OutOfMemory": "report"}}, ["on_issue.OutOfMemory is 'report'", "stop, notify or retry"]),
-        ({"on_issue": {"DeadRelu": "retry"}}, ["on_issue.DeadRelu is 'retry'", "no remedy is known for it"]),
+        ({"on_issue": {"Overfit": "retry"}}, ["on_issue.Overfit is 'retry'", "no remedy is known for it"]),
         (
             {"on_issue": {"ClassImbalance": "retry"}},
             ["on_issue.ClassImbalance is 'retry'", "report, stop or notify: the rule is about the data", "would hide"],

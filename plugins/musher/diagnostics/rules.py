@@ -28,7 +28,7 @@ RULES = {
     "CheckInputImages": OF_THE_DATA,
     "ClassImbalance": OF_THE_DATA,
     "Confusion": OF_THE_DATA,
-    "DeadRelu": NO_REMEDY,
+    "DeadRelu": LOWER_RATE,
     "ExplodingTensor": LOWER_RATE,
     "LargeBatch": NO_REMEDY,
     "LeakedValidation": OF_THE_DATA,

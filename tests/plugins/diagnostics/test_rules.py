@@ -10,9 +10,16 @@ from musher.diagnostics.rules import OUT_OF_MEMORY, RULES, allowed
 ROOT = Path(__file__).resolve().parents[3]
 RATE = "DiagnosticRule WeightUpdateRatio: a step changed head.0.weight by 62.1 times its size: lower lr (step 1)"
 SEED = "DiagnosticRule AllZero: all gradients are 0: another seed (step 3)"
+DEAD = "DiagnosticRule DeadRelu: 98.9 % of the units of act2 are dead: lower the learning rate (step 10)"
 MEMORY = "DiagnosticRule OutOfMemory: 64 of the 64 pictures of a batch at once are too many"
 VALUES = {"lr": "1", "batch-size": "64", "seed": "7", "epochs": "10"}
-ON_ISSUE = {"WeightUpdateRatio": "retry", "AllZero": "retry", "OutOfMemory": "retry", "ClassImbalance": "stop"}
+ON_ISSUE = {
+    "WeightUpdateRatio": "retry",
+    "AllZero": "retry",
+    "DeadRelu": "retry",
+    "OutOfMemory": "retry",
+    "ClassImbalance": "stop",
+}
 
 
 def ended(*reasons, status="Failed"):
@@ -90,6 +97,8 @@ def test_weights_that_look_bad_under_a_rate_that_was_too_high_are_its_doing():
     # A learning rate a thousand times too high kills a head's ReLUs at a tenth of it as well.
     assert remedies.course(VALUES, ended(RATE, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "lr": "0.01"}
     assert remedies.course(VALUES, ended(SEED, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "seed": "9"}
+    # At a hundredth a whole network's are dead still, and nothing else that has a remedy says so.
+    assert remedies.course(VALUES, ended(RATE, SEED, DEAD), ON_ISSUE, 3, 1).values == {**VALUES, "lr": "0.001"}
 
 
 def test_no_more_remedies_than_allowed_and_none_that_nobody_asked_for():
