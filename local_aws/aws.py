@@ -83,7 +83,7 @@ class LocalAws:
             self, settings.iam, dict(settings.administrators), (OWN_ACCESS_KEY, self._own_secret),
             loopback_is_tls=settings.loopback_is_tls,
         )  # fmt: skip
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -100,17 +100,18 @@ class LocalAws:
         """The one service of a class."""
         return next(each for each in self.services if isinstance(each, kind))
 
-    def client(self, name: str) -> Any:
+    def client(self, name: str, region: str | None = None) -> Any:
         """A boto3 client of this AWS for its own use, e.g. to read what moto keeps."""
         import boto3
 
+        key = name, region or self.region
         with self._lock:
-            if name not in self._clients:
-                self._clients[name] = boto3.client(
+            if key not in self._clients:
+                self._clients[key] = boto3.client(
                     name,
                     endpoint_url=self.url,
-                    region_name=self.region,
+                    region_name=key[1],
                     aws_access_key_id=OWN_ACCESS_KEY,
                     aws_secret_access_key=self._own_secret,
                 )
-            return self._clients[name]
+            return self._clients[key]

@@ -10,7 +10,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from moto.moto_server import werkzeug_app
 
-from local_aws import managed_policies, stacks, wire
+from local_aws import managed_policies, wire
 from local_aws.aws import LocalAws
 from local_aws.errors import AwsError
 from local_aws.pipeline.exchange import Exchange
@@ -38,7 +38,9 @@ class Upstream:
         if plan.service != "s3" and (known is None or plan.name not in known):
             raise unsupported(plan.service, plan.name)
         if plan.service == "cloudformation":
-            stacks.teach_moto()
+            from local_aws.stacks import moto_side
+
+            moto_side.teach_moto()
         environ = exchange.environ
         if not (plan.reads or exchange.only_reads):
             self.aws.saver.changed()

@@ -72,6 +72,30 @@ image name that is taken gets this one, whatever versions AWS's image of that na
   transforms and data sets work all the same.
 """
 
+STACKS_HEAD = """\
+## What stacks are made of
+
+CloudFormation makes these by the operations of their services, as a caller would: with their refusals, their waiting
+(an endpoint is in service, an instance runs, a function is active) and their names. What fails is `CREATE_FAILED` with
+the service's reason, and is undone (`ROLLBACK_COMPLETE`, `UPDATE_ROLLBACK_COMPLETE`) or kept, as the call says; what
+cannot be deleted is `DELETE_FAILED`. A property that nobody would carry out fails its resource.
+
+"""
+
+STACKS = """\
+Other kinds are made by moto's CloudFormation, whose properties it may leave out; those of them that it does not delete
+are `DELETE_FAILED` and say so. A kind that neither makes, such as `AWS::MWAA::Environment`, is left out: it is none of
+the stack's resources, and the stack's status reason names it. Otherwise than AWS:
+
+- **Refused by name**: custom resources, macros (SAM, too) and language extensions, a function's URL and event source
+  mapping, Spot fleets; in stack sets, everything that lives here.
+- **One after the other**: resources are made in the order of their references, none beside another.
+- **By the local AWS itself**, not with the caller's rights; `RoleARN` is refused.
+- **Tags** of the stack are the resources', too; `aws:cloudformation:*` are on EC2's that moto makes alone.
+- **A restart** breaks a change off: the stack is `CREATE_FAILED`, `UPDATE_FAILED` or `DELETE_FAILED` with that reason,
+  and can be deleted.
+"""
+
 LOCAL_AWS_MEMORY = """\
 ## What it remembers
 
@@ -139,8 +163,8 @@ programs that call it by a name of this machine, and no web page ([whom](../loca
 - **Records kept by moto**: what has no life of its own is stored and given back by
   [moto](https://github.com/getmoto/moto). EventBridge's rules are kept so, too: SageMaker's events reach them
   ([which](../local_aws/README.md#eventbridge)), and their targets get them.
-- **CloudFormation** makes what moto keeps; a template with a function, an alarm on a metric, an endpoint, a scalable
-  target or an EC2 instance is refused by name.
+- **CloudFormation** makes, changes and deletes what lives here by the operations of its services, waits for it, and
+  undoes what fails ([which kinds](#what-stacks-are-made-of)).
 - Every other operation, and those under "Refused", are answered with an error in AWS's own form that names the
   operation; nothing is invented.
 
@@ -315,12 +339,14 @@ def local_aws() -> str:
     """docs/local_aws.md."""
     from local_aws import conformance
     from local_aws.services import SERVICES
+    from local_aws.stacks import registry
     from local_aws.support import INVENTED_BY_MOTO, table
 
     refused = [f"- {service}: {', '.join(sorted(names))}" for service, names in sorted(INVENTED_BY_MOTO.items())]
     supported = [MADE + LOCAL_AWS_HEAD, table(SERVICES) + "\n", REFUSED_HEAD, "\n".join(refused) + "\n"]
     supported += [OWNERS_HEAD, conformance.owners_table() + "\n", MEMBERS_HEAD, conformance.members_table() + "\n"]
     supported += [RECORDED_HEAD, conformance.reasons() + "\n"]
+    supported += [STACKS_HEAD + ", ".join(f"`{name}`" for name in registry.names()) + ".\n", STACKS]
     return "\n".join([*supported, LOCAL_AWS_ENVIRONMENT, LOCAL_AWS_MEMORY])
 
 

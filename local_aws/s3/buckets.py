@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -59,10 +60,13 @@ class Buckets:
         """What a bucket's policy says of an operation, whoever calls; None when it says nothing."""
         if bucket.policy is None:
             return None
-        from moto.iam.access_control import PermissionResult
+        from moto.iam.access_control import IAMPolicy, PermissionResult
 
         resource = f"{bucket.arn}/{key}" if key else bucket.arn
-        said = bucket.get_permission(f"s3:{ACTIONS.get(operation, operation)}", resource)
+        policy = json.loads(bucket.policy)
+        statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+        policy["Statement"] = [each for each in statements if not _is_about_no_tls(each)]
+        said = IAMPolicy(json.dumps(policy)).is_action_permitted(f"s3:{ACTIONS.get(operation, operation)}", resource)
         return {PermissionResult.PERMITTED: True, PermissionResult.DENIED: False}.get(said)
 
     def policy_of(self, name: str) -> str | None:
@@ -114,3 +118,18 @@ class Buckets:
         if self._kept:
             moto_state.restore(pickle.loads(self._kept))
         self._names = set(self._backend.buckets)
+
+
+def _is_about_no_tls(statement: dict[str, Any]) -> bool:
+    """Whether a statement holds for callers without TLS, or of an old one, alone.
+
+    Here all speak to this machine itself, which stands for an encrypted way: no such statement is about them.
+    """
+    for operator, tests in (statement.get("Condition") or {}).items():
+        for name, value in tests.items():
+            values = [str(each).lower() for each in (value if isinstance(value, list) else [value])]
+            if name.lower() == "aws:securetransport" and operator.startswith("Bool") and values == ["false"]:
+                return True
+            if name.lower() == "s3:tlsversion" and operator.startswith("NumericLessThan"):
+                return True
+    return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.base import Service
+from local_aws.services.cloudformation import CloudFormation
 from local_aws.services.cloudwatch import CloudWatch
 from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
@@ -53,4 +54,5 @@ SERVICES: list[type[Service]] = [
     S3Objects,
     S3Listing,
     S3Uploads,
+    CloudFormation,
 ]

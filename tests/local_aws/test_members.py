@@ -30,6 +30,7 @@ SOURCES = {
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
     "ssm": ("services/ssm.py",),
     "events": ("services/events.py",),
+    "cloudformation": ("services/cloudformation.py", "stacks/*.py"),
 }  # fmt: skip
 SENSITIVE = re.compile(
     r"Kms|KMS|Vpc|Subnet|SecurityGroup|Encrypt|Role|Instance|Volume|Policy|Public|Network|Price|Isolation|Ebs|Http"

@@ -141,28 +141,26 @@ def test_how_often_a_failed_event_is_tried_again(local_aws, role_arn, wait_for):
     assert code_of(functions.get_function_event_invoke_config, FunctionName="tried-once") == "ResourceNotFoundException"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "AWS::Lambda::Function", "AWS::Lambda::Url", "AWS::CloudWatch::Alarm", "AWS::SageMaker::Endpoint",
-        "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::EC2::Instance",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("kind", ["AWS::Lambda::Url", "AWS::EC2::SpotFleet", "Custom::Anything"])
 def test_cloudformation_says_of_nothing_that_lives_here_that_it_was_made(local_aws, kind):
     stacks, topic = local_aws.client("cloudformation"), {"Type": "AWS::SNS::Topic"}
     name = f"refused-{uuid.uuid4().hex[:8]}"
-    never = {"Conditions": {"Never": {"Fn::Equals": ["a", "b"]}}}
+    template = json.dumps({"Resources": {"Topic": topic, "Ours": {"Type": kind}}})
     with pytest.raises(ClientError, match=f"does not make {kind} .Ours.") as caught:
-        stacks.create_stack(
-            StackName=name, TemplateBody=json.dumps({"Resources": {"Topic": topic, "Ours": {"Type": kind}}})
-        )
+        stacks.create_stack(StackName=name, TemplateBody=template)
     assert caught.value.response["Error"]["Code"] == "ValidationError"
     assert code_of(stacks.describe_stacks, StackName=name) == "ValidationError"
-    # WHEN its condition leaves it out THEN the rest is made, and a change that would make it is refused
-    unmade = {"Topic": topic, "Ours": {"Type": kind, "Condition": "Never", "Properties": {}}}
-    stacks.create_stack(StackName=name, TemplateBody=json.dumps(never | {"Resources": unmade}))
+    # WHEN a change would make it THEN it is refused
+    stacks.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Topic": topic}}))
     with pytest.raises(ClientError, match=f"does not make {kind} .Ours."):
-        stacks.update_stack(
-            StackName=name, TemplateBody=json.dumps({"Resources": {"Topic": topic, "Ours": {"Type": kind}}})
-        )
+        stacks.update_stack(StackName=name, TemplateBody=template)
     stacks.delete_stack(StackName=name)
+
+
+def test_stack_sets_make_nothing_that_lives_here(local_aws):
+    stacks, name = local_aws.client("cloudformation"), f"set-{uuid.uuid4().hex[:8]}"
+    template = {"Resources": {"Ours": {"Type": "AWS::Lambda::Function", "Properties": {}}}}
+    stacks.create_stack_set(StackSetName=name, TemplateBody=json.dumps(template))
+    with pytest.raises(ClientError, match=r"stack sets do not make AWS::Lambda::Function \(Ours\)"):
+        stacks.create_stack_instances(StackSetName=name, Accounts=["123456789012"], Regions=["us-east-1"])
+    stacks.delete_stack_set(StackSetName=name)

@@ -165,10 +165,9 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch):
     assert ask("musher-1") is False
 
 
-def test_the_local_aws_does_not_take_a_network_down(account, sources):
-    """A gap of moto's CloudFormation: on AWS the network goes with its stack. A test that fails here is good news."""
+def test_a_network_goes_with_its_stack(account, sources):
     asked = deployed(account, "networked", sources, network="new")
     vpc = account.client("cloudformation").describe_stacks(StackName="networked-network")["Stacks"][0]["Outputs"][0]
-    with pytest.raises(InfrastructureError, match=f"networked-network cannot be deleted: The vpc {vpc['OutputValue']}"):
-        destroy(account, asked)
+    destroy(account, asked)
+    assert vpc["OutputValue"] not in [each["VpcId"] for each in account.client("ec2").describe_vpcs()["Vpcs"]]
     assert [name for name in left(account, "networked") if name.startswith("networked")] == []
