@@ -1,5 +1,7 @@
 """What an alarm does when it enters another state: it tells SNS topics.
 
+A scaling policy among its actions is asked by Application Auto Scaling for as long as the alarm is in that state.
+
 Source: CloudWatch user guide, "Notify users on alarm changes"; API reference, PutMetricAlarm.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.alarms import Alarm
@@ -17,23 +19,36 @@ if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
 ACTIONS = {"OK": "OKActions", "ALARM": "AlarmActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
+POLICY = "arn:aws:autoscaling:"
 REGION_NAMES = {"us-east-1": "US East (N. Virginia)"}
 LONGEST_SUBJECT = 100
 
 
-def check(settings: Mapping[str, Any]) -> None:
-    """Raise AwsError for an action that nobody here would carry out."""
+def check(settings: Mapping[str, Any], is_policy: Callable[[str], bool]) -> None:
+    """Raise AwsError for an action that nobody here would carry out; `is_policy` knows the ARNs of scaling policies."""
     for kind in ACTIONS.values():
         for arn in settings.get(kind) or ():
-            if not arn.startswith("arn:aws:sns:"):
-                raise validation(f"The local AWS carries out alarm actions of SNS topics only: {kind} has {arn}.")
+            if arn.startswith(POLICY):
+                if not is_policy(arn):
+                    raise validation(f"There is no step scaling policy with the ARN that {kind} has: {arn}.")
+            elif not arn.startswith("arn:aws:sns:"):
+                raise validation(
+                    "The local AWS carries out alarm actions of SNS topics and step scaling policies only: "
+                    f"{kind} has {arn}."
+                )
+
+
+def of(alarm: Alarm) -> list[str]:
+    """The actions of the state that an alarm is in; none when they are switched off."""
+    enabled = alarm.settings.get("ActionsEnabled", True)
+    return list(alarm.settings.get(ACTIONS[alarm.state]) or ()) if enabled else []
 
 
 def carry_out(aws: LocalAws, alarm: Alarm, before: str) -> None:
     """Tell the topics of the state that an alarm is in, when it was in another one `before`."""
-    if alarm.state == before or not alarm.settings.get("ActionsEnabled", True):
-        return
-    for arn in alarm.settings.get(ACTIONS[alarm.state]) or ():
+    for arn in of(alarm) if alarm.state != before else ():
+        if arn.startswith(POLICY):
+            continue
         data = {"actionState": "Succeeded", "notificationResource": arn}
         try:
             _publish(aws, arn, _subject(aws, alarm), json.dumps(_message(aws, alarm, before)))

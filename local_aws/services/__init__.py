@@ -6,6 +6,7 @@ A service is a class derived from `services.base.Service`, listed here. See base
 from __future__ import annotations
 
 from local_aws.services.application_autoscaling import ApplicationAutoScaling
+from local_aws.services.application_autoscaling_schedules import ScheduledActions
 from local_aws.services.base import Service
 from local_aws.services.cloudformation import CloudFormation
 from local_aws.services.cloudwatch import CloudWatch
@@ -42,6 +43,7 @@ SERVICES: list[type[Service]] = [
     CloudWatch,
     CloudWatchAlarms,
     EventBridge,
+    ScheduledActions,
     ApplicationAutoScaling,
     Lambda,
     LambdaConcurrency,

@@ -1,4 +1,4 @@
-"""Application Auto Scaling of SageMaker's endpoint variants: target tracking that really changes instance counts.
+"""Application Auto Scaling of SageMaker's endpoint variants: policies that really change instance counts.
 
 Every AWS minute the two alarms of a policy are judged, as AWS does it: three datapoints above the target scale out,
 fifteen below 90 % of it scale in, `ceil(instances x metric / target)` instances are asked for, and cool-downs (300 s
@@ -11,6 +11,9 @@ Three deviations, each for a reason:
   in CloudWatch stay what was really counted.
 - An idle variant gets zeros (`SageMakerEndpoints.every_minute`), so that it scales in. AWS emits nothing without calls.
 - All alarms are judged once a minute, those with ten-second periods too.
+
+Step scaling is for any alarm that names a policy among its actions: as long as it is in that state, the steps are taken
+once a minute, by its newest datapoint, which is not extrapolated.
 """
 
 from __future__ import annotations
@@ -23,20 +26,16 @@ import threading
 import uuid
 from typing import Any
 
-from local_aws import instance_types
+from local_aws import alarm_actions, instance_types
 from local_aws.alarms import Alarm
+from local_aws.endpoints import steps
 from local_aws.endpoints.endpoint import Endpoint
-from local_aws.endpoints.scaling import DIMENSION, Policy, Target
+from local_aws.endpoints.scaling import CONFIGURATIONS, DIMENSION, Policy, Target, metric_of
 from local_aws.errors import AwsError, validation
 from local_aws.services.base import Call, Service, page
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
 
 RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
-# Predefined metric -> (CloudWatch's name, statistic, period in AWS seconds, whether it is a sum over the period).
-PREDEFINED = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", 60, True),
-    "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Average", 10, False),
-}
 HIGH_DATAPOINTS, LOW_DATAPOINTS, LOW_SHARE = 3, 15, 0.9
 DEFAULT_COOLDOWN = 300
 KEPT_ACTIVITIES = 200
@@ -63,8 +62,10 @@ class ApplicationAutoScaling(Service):
     def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
         self._targets, self._policies, self._activities = kept["targets"], kept["policies"], kept["activities"]
         for policy in self._policies.values():
+            if policy.by_steps:
+                continue
             # An AWS minute may last longer or shorter now.
-            scale = self._scale_of(self._metric(self._targets[policy.resource], policy.settings))
+            scale = self._scale_of(metric_of(self._targets[policy.resource], policy.settings))
             for alarm in policy.alarms:
                 alarm.scale = scale
 
@@ -75,7 +76,7 @@ class ApplicationAutoScaling(Service):
     # --- scalable targets
 
     def register_scalable_target(self, call: Call) -> dict[str, Any]:
-        resource = self._resource(call)
+        resource = self.resource_of(call)
         endpoint_name, variant_name = RESOURCE.fullmatch(resource).groups()
         with self._lock:
             old = self._targets.get(resource)
@@ -109,14 +110,14 @@ class ApplicationAutoScaling(Service):
             if old is not None:
                 old.low, old.high, old.suspended, old.role = low, high, suspended, role
                 return {"ScalableTargetARN": old.arn}
-            arn = call.arn(f"scalable-target/{_digest(resource)}")
+            arn = call.arn(f"scalable-target/{digest(resource)}")
             self._targets[resource] = Target(resource, endpoint_name, variant_name, low, high, role, arn, suspended)
             return {"ScalableTargetARN": arn}
 
     def deregister_scalable_target(self, call: Call) -> None:
-        resource = self._resource(call)
+        resource = self.resource_of(call)
         with self._lock:
-            self._known(resource)
+            self.target(resource)
             self._drop(resource)
 
     def describe_scalable_targets(self, call: Call) -> dict[str, Any]:
@@ -127,26 +128,39 @@ class ApplicationAutoScaling(Service):
     # --- policies
 
     def put_scaling_policy(self, call: Call) -> dict[str, Any]:
-        resource, name = self._resource(call), call.params["PolicyName"]
-        settings = call.params.get("TargetTrackingScalingPolicyConfiguration")
-        if call.params.get("PolicyType", "TargetTrackingScaling") != "TargetTrackingScaling" or settings is None:
-            raise validation(
-                "The local AWS supports policies of the type TargetTrackingScaling, with its configuration."
-            )
-        if settings["TargetValue"] <= 0:
-            raise validation(f"TargetValue must be greater than 0, not {settings['TargetValue']}.")
+        resource, name = self.resource_of(call), call.params["PolicyName"]
+        by_steps, settings = self._settings(call)
         with self._lock:
-            target = self._known(resource)
+            target = self.target(resource)
             old = self._policies.get((resource, name))
             if old is not None:
                 self._drop_policy(old)
             arn = old.arn if old else call.arn(
                 f"scalingPolicy:{uuid.uuid4()}:resource/sagemaker/{resource}:policyName/{name}", service="autoscaling"
             )  # fmt: skip
-            alarms = self._make_alarms(target, name, settings)
+            alarms = [] if by_steps else self._make_alarms(target, name, settings)
             policy = Policy(name, arn, resource, settings, alarms)
             self._policies[resource, name] = policy
             return {"PolicyARN": arn, "Alarms": policy.alarm_list()}
+
+    @staticmethod
+    def _settings(call: Call) -> tuple[bool, dict[str, Any]]:
+        """Whether a policy is one of steps, and its configuration. Raises AwsError for one that makes no sense."""
+        given = CONFIGURATIONS[True] in call.params
+        kind = call.params.get("PolicyType", "StepScaling" if given else "TargetTrackingScaling")
+        if kind not in ("StepScaling", "TargetTrackingScaling"):
+            raise validation(f"The local AWS supports StepScaling and TargetTrackingScaling, not {kind}.")
+        by_steps = kind == "StepScaling"
+        settings, other = (call.params.get(CONFIGURATIONS[each]) for each in (by_steps, not by_steps))
+        if settings is None or other is not None:
+            raise validation(
+                f"A policy of the PolicyType {kind} must have a {CONFIGURATIONS[by_steps]}, and no other one."
+            )
+        if by_steps:
+            steps.check(settings)
+        elif settings["TargetValue"] <= 0:
+            raise validation(f"TargetValue must be greater than 0, not {settings['TargetValue']}.")
+        return by_steps, settings
 
     def describe_scaling_policies(self, call: Call) -> dict[str, Any]:
         names = call.params.get("PolicyNames")
@@ -154,7 +168,7 @@ class ApplicationAutoScaling(Service):
         return page(self._mine(found, call), call, key="ScalingPolicies", default=50)
 
     def delete_scaling_policy(self, call: Call) -> None:
-        resource, name = self._resource(call), call.params["PolicyName"]
+        resource, name = self.resource_of(call), call.params["PolicyName"]
         with self._lock:
             policy = self._policies.get((resource, name))
             if policy is None:
@@ -192,17 +206,46 @@ class ApplicationAutoScaling(Service):
             bound = min(max(current, target.low), target.high)
             self._apply(target, current, bound, "the capacity is outside of the minimum and maximum", now)
             return
-        policies = [each for each in self._policies.values() if each.resource == target.resource]
-        out = [(self._outwards(target, policy, current, now), policy) for policy in policies]
-        desired, policy = max(out, key=lambda each: each[0], default=(current, None))
-        if policy is not None and desired > current:
-            self._apply(target, current, desired, _cause(policy, policy.alarms[0]), now)
+        policies = [each for each in self._policies.values() if each.resource == target.resource and not each.by_steps]
+        stepped = self._stepped(target, current, now)
+        out = [(self._outwards(target, policy, current, now), _cause(policy, policy.alarms[0])) for policy in policies]
+        desired, cause = max([*out, *stepped], key=lambda each: each[0], default=(current, ""))
+        if desired > current:
+            self._apply(target, current, desired, cause, now)
             return
-        # Several policies scale in only when every one of them wants to, to the largest that one wants.
-        wanted = [(self._inwards(target, policy, current, now), policy) for policy in policies]
-        desired, policy = max(wanted, key=lambda each: each[0], default=(current, None))
-        if policy is not None and desired < current:
-            self._apply(target, current, desired, _cause(policy, policy.alarms[1]), now)
+        # Several scale in only when each that tracks a target wants to, to the largest that one wants.
+        wanted = [
+            (self._inwards(target, policy, current, now), _cause(policy, policy.alarms[1])) for policy in policies
+        ]
+        desired, cause = max([*wanted, *stepped], key=lambda each: each[0], default=(current, ""))
+        if desired < current:
+            self._apply(target, current, desired, cause, now)
+
+    def _stepped(self, target: Target, current: int, now: float) -> list[tuple[int, str]]:
+        """The capacities that policies of steps want now, with why; within bounds, and after cool-downs."""
+        found = []
+        by_arn = {each.arn: each for each in self._policies.values() if each.resource == target.resource}
+        for alarm in self.aws.metrics.alarms():
+            value = next((each for each in alarm.values if each is not None), None)
+            for arn in alarm_actions.of(alarm):
+                policy = by_arn.get(arn)
+                if policy is None or value is None:
+                    continue
+                breach = value - alarm.settings["Threshold"]
+                wanted = self._step(target, policy, current, breach, now)
+                if wanted != current:
+                    alarm.record("Action", f"Successfully executed action {arn}", {"notificationResource": arn})
+                    found.append((wanted, _cause(policy, alarm)))
+        return found
+
+    def _step(self, target: Target, policy: Policy, current: int, breach: float, now: float) -> int:
+        cooldown = self._cooldown(policy, "Cooldown")
+        base = min(current, target.before_scale_out) if now < target.scaled_out_at + cooldown else current
+        wanted = min(max(steps.changed(policy.settings, base, breach), target.low), target.high)
+        if wanted < current:
+            cooling = now < max(target.scaled_in_at, target.scaled_out_at) + cooldown
+            return current if cooling or target.suspended["DynamicScalingInSuspended"] else wanted
+        return current if target.suspended["DynamicScalingOutSuspended"] else wanted
 
     def _outwards(self, target: Target, policy: Policy, current: int, now: float) -> int:
         high = policy.alarms[0]
@@ -267,7 +310,7 @@ class ApplicationAutoScaling(Service):
     # --- inside
 
     def _make_alarms(self, target: Target, policy: str, settings: dict[str, Any]) -> list[Alarm]:
-        metric = self._metric(target, settings)
+        metric = metric_of(target, settings)
         scale = self._scale_of(metric)
         alarms = []
         for side, comparison, periods, threshold in (
@@ -293,33 +336,6 @@ class ApplicationAutoScaling(Service):
     def _scale_of(self, metric: dict[str, Any]) -> float:
         return self.aws.clock.speed if metric.pop("sum") else 1.0
 
-    @staticmethod
-    def _metric(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
-        if predefined := settings.get("PredefinedMetricSpecification"):
-            kind = predefined["PredefinedMetricType"]
-            if kind not in PREDEFINED:
-                raise validation(
-                    f"The metric {kind} is not one of a SageMaker variant: it must be {', '.join(PREDEFINED)}."
-                )
-            name, statistic, period, is_sum = PREDEFINED[kind]
-            dimensions = {"EndpointName": target.endpoint, "VariantName": target.variant}
-            return {
-                "Namespace": "AWS/SageMaker", "MetricName": name, "Statistic": statistic, "Period": period,
-                "sum": is_sum,
-                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
-            }  # fmt: skip
-        custom = settings.get("CustomizedMetricSpecification") or {}
-        if not custom.get("MetricName") or not custom.get("Namespace") or not custom.get("Statistic"):
-            raise validation(
-                "The policy must have a PredefinedMetricSpecification, or a CustomizedMetricSpecification with "
-                "Namespace, MetricName and Statistic."
-            )
-        return {
-            "Namespace": custom["Namespace"], "MetricName": custom["MetricName"], "Statistic": custom["Statistic"],
-            "Period": custom.get("Period", 60), "Dimensions": custom.get("Dimensions") or [],
-            "sum": custom["Statistic"] in ("Sum", "SampleCount"),
-        }  # fmt: skip
-
     def _cooldown(self, policy: Policy, name: str) -> float:
         return self.aws.clock.real(policy.settings.get(name, DEFAULT_COOLDOWN))
 
@@ -327,7 +343,8 @@ class ApplicationAutoScaling(Service):
         found = self._endpoints.find(endpoint)
         return found.fleet.variant(variant) if found and found.fleet else None
 
-    def _resource(self, call: Call) -> str:
+    def resource_of(self, call: Call) -> str:
+        """The variant that a call is about. Raises AwsError for what is none."""
         params = call.params
         if params["ServiceNamespace"] != "sagemaker" or params["ScalableDimension"] != DIMENSION:
             raise validation(
@@ -341,7 +358,15 @@ class ApplicationAutoScaling(Service):
             )
         return params["ResourceId"]
 
-    def _known(self, resource: str) -> Target:
+    def find_target(self, resource: str) -> Target | None:
+        return self._targets.get(resource)
+
+    def has_policy(self, arn: str) -> bool:
+        """Whether there is a policy of steps with this ARN, which an alarm may have as an action."""
+        return any(each.arn == arn and each.by_steps for each in list(self._policies.values()))
+
+    def target(self, resource: str) -> Target:
+        """A registered target. Raises AwsError("ObjectNotFoundException")."""
         if resource not in self._targets:
             raise AwsError(
                 "ObjectNotFoundException",
@@ -383,5 +408,6 @@ def _cause(policy: Policy, alarm: Alarm) -> str:
     return f"monitor alarm {alarm.name} in state ALARM triggered policy {policy.name}"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """What AWS has as a random identity in its ARNs, the same each time."""
     return hashlib.sha256(text.encode()).hexdigest()[:34]

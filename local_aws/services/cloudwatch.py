@@ -17,6 +17,7 @@ from local_aws.alarms import Alarm
 from local_aws.errors import AwsError, validation
 from local_aws.metric_requests import aware
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
+from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.base import Call, Service
 from local_aws.tags import Tags
 
@@ -223,7 +224,7 @@ class CloudWatch(Service):
             raise validation("DatapointsToAlarm must not be greater than EvaluationPeriods.")
         if "Than" not in params["ComparisonOperator"] or "Range" in params["ComparisonOperator"]:
             raise validation(f"The local AWS supports no anomaly detection: {params['ComparisonOperator']}.")
-        alarm_actions.check(params)
+        alarm_actions.check(params, self.aws.service(ApplicationAutoScaling).has_policy)
         settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
         new = params["AlarmName"] not in self._alarms
         alarm = self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)

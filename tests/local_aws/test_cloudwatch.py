@@ -219,7 +219,7 @@ def test_an_alarm_tells_its_topic_of_each_new_state_once(cloudwatch, namespace, 
 
 
 def test_an_action_that_nobody_carries_out_is_refused(cloudwatch, namespace):
-    with pytest.raises(ClientError, match=r"SNS topics only: AlarmActions has arn:aws:lambda:"):
+    with pytest.raises(ClientError, match=r"step scaling policies only: AlarmActions has arn:aws:lambda:"):
         alarm(cloudwatch, namespace, AlarmActions=["arn:aws:lambda:us-east-1:123456789012:function:f"])
 
 

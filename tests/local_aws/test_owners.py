@@ -67,7 +67,7 @@ def test_what_an_operation_touches(service, operation, kinds):
 def test_what_is_not_carried_out_is_refused_by_name(local_aws):
     refused = [row for service in OURS for row in rows(service) if row.owner == owners.REFUSED]
     invented = [row for row in refused if row.operation in (implemented_by_moto(row.service) or ())]
-    assert len(invented) > 10, "these moto would answer from its own records"
+    assert len(invented) > 5, "these moto would answer from its own records"
     functions, scaling = local_aws.client("lambda"), local_aws.client("application-autoscaling")
     with pytest.raises(ClientError, match="does not support CreateFunctionUrlConfig of lambda"):
         functions.create_function_url_config(FunctionName="anything", AuthType="NONE")
