@@ -72,7 +72,8 @@ def test_what_is_not_carried_out_is_refused_by_name(local_aws):
     with pytest.raises(ClientError, match="does not support CreateFunctionUrlConfig of lambda"):
         functions.create_function_url_config(FunctionName="anything", AuthType="NONE")
     assert code_of(functions.list_event_source_mappings) == "UnsupportedOperation"
-    assert code_of(scaling.describe_scheduled_actions, ServiceNamespace="sagemaker") == "UnsupportedOperation"
+    target = "arn:aws:application-autoscaling:us-east-1:123456789012:scalable-target/1"
+    assert code_of(scaling.list_tags_for_resource, ResourceARN=target) == "UnsupportedOperation"
 
 
 def test_actions_and_tags_of_alarms(local_aws):
