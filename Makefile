@@ -8,7 +8,7 @@ AIRFLOW_PORT ?= 8080
 AWS_MINUTE ?= 2s
 # Which of MWAA's Airflows `make package` packs for; the newest without it.
 AIRFLOW ?=
-# Which of infra/environments/ `make deploy` and `make destroy` are for; DRY_RUN=1 only looks and says what would be
+# Which of infra/environments/ `make deploy`, `make doctor` and `make destroy` are for; DRY_RUN=1 only looks and says what would be
 # done; DRY_RUN=changeset has CloudFormation make change sets as well, shows them and removes them. CONFIRM=<bucket> lets
 # destroy delete what is in it without asking.
 ENV ?=
@@ -23,7 +23,7 @@ export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test check test-airflow test-clients test-compose up down status lint docs package deploy destroy bench images prices lock clean
+.PHONY: help environments demo test check test-airflow test-clients test-compose up down status lint docs package deploy doctor destroy bench images prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,10 @@ package: ## pack what is committed as Amazon MWAA takes it, into build/mwaa; AIR
 deploy: ## bring the project into an account, with Airflow on MWAA: ENV=<name in infra/environments/>, DRY_RUN=1 to only look, DRY_RUN=changeset to have CloudFormation say what it would change
 	@$(PYTHON) tools/environments.py airflow$(OLDER)
 	@.venv$(addprefix -airflow,$(OLDER))/bin/python -m tools.deployment deploy "$(ENV)" --dry-run "$(DRY_RUN)"
+
+doctor: ## say what an account lacks of what the DAGs need, and how to get it; it only reads: ENV=<name>
+	@$(PYTHON) tools/environments.py airflow
+	@.venv/bin/python -m tools.deployment doctor "$(ENV)"
 
 destroy: ## take it out again: ENV=<name>, DRY_RUN=1; the bucket's contents only after CONFIRM=<bucket>, or when its name is typed
 	@$(PYTHON) tools/environments.py airflow

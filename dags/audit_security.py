@@ -13,8 +13,9 @@ patches. Each finding has a severity, the place and a remedy, on a page in the b
 
 from __future__ import annotations
 
-from airflow.sdk import CronTriggerTimetable, dag
+from airflow.sdk import CronTriggerTimetable, chain, dag
 from musher.config import SecurityAuditConfig
+from musher.operators.account import CheckAccountOperator
 from musher.operators.security_audit import AuditSecurityOperator
 
 WEEKLY = CronTriggerTimetable("0 5 * * 1", timezone="UTC")
@@ -30,7 +31,8 @@ WEEKLY = CronTriggerTimetable("0 5 * * 1", timezone="UTC")
     tags=["musher", "security"],
 )
 def audit_security():
-    AuditSecurityOperator(task_id="audit_security")
+    account = CheckAccountOperator(task_id="check_account", what="nothing")
+    chain(account, AuditSecurityOperator(task_id="audit_security"))
 
 
 audit_security()

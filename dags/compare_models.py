@@ -10,7 +10,7 @@ machine down slows both. What serves is not touched: the endpoint, `...-image-cl
 and removed in every outcome.
 
 **Runs** by hand only: without a choice it compares the model in service with the newest other approved one. **Costs**
-two instances for about half an hour, projected by the first task, which ends the run when that is above
+two instances for about half an hour, projected before, and the run ends when that is above
 `max_cost_usd`. The report is in the run's own record (`runs/<run>/report.html`).
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from airflow.sdk import chain, dag
 from musher.config import ComparisonConfig
+from musher.operators.account import CheckAccountOperator
 from musher.operators.comparison import (
     ChooseModelsOperator,
     CompareUnderLoadOperator,
@@ -38,6 +39,7 @@ from musher.operators.report import WriteReportOperator
     tags=["musher", "deployment"],
 )
 def compare_models():
+    account = CheckAccountOperator(task_id="check_account", what="comparison")
     check = CheckProjectedCostOperator(task_id="check_projected_cost", what="comparison")
     models = ChooseModelsOperator(task_id="choose_models")
     endpoint = DeployVariantsOperator(task_id="deploy_variants", models=models.output)
@@ -45,7 +47,7 @@ def compare_models():
     remove = RemoveComparisonOperator(task_id="remove_comparison", retries=2).as_teardown()
     report = WriteReportOperator(task_id="report")
 
-    chain(check, models, endpoint, compare, [remove, report])
+    chain(account, check, models, endpoint, compare, [remove, report])
 
 
 compare_models()

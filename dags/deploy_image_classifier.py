@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, TriggerRule, chain, dag
 from musher.config import DeploymentConfig
+from musher.operators.account import CheckAccountOperator
 from musher.operators.alarms import SetAlarmsOperator
 from musher.operators.approval import ApproveReleaseOperator
 from musher.operators.costs import CheckProjectedCostOperator
@@ -56,6 +57,7 @@ from musher.operators.report import WriteReportOperator
     tags=["musher", "deployment"],
 )
 def deploy_image_classifier():
+    account = CheckAccountOperator(task_id="check_account", what="deployment")
     model = ChooseModelOperator(task_id="choose_model")
     plan = PlanReleaseOperator(task_id="plan_release", model=model.output)
     stack, rehearsal = plan.output["stack"], plan.output["rehearsal"]
@@ -124,7 +126,7 @@ def deploy_image_classifier():
         task_id="verdict", verdict=load.output, rehearsal=rehearsal, trigger_rule=TriggerRule.NONE_FAILED
     )
 
-    chain(model, plan, check, endpoint, smoke, function, parity, capacity, scaling, load, approve, release)
+    chain(account, model, plan, check, endpoint, smoke, function, parity, capacity, scaling, load, approve, release)
     chain(load, remove)
     chain(release, [scale, publish], alarms, report, verdict)
     chain(release, verdict, EndDeploymentOperator(task_id="end_deployment", retries=2).as_teardown())

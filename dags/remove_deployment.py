@@ -10,7 +10,8 @@ the next deployment is one run away.
 
 from __future__ import annotations
 
-from airflow.sdk import dag
+from airflow.sdk import chain, dag
+from musher.operators.account import CheckAccountOperator
 from musher.operators.removal import RemoveDeploymentOperator
 
 
@@ -23,7 +24,8 @@ from musher.operators.removal import RemoveDeploymentOperator
     tags=["musher", "deployment"],
 )
 def remove_deployment():
-    RemoveDeploymentOperator(task_id="remove_deployment")
+    account = CheckAccountOperator(task_id="check_account", what="nothing")
+    chain(account, RemoveDeploymentOperator(task_id="remove_deployment"))
 
 
 remove_deployment()

@@ -11,8 +11,9 @@ a comparison left behind is removed once it has expired. The list is the task's 
 
 from __future__ import annotations
 
-from airflow.sdk import CronTriggerTimetable, dag
+from airflow.sdk import CronTriggerTimetable, chain, dag
 from musher.config import RunningCostsConfig
+from musher.operators.account import CheckAccountOperator
 from musher.operators.running_costs import ReportRunningCostsOperator
 
 DAILY = CronTriggerTimetable("0 6 * * *", timezone="UTC")
@@ -28,7 +29,8 @@ DAILY = CronTriggerTimetable("0 6 * * *", timezone="UTC")
     tags=["musher", "costs"],
 )
 def report_running_costs():
-    ReportRunningCostsOperator(task_id="report_running_costs")
+    account = CheckAccountOperator(task_id="check_account", what="nothing")
+    chain(account, ReportRunningCostsOperator(task_id="report_running_costs"))
 
 
 report_running_costs()

@@ -10,7 +10,8 @@ them costs before it begins, and the run's record (`runs/<run>/roll_back.json`) 
 
 from __future__ import annotations
 
-from airflow.sdk import dag
+from airflow.sdk import chain, dag
+from musher.operators.account import CheckAccountOperator
 from musher.operators.roll_back import RollBackDeploymentOperator
 
 
@@ -23,7 +24,8 @@ from musher.operators.roll_back import RollBackDeploymentOperator
     tags=["musher", "deployment"],
 )
 def roll_back_deployment():
-    RollBackDeploymentOperator(task_id="roll_back_deployment")
+    account = CheckAccountOperator(task_id="check_account", what="nothing")
+    chain(account, RollBackDeploymentOperator(task_id="roll_back_deployment"))
 
 
 roll_back_deployment()

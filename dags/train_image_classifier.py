@@ -8,9 +8,9 @@ Rules watch every training; `on_issue` says what is done about what they find: a
 a remedy.
 
 **Runs** every Monday at 04:00 UTC on what is in the bucket, whenever the asset `image_data_set` is updated, and by
-hand. **Costs** are projected by the first task, which ends the run when they are above `max_cost_usd`, and stand on
-the report of the run (`runs/<run>/report.html` in the bucket). **Safe to retry**: a task attaches to the job that an
-earlier try started; marking a task failed stops its job.
+hand. `check_account` says first what the account lacks. **Costs** are projected before anything is launched, which ends
+the run when they are above `max_cost_usd`, and stand on the report of the run (`runs/<run>/report.html` in the bucket).
+**Safe to retry**: a task attaches to the job that an earlier try started; marking a task failed stops its job.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule, chain, dag
 from musher.config import TrainingConfig
 from musher.operators.acceptance import EvaluateCandidatesOperator, RegisterModelOperator, ReleaseModelOperator
+from musher.operators.account import CheckAccountOperator
 from musher.operators.costs import CheckProjectedCostOperator
 from musher.operators.data import StageInputsOperator, SyncDatasetOperator
 from musher.operators.evaluation import EvaluateInServiceOperator
@@ -40,6 +41,7 @@ REGISTERED_MODEL = Asset("registered_model")
     tags=["musher", "training"],
 )
 def train_image_classifier():
+    account = CheckAccountOperator(task_id="check_account", what="training")
     check = CheckProjectedCostOperator(task_id="check_projected_cost", what="training")
     dataset = SyncDatasetOperator(task_id="sync_dataset")
     staged = StageInputsOperator(task_id="stage_inputs")
@@ -78,6 +80,7 @@ def train_image_classifier():
     release = ReleaseModelOperator(task_id="release_model", registered=register.output, outlets=[REGISTERED_MODEL])
 
     # One after the other, so that the two wall times can be compared wherever instances share a machine.
+    chain(account, [check, dataset, staged])
     chain(check, tune, one, several, [candidate, in_service])
     chain(register, report, release, StopJobsOperator(task_id="stop_jobs").as_teardown())
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from airflow.sdk import chain, dag
 from musher.config import Ec2TrainingConfig
+from musher.operators.account import CheckAccountOperator
 from musher.operators.ec2_training import (
     ChooseTrainingOperator,
     ResolveHostOperator,
@@ -34,10 +35,12 @@ from musher.operators.report import WriteReportOperator
     tags=["musher", "training"],
 )
 def train_on_ec2():
+    account = CheckAccountOperator(task_id="check_account", what="ec2_training")
     training = ChooseTrainingOperator(task_id="choose_training")
     host = ResolveHostOperator(task_id="resolve_host")
     train = TrainOnEc2Operator(task_id="train", training=training.output, host=host.output)
     report = WriteReportOperator(task_id="report", run_key=training.output["run"])
+    chain(account, [training, host])
     chain(train, report, TerminateInstancesOperator(task_id="terminate_instances").as_teardown())
 
 

@@ -20,8 +20,8 @@ COMMANDS = {
     "interrupt": "take the Spot capacity of an instance or of a managed Spot training job back",
     "published": "print what was published to SNS topics",
     "capacity": "say how many more Spot instances of a type can be had",
-    "concurrency": "say how many calls of Lambda functions the account may run at once (AWS's quota is 1000)",
     "iam": "print what IAM has denied and why, or the smallest policy for what each role has called",
+    "quota": "list the account's quotas, or change one; or have those of a new account",
 }
 
 
@@ -36,8 +36,8 @@ def main() -> int:
         "interrupt": _interrupt,
         "published": _published,
         "capacity": _capacity,
-        "concurrency": _concurrency,
         "iam": _iam,
+        "quota": _quota,
     }
     return run[arguments.command](arguments)
 
@@ -75,14 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     command["interrupt"].add_argument("name", help="the instance's id or the training job's name")
     command["capacity"].add_argument("instance_type", help="such as g5.xlarge")
     command["capacity"].add_argument("--spot", type=_count, required=True, metavar="N", help="a number, or unlimited")
-    command["concurrency"].add_argument("limit", type=int, help="a number from 1")
+    does = command["quota"].add_subparsers(dest="does", required=True)
+    listing = does.add_parser("list", help="print them with what the account has")
+    listing.add_argument("text", nargs="?", default="", help="only those with this in their names")
+    setting = does.add_parser("set", help="change one")
+    setting.add_argument("name", help="its name or code, such as 'ml.m5.large for endpoint usage'")
+    setting.add_argument("value", type=float, help="a number from 0")
+    does.add_parser("new-account", help="have what AWS gives a new account: next to nothing")
+    for each in does.choices.values():
+        each.add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     iam = command["iam"].add_subparsers(dest="what", required=True)
     iam.add_parser("denials", help="what was denied, or would be").set_defaults(request_id=None)
     iam.add_parser("stream", help="per role, what it has called as a policy").set_defaults(request_id=None)
     explained = iam.add_parser("explain", help="what decided on a denied call, and what came closest")
     explained.add_argument("request_id", metavar="REQUEST-ID", help="of the answer, or of the log")
     command.update({f"iam {name}": each for name, each in iam.choices.items()})
-    for name in ("interrupt", "published", "capacity", "concurrency", *(f"iam {each}" for each in iam.choices)):
+    for name in ("interrupt", "published", "capacity", *(f"iam {each}" for each in iam.choices)):
         command[name].add_argument("--port", type=int, default=4566, help="where it listens (default: 4566)")
     return parser
 
@@ -147,8 +155,13 @@ def _capacity(arguments: argparse.Namespace) -> int:
     return _tell(arguments.port, "capacity", {"instance_type": arguments.instance_type, "spot": arguments.spot})
 
 
-def _concurrency(arguments: argparse.Namespace) -> int:
-    return _tell(arguments.port, "concurrency", {"limit": arguments.limit})
+def _quota(arguments: argparse.Namespace) -> int:
+    orders: dict[str, dict[str, object]] = {
+        "list": {"list": getattr(arguments, "text", "")},
+        "set": {"name": getattr(arguments, "name", ""), "value": getattr(arguments, "value", 0)},
+        "new-account": {"new_account": True},
+    }
+    return _tell(arguments.port, "quota", orders[arguments.does])
 
 
 def _iam(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from local_aws.iam.authority import Authority
 from local_aws.iam.mode import Mode
 from local_aws.instances import Instances
 from local_aws.logs import Logs
+from local_aws.quotas import Quotas
 from local_aws.s3.store import Store
 from local_aws.state import SAVE_SECONDS
 from local_aws.state.saver import Saver
@@ -66,6 +67,7 @@ class LocalAws:
         # A page can call 0.0.0.0, too, and no program has to.
         self.door = Door({settings.host, *settings.allowed_hosts} - {"0.0.0.0"}, option="--allowed-host")
         self.clock = Clock(settings.minute_seconds)
+        self.quotas = Quotas()
         self.instances = Instances(settings.state / "instances")
         self.environments = Environments(settings.jobs_python)
         self.saver = Saver(self, settings.state, settings.save_seconds)

@@ -1,11 +1,12 @@
 """What the local AWS can be told and AWS decides alone: to take Spot capacity back, to have little of it, what the
-account's quota of calls at once is; and what it shows that AWS mails: what was published to topics.
+account's quotas are; and what it shows that AWS mails: what was published to topics.
 
 Server side: the paths below /_local_aws/ of the gateway. Client side: `tell`, behind the commands of `__main__.py`.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import urllib.error
 import urllib.request
@@ -27,7 +28,7 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
-    orders = {"interrupt": interrupt, "capacity": capacity, "concurrency": concurrency, "published": published,
+    orders = {"interrupt": interrupt, "capacity": capacity, "quota": quota, "published": published,
               "iam-stream": iam_stream, "iam-denials": iam_denials, "iam-explain": iam_explain}  # fmt: skip
     named = path.removeprefix(PREFIX)
     if named not in orders or method != "POST":
@@ -69,15 +70,37 @@ def capacity(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]
     return 200, {"message": f"From now on there is capacity for {many} more Spot instances of {instance_type}."}
 
 
-def concurrency(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """POST {"limit": N}: so many calls of functions run at once in the account. What is reserved already stays."""
-    from local_aws.services.lambda_ import Lambda
+def quota(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {"name": ..., "value": N}: a quota of the account, by its name or code. What is in use already stays.
 
-    limit = order.get("limit")
-    if type(limit) is not int or limit < 1:
-        return 400, {"message": f"limit must be a number from 1, not {limit!r}."}
-    aws.service(Lambda).concurrency.limit = limit
-    return 200, {"message": f"From now on at most {limit} calls of the account's functions run at once."}
+    {"list": TEXT}: those whose names have the text in them, one a line; {"new_account": true}: all of them as a new
+    account has them. Raises AwsError for a value that there is not.
+    """
+    from local_aws.quotas import known
+    from local_aws.services.service_quotas import ServiceQuotas
+
+    service = aws.service(ServiceQuotas)
+    if "list" in order:
+        text = str(order["list"] or "").lower()
+        lines = [
+            f"{service.value(each):>6g}  {each.service:<10} {each.name}"
+            for each in known().values()
+            if text in f"{each.service} {each.name}".lower()
+        ]
+        return 200, {"message": "\n".join(lines) or f"No quota has {text!r} in its name."}
+    if order.get("new_account"):
+        service.as_new_account()
+        return 200, {"message": "From now on the account has the quotas of a new one."}
+    name, value = str(order.get("name") or ""), order.get("value")
+    named = known().get(name) or next((each for each in known().values() if each.code == name), None)
+    if named is None:
+        near = difflib.get_close_matches(name, known(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; `python -m local_aws quota list` names them."
+        return 400, {"message": f"There is no quota {name!r}{hint}"}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 400, {"message": f"The value of a quota is a number from 0, not {value!r}."}
+    service.set(named, value)
+    return 200, {"message": f"From now on the account's quota {named.name!r} is {value:g}."}
 
 
 def published(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:

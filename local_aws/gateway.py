@@ -36,7 +36,9 @@ CLOSED = json.dumps({
 }).encode()  # fmt: skip
 
 # Whose resources live in the one region of the daemon; moto keeps its own for each region.
-OF_ONE_REGION = {"sagemaker", "sagemaker-runtime", "lambda", "cloudwatch", "application-autoscaling"}
+OF_ONE_REGION = {
+    "sagemaker", "sagemaker-runtime", "lambda", "cloudwatch", "application-autoscaling", "service-quotas",
+}  # fmt: skip
 STATUS = {
     200: "200 OK",
     201: "201 Created",

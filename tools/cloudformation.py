@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Stack:
         """What CloudFormation is told when the stack is to be changed."""
         return {
             "StackName": self.name,
-            "TemplateBody": without_comments(body),
+            "TemplateBody": as_sent(body),
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
             "Tags": [{"Key": "project", "Value": project}],
@@ -150,7 +151,8 @@ class Stack:
             if there.get(name) != given.get(name)
         ]
         template = self.client.get_template(StackName=now["StackId"], TemplateStage="Original")["TemplateBody"]
-        same = isinstance(template, str) and without_comments(template) == without_comments(body)
+        # boto3 reads a template that is JSON; an older stack may have it as YAML.
+        same = (load(template) if isinstance(template, str) else template) == load(body)
         return found if same else ["another template", *found]
 
     def _change(self, verb: str, body: str, given: Mapping[str, str], project: str) -> None:
@@ -222,38 +224,18 @@ class Stack:
         return failed
 
 
-def without_comments(body: str) -> str:
-    """A template as it is sent: without the lines that are for its readers only, which are the comments, and the
-    reasons for open resources in the Metadata of policies.
+def as_sent(body: str) -> str:
+    """A template as CloudFormation gets it: as JSON without white space, which means the same in fewer bytes.
 
     A body has at most 51,200 bytes (CloudFormation API reference, CreateStack, TemplateBody). What is larger would have
     to lie in a bucket, and it is a stack that makes ours. Raises InfrastructureError when it is too large even so.
     """
-    lines = [line for line in body.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
-    sent = "".join(_without_reasons(lines))
+    sent = json.dumps(load(body), separators=(",", ":"), ensure_ascii=False)
     if len(sent.encode()) > BODY_BYTES:
         raise InfrastructureError(
-            f"A template has {len(sent.encode()):,} bytes without its comments; CloudFormation takes {BODY_BYTES:,}."
+            f"A template has {len(sent.encode()):,} bytes as it is sent; CloudFormation takes {BODY_BYTES:,}."
         )
     return sent
-
-
-def _without_reasons(lines: Iterable[str]) -> Iterator[str]:
-    """Lines of a template without `Metadata: {OpenResources: ...}`, which has nothing else beside it."""
-    pending, within = "", 0
-    for line in lines:
-        indent = len(line) - len(line.lstrip(" "))
-        if within and indent > within:
-            continue
-        within = 0
-        if pending and line.strip() == "OpenResources:":
-            pending, within = "", indent
-            continue
-        yield pending
-        pending = line if indent and line.strip() == "Metadata:" else ""
-        if not pending:
-            yield line
-    yield pending
 
 
 def load(body: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.endpoints import deployment, progress
@@ -40,6 +41,8 @@ class Endpoint(Changing):
     """
 
     on_progress: Callable[[], None] = staticmethod(lambda: None)
+    admit: Callable[[Mapping[str, int]], None] = staticmethod(lambda more: None)
+    """Called with the instances that a change takes more than there are, by type; raises AwsError to refuse it."""
 
     def __init__(
         self, aws: LocalAws, name: str, arn: str, config: dict[str, Any], deployment_config: dict[str, Any] | None
@@ -136,6 +139,24 @@ class Endpoint(Changing):
             answer["PendingDeploymentSummary"] = pending.describe()
         return answer
 
+    def wanted(self) -> Counter[str]:
+        """The instances that its configuration asks for, by their type."""
+        return _by_type(self.config, {each.name: each.desired for each in deployment.wanted(self.config, (), ())})
+
+    def held(self) -> Counter[str]:
+        """The instances that count for the account's quotas, by their type: those of both fleets in an update."""
+        pending = self._pending
+        fleets = {id(each): each for each in (self.fleet, self._next, pending and pending.fleet) if each is not None}
+        found: Counter[str] = Counter()
+        for fleet in fleets.values():
+            for variant in fleet.variants:
+                found.update(_by_type(fleet.config, {variant.name: variant.desired}))
+        if pending is not None and pending.fleet is None:
+            found.update(_by_type(pending.config, {each.name: each.desired for each in pending.records}))
+        elif not fleets and self.status == "Creating":
+            found.update(self.wanted())
+        return found
+
     # --- what is changed
 
     def deploy(self) -> None:
@@ -181,6 +202,8 @@ class Endpoint(Changing):
                 f"DeploymentConfig names the alarm {unknown} in AutoRollbackConfiguration, which does not exist: the "
                 "local AWS takes no deployment whose guard could never act."
             )
+        # A rolling update has one batch more than there were, a blue/green one a second fleet.
+        self.admit(_by_type(config, plan.steps[0].new if plan.rolling else counts))
         self._begin("Updating", UPDATABLE, updating=before)
         if deployment_config is not None:
             self.deployment_config = deployment_config
@@ -216,9 +239,12 @@ class Endpoint(Changing):
                 raise validation(f'The variant name(s) "{name}" is/are not present within endpoint configuration.')
             if count is not None and count < 1:
                 raise validation(f"The instance count of variant {name} must be at least 1, not {count}.")
-        self._begin("Updating", ("InService",))
+        self._check(("InService",))
         assert fleet is not None
         before: dict[str, int] = {each.name: each.desired for each in fleet.variants}
+        more = {name: (count or 0) - before[name] for name, (count, _) in wanted.items()}
+        self.admit(_by_type(self.config, {name: count for name, count in more.items() if count > 0}))
+        self._begin("Updating", ("InService",))
         for name, (count, weight) in wanted.items():
             variant = fleet.variant(name)
             variant.desired = before[name] if count is None else count
@@ -321,3 +347,12 @@ class Endpoint(Changing):
             raise Mixed(f"The way back of the update before has failed again: {error}") from error
         self._next, self._share = None, 0.0
         mixed.close()
+
+
+def _by_type(config: Mapping[str, Any], counts: Mapping[str, int]) -> Counter[str]:
+    """Counts of a configuration's variants as counts of instance types; a serverless variant has none."""
+    found: Counter[str] = Counter()
+    for variant in config["ProductionVariants"]:
+        if variant["VariantName"] in counts and variant.get("InstanceType"):
+            found[variant["InstanceType"]] += counts[variant["VariantName"]]
+    return found

@@ -28,6 +28,7 @@ from local_aws.services.sagemaker_search import SageMakerSearch
 from local_aws.services.sagemaker_tags import SageMakerTags
 from local_aws.services.sagemaker_training import SageMakerTraining
 from local_aws.services.sagemaker_tuning import SageMakerTuning
+from local_aws.services.service_quotas import ServiceQuotas
 from local_aws.services.ssm import Ssm
 from local_aws.services.sts import Sts
 
@@ -53,6 +54,7 @@ SERVICES: list[type[Service]] = [
     Ec2InstanceConnect,
     Ssm,
     Sts,
+    ServiceQuotas,
     S3Objects,
     S3Listing,
     S3Uploads,

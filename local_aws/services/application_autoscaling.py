@@ -282,7 +282,10 @@ class ApplicationAutoScaling(Service):
         try:
             self._endpoints.set_capacity(target.endpoint, target.variant, desired)
         except AwsError as error:
-            activity |= {"StatusCode": "Failed", "StatusMessage": error.message, "EndTime": dt.datetime.now(dt.UTC)}
+            # As in the SageMaker developer guide, "Query scaling activities".
+            failed = f"Failed to set desired instance count to {desired}. Reason: {error.message} (Service: "
+            failed += f"AmazonSageMaker; Status Code: {error.status}; Error Code: {error.code})"
+            activity |= {"StatusCode": "Failed", "StatusMessage": failed, "EndTime": dt.datetime.now(dt.UTC)}
         else:
             target.activity = activity
             if desired > current:

@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_aws import quotas
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.ec2 import images
 from local_aws.ec2.instance import Ec2Instance
@@ -179,6 +180,7 @@ class Ec2(Service):
         if not 1 <= least <= most:
             raise AwsError("InvalidParameterValue", f"Invalid value '{least}' for minCount.")
         instance_type = request.setdefault("InstanceType", "m1.small")
+        self._check_quota(instance_type, spot is not None, least)
         count = most if spot is None or request.get("DryRun") else self.capacity.take(instance_type, least, most)
         request |= {"MinCount": count, "MaxCount": count}
         made = []
@@ -196,6 +198,17 @@ class Ec2(Service):
                     record.use_profile(request["IamInstanceProfile"])
                 made.append(self._make(record, reservation["ReservationId"], request, spot))
         return made
+
+    def _check_quota(self, instance_type: str, spot: bool, count: int) -> None:
+        """Whether the account may have so many more instances of a type. Raises AwsError."""
+        bucket = quotas.ec2_name(instance_type, spot)
+        used = sum(
+            quotas.vcpus(each.record.instance_type)
+            for each in list(self.instances.values())
+            if each.record.state in {"pending", "running", "shutting-down"}
+            and quotas.ec2_name(each.record.instance_type, each.spot is not None) == bucket
+        )
+        self.aws.quotas.check_vcpus(instance_type, spot, used, count * quotas.vcpus(instance_type))
 
     def _make(self, record: Record, reservation: str, request: dict[str, Any], spot: dict[str, Any] | None) -> str:
         spot_request = None

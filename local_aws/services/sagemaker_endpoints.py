@@ -11,13 +11,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 from moto.backends import get_backend
 
-from local_aws import usage
+from local_aws import quotas, usage
 from local_aws.endpoints import deployment, router
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
@@ -41,6 +42,8 @@ class SageMakerEndpoints(Service):
         super().__init__(aws)
         self._endpoints: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
+        # Held from looking at a quota until what it was looked at for counts.
+        self._admission = threading.Lock()
         self._stopping = threading.Event()
         self.refuses_update: list[Callable[[Endpoint, dict[str, Any]], str | None]] = []
         """Called with an endpoint and its new configuration: a sentence that refuses UpdateEndpoint, or None."""
@@ -99,7 +102,9 @@ class SageMakerEndpoints(Service):
 
     def set_capacity(self, name: str, variant: str, count: int) -> None:
         """Change one variant's instance count, for auto-scaling. Raises AwsError while another change is running."""
-        self._found(name).change({variant: (count, None)})
+        endpoint = self._found(name)
+        with self._admission:
+            endpoint.change({variant: (count, None)})
 
     # --- operations
 
@@ -114,7 +119,9 @@ class SageMakerEndpoints(Service):
             if name in self._endpoints:
                 raise validation(f'Cannot create already existing endpoint "{arn}".')
             endpoint = Endpoint(self.aws, name, arn, config, call.params.get("DeploymentConfig"))
-            self._endpoints[name] = self._told(endpoint)
+            with self._admission:
+                self._admit(endpoint.wanted())
+                self._endpoints[name] = self._told(endpoint)
         self._moto.create_endpoint(name, config["EndpointConfigName"], call.params.get("Tags") or [])
         # Moto's ARN must be the one that was given out, or ListTags would not find it.
         self._moto.endpoints[name].arn = arn
@@ -143,12 +150,13 @@ class SageMakerEndpoints(Service):
             refusal = check(endpoint, config)
             if refusal:
                 raise validation(refusal)
-        endpoint.update(
-            config,
-            keep=_retained(call.params),
-            deployment_config=call.params.get("DeploymentConfig"),
-            retain_deployment_config=bool(call.params.get("RetainDeploymentConfig")),
-        )
+        with self._admission:
+            endpoint.update(
+                config,
+                keep=_retained(call.params),
+                deployment_config=call.params.get("DeploymentConfig"),
+                retain_deployment_config=bool(call.params.get("RetainDeploymentConfig")),
+            )
         return {"EndpointArn": endpoint.arn}
 
     def update_endpoint_weights_and_capacities(self, call: Call) -> dict[str, Any]:
@@ -157,7 +165,8 @@ class SageMakerEndpoints(Service):
             each["VariantName"]: (each.get("DesiredInstanceCount"), each.get("DesiredWeight"))
             for each in call.params["DesiredWeightsAndCapacities"]
         }
-        endpoint.change(wanted)
+        with self._admission:
+            endpoint.change(wanted)
         return {"EndpointArn": endpoint.arn}
 
     def delete_endpoint(self, call: Call) -> None:
@@ -199,8 +208,21 @@ class SageMakerEndpoints(Service):
     def _told(self, endpoint: Endpoint) -> Endpoint:
         """An endpoint whose changes EventBridge is told."""
         endpoint.on_state = lambda: self._announce(endpoint, sagemaker.ENDPOINT)
+        endpoint.admit = self._admit
         endpoint.on_progress = lambda: self._announce(endpoint, sagemaker.DEPLOYMENT)
         return endpoint
+
+    def _admit(self, more: Mapping[str, int]) -> None:
+        """Whether the account may have so many more instances, by type, beside what its endpoints have.
+
+        Raises AwsError.
+        """
+        held: Counter[str] = Counter()
+        for each in list(self._endpoints.values()):
+            held.update(each.held())
+        for instance_type, count in more.items():
+            name = quotas.sagemaker_name(instance_type, quotas.ENDPOINT)
+            self.aws.quotas.check(name, held[instance_type], count)
 
     def _announce(self, endpoint: Endpoint, kind: str) -> None:
         kept = self._moto.endpoints.get(endpoint.name)

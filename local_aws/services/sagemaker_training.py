@@ -11,7 +11,7 @@ from typing import Any
 
 from moto.backends import get_backend
 
-from local_aws import images, usage
+from local_aws import images, quotas, usage
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
 from local_aws.services.base import RESTARTED, Call, Service, page
@@ -75,6 +75,7 @@ class SageMakerTraining(Service):
                 )
             self.check(params)
             check_tags(params.get("Tags"))
+            self.check_quota(params)
             job = TrainingJob(self.aws, params, arn, on_state=self._announce, on_issue=self._act, **options)
             self.jobs[job.name] = job
         self.tags.add(arn, params.get("Tags"))
@@ -145,6 +146,21 @@ class SageMakerTraining(Service):
         self._check_limits(params)
         self._check_metrics(specification.get("MetricDefinitions") or [])
         debugger.check(params)
+
+    def check_quota(self, params: dict[str, Any], jobs: int = 1) -> None:
+        """Whether the account may have the instances of so many such jobs at once. Raises AwsError."""
+        spot = bool(params.get("EnableManagedSpotTraining"))
+        wanted = params["ResourceConfig"]
+        with self._lock:
+            used = sum(
+                each.request["ResourceConfig"]["InstanceCount"]
+                for each in self.jobs.values()
+                if each.running
+                and each.managed_spot is spot
+                and each.request["ResourceConfig"]["InstanceType"] == wanted["InstanceType"]
+            )
+            name = quotas.sagemaker_name(wanted["InstanceType"], quotas.SPOT_TRAINING if spot else quotas.TRAINING)
+            self.aws.quotas.check(name, used, jobs * wanted["InstanceCount"])
 
     def _check_role(self, arn: str) -> None:
         roles = get_backend("iam")[self.aws.account]["aws"].roles.values()

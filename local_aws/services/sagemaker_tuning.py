@@ -112,7 +112,10 @@ class SageMakerTuning(Service):
         }
         if overlap:
             raise validation(f"{', '.join(sorted(overlap))} cannot be both static and tuned.")
-        self.aws.service(SageMakerTraining).check({**definition, "ResourceConfig": resources_of(definition)})
+        training = self.aws.service(SageMakerTraining)
+        trial = {**definition, "ResourceConfig": resources_of(definition)}
+        training.check(trial)
+        training.check_quota(trial, parallel or 1)
 
     def delete_hyper_parameter_tuning_job(self, call: Call) -> None:
         """AWS: API reference: deletes the entry alone, none of its training jobs."""

@@ -95,6 +95,13 @@ def test_every_param_has_a_type_a_title_and_a_sentence(parsed, dag_id):
     assert lacking == set()
 
 
+@pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])
+def test_the_account_is_checked_before_anything_else(parsed, dag_id):
+    tasks = parsed["dags"][dag_id]["tasks"]
+    later = {name for _, downstream in tasks.values() for name in downstream}
+    assert set(tasks) - later == {"check_account"}
+
+
 def test_training_runs_in_the_order_that_makes_its_figures_comparable(parsed):
     tasks = parsed["dags"]["train_image_classifier"]["tasks"]
     assert "train_on_several_instances" in tasks["train_on_one_instance"][1]

@@ -21,6 +21,7 @@ SERVICES = {
     "cloudwatch": "cloudwatch",
     "ec2": "ec2",
     "ec2-instance-connect": "ec2-instance-connect",
+    "ecr": "ecr",
     "iam": "iam",
     "lambda": "lambda",
     "logs": "logs",
@@ -30,12 +31,14 @@ SERVICES = {
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "secretsmanager": "secretsmanager",
+    "service-quotas": "servicequotas",
     "sns": "sns",
     "ssm": "ssm",
 }
 # Operations whose action has another name. Source: Service Authorization Reference, Amazon S3 and AWS Lambda.
 ACTIONS = {
     ("s3", "ListObjectsV2"): {"s3:ListBucket"},
+    ("s3", "HeadBucket"): {"s3:ListBucket"},
     ("s3", "HeadObject"): {"s3:GetObject"},
     ("s3", "CopyObject"): {"s3:GetObject", "s3:PutObject"},
     ("s3", "DeleteObjects"): {"s3:DeleteObject"},

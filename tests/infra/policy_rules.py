@@ -140,7 +140,7 @@ def _resource(name: str, resource: Mapping[str, Any]) -> Iterator[str]:
             if "*" in json.dumps(statement["Principal"]) or not _names_who(statement):
                 yield f"{name} may be taken by anybody"
     if is_boundary(resource):
-        found = [each.get("Fn::If", [None, each])[1] for each in properties["PolicyDocument"]["Statement"]]
+        found = properties["PolicyDocument"]["Statement"]
         actions = [action for each in found for action in as_list(each["Action"])]
         yield from (f"{name} bounds nothing: {each}" for each in actions if not BOUNDED.match(each))
     if resource["Type"] == "AWS::S3::BucketPolicy":

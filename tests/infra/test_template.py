@@ -15,7 +15,7 @@ from musher.names import Run
 
 from tests.infra import calls, policy_rules
 from tools import infrastructure
-from tools.cloudformation import FOLDER, InfrastructureError, without_comments
+from tools.cloudformation import FOLDER, InfrastructureError, as_sent
 
 BODY = infrastructure.TEMPLATE.read_text()
 TEMPLATE = infrastructure.load(BODY)
@@ -23,22 +23,16 @@ TEMPLATE = infrastructure.load(BODY)
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_template_fits_into_a_request(path):
-    """Without the comments and the reasons for open resources, which are not sent: what is sent means the same."""
-    sent, template = without_comments(path.read_text()), infrastructure.load(path.read_text())
-    assert len(sent.encode()) <= 51_200 - 500, "there is hardly room for more"  # CloudFormation API, TemplateBody
-    for each in template["Resources"].values():
-        if set(each.get("Metadata", {})) == {"OpenResources"}:
-            del each["Metadata"]
-    assert infrastructure.load(sent) == template
-    assert "OpenResources" not in sent
+    """What is sent means the same, without comments and white space."""
+    sent = as_sent(path.read_text())
+    assert len(sent.encode()) <= 51_200  # CloudFormation API reference, CreateStack, TemplateBody
+    assert infrastructure.load(sent) == infrastructure.load(path.read_text())
 
 
 def test_a_template_that_is_too_large_is_not_sent():
     large = BODY + "".join(f"  Another{number}: {{Value: {'x' * 50}}}\n" for number in range(200))
-    with pytest.raises(
-        InfrastructureError, match=r"^A template has \d\d,\d{3} bytes without its comments; .* 51,200\.$"
-    ):
-        without_comments(large)
+    with pytest.raises(InfrastructureError, match=r"^A template has \d\d,\d{3} bytes as it is sent; .* 51,200\.$"):
+        as_sent(large)
 
 
 def test_every_rule_is_kept():

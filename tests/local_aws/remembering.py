@@ -228,7 +228,7 @@ def _fill_function(world: World) -> None:
     functions.add_permission(
         FunctionName=FUNCTION, StatementId="one", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com"
     )
-    tell(world.daemon.port, "concurrency", {"limit": 900})
+    tell(world.daemon.port, "quota", {"name": "Concurrent executions", "value": 900})
     functions.put_function_concurrency(FunctionName=FUNCTION, ReservedConcurrentExecutions=5)
     functions.put_provisioned_concurrency_config(
         FunctionName=FUNCTION, Qualifier="live", ProvisionedConcurrentExecutions=2

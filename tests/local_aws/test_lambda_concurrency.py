@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from local_aws.control import Refused, tell
+from local_aws.control import tell
 
 SOURCE = """
 import os, time
@@ -141,7 +141,7 @@ def account(local_aws, client):
     """`account(limit)`: another quota of calls at once, for this test; what GetAccountSettings says of it."""
 
     def account(limit: int) -> tuple[int, int]:
-        tell(local_aws.port, "concurrency", {"limit": limit})
+        tell(local_aws.port, "quota", {"name": "Concurrent executions", "value": limit})
         found = client.get_account_settings()["AccountLimit"]
         return found["ConcurrentExecutions"], found["UnreservedConcurrentExecutions"]
 
@@ -164,12 +164,6 @@ def test_the_accounts_quota_can_be_a_small_one(client, function, account):
     assert account(10) == (10, max(0, 10 - taken))
     with pytest.raises(ClientError, match=r"minimum value of \[10\]"):
         reserve(FunctionName=function, ReservedConcurrentExecutions=1)
-
-
-@pytest.mark.parametrize("limit", [0, -1, True, "many", None])
-def test_what_is_no_quota_is_one_sentence(local_aws, limit):
-    with pytest.raises(Refused, match=rf"limit must be a number from 1, not {limit!r}\."):
-        tell(local_aws.port, "concurrency", {"limit": limit})
 
 
 def publish_another(client, name, wait_for):

@@ -28,6 +28,7 @@ SOURCES = {
     "application-autoscaling": ("services/application_autoscaling*.py", "endpoints/s*.py", "services/base.py"),
     "ec2": ("services/ec2.py", "ec2/*.py", "services/base.py"),
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
+    "service-quotas": ("services/service_quotas.py", "services/base.py"),
     "ssm": ("services/ssm.py",),
     "events": ("services/events.py",),
     "cloudformation": ("services/cloudformation.py", "stacks/*.py"),

@@ -54,8 +54,8 @@ def test_nothing_of_the_project_is_left(account, sources):
         logs.create_log_group(logGroupName=group)
     assert (len(secrets(account, "gone")), len(policies(account, "gone"))) == (
         1,
-        8,
-    )  # seven of Airflow's role, one of MWAA's
+        9,
+    )  # eight of Airflow's role, one of MWAA's
     here = destroy(account, asked)
     assert left(account, "gone") == ["airflow-gone-too-Task"]
     assert (secrets(account, "gone"), policies(account, "gone")) == ([], [])

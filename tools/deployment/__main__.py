@@ -1,6 +1,6 @@
-"""`make deploy ENV=...` and `make destroy ENV=...`.
+"""`make deploy ENV=...`, `make doctor ENV=...` and `make destroy ENV=...`.
 
-python -m tools.deployment deploy|destroy ENV [--dry-run 1|changeset]
+python -m tools.deployment deploy|destroy|doctor ENV [--dry-run 1|changeset]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tools.deployment import change_set
 from tools.deployment.account import Account
 from tools.deployment.deploy import Deployment
 from tools.deployment.destroy import Removal, ask
+from tools.deployment.doctor import examine
 from tools.deployment.preview import Preview
 from tools.deployment.settings import SettingsError, load_settings
 from tools.package import NotPackable
@@ -31,7 +32,12 @@ def _run(given: argparse.Namespace, say: Callable[[str], None]) -> str:
         raise SettingsError(f"DRY_RUN is {how!r}; it has to be 1 (look only), or changeset, or be left out.")
     if how == "changeset" and given.command == "destroy":
         raise SettingsError("CloudFormation has no change sets for what is deleted: DRY_RUN=1 says what goes.")
+    if how and given.command == "doctor":
+        raise SettingsError("make doctor only looks: leave DRY_RUN out.")
     settings = load_settings(given.environment)
+    if given.command == "doctor":
+        examine(Account(settings.region, say, frozenset()), settings)
+        return "Nothing is missing."
     account = Account(settings.region, say, DRY_RUNS[how])
     if given.command == "destroy":
         removal = Removal(account, settings, lambda bucket: ask(bucket, given.confirm))
@@ -47,7 +53,7 @@ def _run(given: argparse.Namespace, say: Callable[[str], None]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.deployment", description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["deploy", "destroy"])
+    parser.add_argument("command", choices=["deploy", "destroy", "doctor"])
     parser.add_argument("environment", help="a file of infra/environments/ without .yaml, or the path of one")
     parser.add_argument(
         "--dry-run",

@@ -63,24 +63,6 @@ class Ec2Hook(AwsHook):
             raise UserError(f"ami_parameter {parameter} names {ami}, which does not exist in {self.region_name}.")
         return ami, images[0].get("RootDeviceName") or "/dev/sda1"
 
-    def check_security_group(self, group: str, port: int) -> None:
-        """Raise UserError unless the security group exists and lets somebody in to the SSH port."""
-        try:
-            found = self.conn.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
-        except ClientError as error:
-            if not error.response["Error"]["Code"].startswith("InvalidGroup"):
-                raise
-            raise UserError(
-                f"Airflow Variable musher: ec2_security_group is {group!r}, which does not exist in {self.region_name}."
-            ) from None
-        for rule in found["IpPermissions"]:
-            if rule["IpProtocol"] == "-1" or rule.get("FromPort", 0) <= port <= rule.get("ToPort", 65_535):
-                return
-        raise UserError(
-            f"Airflow Variable musher: ec2_security_group is {group!r}, which lets nobody in to port {port}; "
-            "it needs an inbound rule for the address of Airflow's workers."
-        )
-
     def launch(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Launch one instance; its description. The same ClientToken gives the same instance.
 

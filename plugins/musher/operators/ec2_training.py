@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from musher import record, request_parameters
+from musher.account import network
 from musher.config import Ec2TrainingConfig
 from musher.costs import prices, projection
 from musher.diagnostics import remedies
@@ -113,21 +114,16 @@ class ResolveHostOperator(MusherOperator):
             if not getattr(env, name):
                 raise UserError(f"Airflow Variable musher: {name} is missing; training on EC2 needs it.")
         ami, root_device = self.hook.image(ec2_config(context).ami_parameter)
-        self.hook.check_security_group(env.ec2_security_group, env.ssh_port)
-        self._check_profile(env.ec2_instance_profile)
+        problems = [*network.problems(self.hook.conn, env)]
+        if not network.profile(self.client("iam"), env.ec2_instance_profile)["Roles"]:
+            problems.append(
+                f"Airflow Variable musher: ec2_instance_profile is {env.ec2_instance_profile!r}, which does not exist "
+                "or has no role."
+            )
+        if problems:
+            raise UserError(problems[0])
         self.log.info("The image is %s", ami)
         return {"ami": ami, "root_device": root_device}
-
-    def _check_profile(self, name: str) -> None:
-        iam = self.client("iam")
-        try:
-            profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-        except iam.exceptions.NoSuchEntityException:
-            profile = {"Roles": []}
-        if not profile["Roles"]:
-            raise UserError(
-                f"Airflow Variable musher: ec2_instance_profile is {name!r}, which does not exist or has no role."
-            )
 
 
 class TrainOnEc2Operator(Ec2DiagnosingOperator):

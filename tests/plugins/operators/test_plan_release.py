@@ -48,7 +48,7 @@ def serving(new_project) -> Iterator[SimpleNamespace]:
     first = plan("first")
     project.perform(DeployEndpointOperator, model=model)
     yield SimpleNamespace(project=project, model=model, plan=plan, first=first)
-    tell(project.daemon.port, "concurrency", {"limit": 1000})
+    tell(project.daemon.port, "quota", {"name": "Concurrent executions", "value": 1000})
 
 
 def test_a_first_deployment_is_tried_out_where_it_will_serve(serving):
@@ -80,7 +80,7 @@ def test_what_an_earlier_deployment_found_is_not_this_ones(serving):
 def test_without_room_for_a_second_reserve_the_rest_is_tried_and_the_next_one_is_short(serving):
     # GIVEN an account that serves with five and has room for no other five
     project, model = serving.project, serving.model
-    tell(project.daemon.port, "concurrency", {"limit": 104})
+    tell(project.daemon.port, "quota", {"name": "Concurrent executions", "value": 104})
 
     # WHEN a model is rehearsed
     planned = serving.plan("full")
@@ -133,7 +133,7 @@ def test_without_room_for_a_second_reserve_the_rest_is_tried_and_the_next_one_is
         in serving.plan("type", instance_type="ml.c5.large")["rehearsal"]["why"]
     )
     assert serving.plan("asked", rehearsal="always")["load"]
-    tell(project.daemon.port, "concurrency", {"limit": 1000})
+    tell(project.daemon.port, "quota", {"name": "Concurrent executions", "value": 1000})
     told = serving.plan("room")["rehearsal"]
     assert (told["extent"], told["concurrency"]) == ("full", True)
     assert told["why"].endswith("that one tried no calls at once.")
