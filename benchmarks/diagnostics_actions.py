@@ -9,7 +9,6 @@ the accuracy of its last attempt is within two points of the healthy one of the 
 network, small.
 """
 
-import argparse
 import contextlib
 import io
 import json
@@ -26,6 +25,7 @@ from pathlib import Path
 import diagnostics_rules as cases
 import torch
 import train as script
+from _options import options
 from backbones import KINDS, build_head
 from diagnostics.choice import choose
 from diagnostics.session import Diagnostics
@@ -107,12 +107,12 @@ def head_job(run: cases.Run, rules: str, values: Values) -> Trained:
     return run_job(job, diagnostics, Plan(run.epochs, lr, run.batch_size, seed))
 
 
-def whole_job(folder: Path, weights: Path, lr: float, rules: str, values: Values) -> Trained:
+def whole_job(folder: Path, weights: Path, lr: float, seed: int, rules: str, values: Values) -> Trained:
     """Train a whole network for four epochs at 96 pixels."""
     folders = [f"--{split}={folder / split}" for split in ("train", "valid", "test")]
     places = [f"--pretrained-dir={weights}", f"--model-dir={folder}", f"--output-dir={folder}"]
     how = ["--finetune=all", "--image-size=96", "--epochs=4", "--batch-size=16"]
-    told = {"lr": str(lr), "seed": "0", **values}
+    told = {"lr": str(lr), "seed": str(seed), **values}
     settings = cases.settings_module.parse(
         [*folders, *places, *how, *(f"--{name}={value}" for name, value in told.items()), f"--rules={rules}"], {}
     )
@@ -197,9 +197,7 @@ def show(found: dict[str, Case], usd_per_second: float) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure what the diagnostics' actions save and heal.")
-    parser.add_argument("--photos", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser = options("Measure what the diagnostics' actions save and heal.", seeds=2)
     parser.add_argument("--no-whole", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -230,13 +228,14 @@ def main() -> int:
             print(f"{name}: done", flush=True)
         if not given.no_whole:
             cases.draw(folder / "few", breeds=3, train=40, valid=8, test=8)
-            healthy = whole_job(folder / "few", weights, 0.001, "default", {})
-            act(
-                found.setdefault("learning rate x1000, whole network", Case()),
-                lambda rules, values: whole_job(folder / "few", weights, 1.0, rules, values),
-                {"lr": "1.0", "seed": "0", "batch-size": "16"},
-                healthy.accuracy,
-            )
+            for seed in range(given.seeds):
+                healthy = whole_job(folder / "few", weights, 0.001, seed, "default", {})
+                act(
+                    found.setdefault("learning rate x1000, whole network", Case()),
+                    lambda rules, values, seed=seed: whole_job(folder / "few", weights, 1.0, seed, rules, values),
+                    {"lr": "1.0", "seed": str(seed), "batch-size": "16"},
+                    healthy.accuracy,
+                )
     show(found, hourly / 3600)
     return 0
 

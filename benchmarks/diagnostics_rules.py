@@ -9,7 +9,6 @@ networks, few and small. Fails when more than one healthy training in 50 of the 
 false alarm, or when a broken one has none; false alarms of the other healthy ones are shown.
 """
 
-import argparse
 import contextlib
 import io
 import random
@@ -28,6 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "ml_scripts")]
 import settings as settings_module  # noqa: E402
 import torch  # noqa: E402
 import train as script  # noqa: E402
+from _options import options  # noqa: E402
 from backbones import KINDS, build_head  # noqa: E402
 from data import Split, read_splits  # noqa: E402
 from diagnostics.choice import choose  # noqa: E402
@@ -230,9 +230,7 @@ def show(title: str, counts: dict[str, Counter], runs: dict[str, int], names: li
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Evaluate the rules of the diagnostics.")
-    parser.add_argument("--photos", type=Path)
-    parser.add_argument("--seeds", type=int, default=50)
+    parser = options("Evaluate the rules of the diagnostics.", seeds=50)
     parser.add_argument("--rules", default="default")
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,7 +9,6 @@ a folder with train/, valid/ and test/ is named. Fails when a broken one is not 
 issue. Where the verdict says to set ``workers``, the same training runs again with as many, and both times are printed.
 """
 
-import argparse
 import json
 import os
 import re
@@ -21,6 +20,8 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from _options import options
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "ml_scripts")]
@@ -172,10 +173,7 @@ def enlarge(source: Path, target: Path, side: int) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Which rule of the profiler fires on what.")
-    parser.add_argument("--photos", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="a regular expression for the names of trainings")
+    parser = options("Which rule of the profiler fires on what.", seeds=5, only="trainings")
     given = parser.parse_args()
     import pretrained
 

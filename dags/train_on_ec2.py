@@ -16,12 +16,8 @@ from __future__ import annotations
 from airflow.sdk import chain, dag
 from musher.config import Ec2TrainingConfig
 from musher.operators.account import CheckAccountOperator
-from musher.operators.ec2_training import (
-    ChooseTrainingOperator,
-    ResolveHostOperator,
-    TerminateInstancesOperator,
-    TrainOnEc2Operator,
-)
+from musher.operators.ec2_choosing import ChooseTrainingOperator, ResolveHostOperator
+from musher.operators.ec2_training import TerminateInstancesOperator, TrainOnEc2Operator
 from musher.operators.report import WriteReportOperator
 
 

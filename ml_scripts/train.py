@@ -24,6 +24,7 @@ vendored.add_to_path()
 import artifacts  # noqa: E402
 import evaluation  # noqa: E402
 import features  # noqa: E402
+import identity  # noqa: E402
 import pretrained  # noqa: E402
 import settings as settings_module  # noqa: E402
 import torch  # noqa: E402
@@ -35,7 +36,7 @@ from diagnostics.watch import Watch  # noqa: E402
 from distributed import Group  # noqa: E402
 from errors import PeerLost, Stopped, UserError, end, run  # noqa: E402
 from images import Normalisation  # noqa: E402
-from kept_features import KeptFeatures, files_digest, weights_digest  # noqa: E402
+from kept_features import KeptFeatures  # noqa: E402
 from memory import out_of_memory  # noqa: E402
 from pictures import Pictures, default_workers  # noqa: E402
 from precision import Precision, choose, keep_freed_memory  # noqa: E402
@@ -115,7 +116,7 @@ def learn(
     plan = plan_of(settings)
     checkpoints = None
     if settings.epochs_dir:
-        checkpoints = Checkpoints(settings.epochs_dir, identity(settings, classifier, splits))
+        checkpoints = Checkpoints(settings.epochs_dir, identity.of_training(settings, classifier, splits))
     report = announce_epoch if group.leads else lambda entry: None
     return task, splits, unreadable, train(task, plan, stop, checkpoints, report, diagnostics)
 
@@ -216,7 +217,7 @@ def extract(
     extractor = features.Extractor(classifier.backbone, KINDS[settings.backbone].features, normalise, precision)
     kept = KeptFeatures(None)
     if settings.checkpoint_dir:
-        run = features_identity(settings, classifier, splits, extractor, group.world)
+        run = identity.of_features(settings, classifier, splits, extractor, group.world)
         kept = KeptFeatures(settings.checkpoint_dir, group.rank, group.world, run)
     try:
         splits, cached, unreadable = features.compute(splits, views, extractor, group, stop.check, kept)
@@ -235,42 +236,6 @@ def extract(
         seconds = time.monotonic() - started
         print(f"features: {made} views in {seconds:.2f} s on {group.world} process(es)", flush=True)
     return splits, cached, unreadable
-
-
-def features_identity(
-    settings: Settings,
-    classifier: Classifier,
-    splits: dict[str, Split],
-    extractor: features.Extractor,
-    world: int,
-) -> dict[str, object]:
-    """What must be the same for kept features to be used; what the head is and how it is trained may change."""
-    return {
-        "backbone": settings.backbone,
-        "weights": weights_digest(classifier.backbone),
-        "image-size": classifier.image_size,
-        "augment-views": settings.augment_views,
-        "seed": settings.seed,
-        "precision": f"{extractor.precision.reduced} on {extractor.precision.device.type}",
-        "processes": world,
-        "data": files_digest(splits),
-    }
-
-
-def identity(settings: Settings, classifier: Classifier, splits: dict[str, Split]) -> dict[str, object]:
-    """What must be the same for a checkpoint to be continued; epochs and patience may change."""
-    return {
-        "backbone": settings.backbone,
-        "head": settings.head,
-        "finetune": settings.finetune,
-        "pretrained": settings.pretrained,
-        "image-size": classifier.image_size,
-        "batch-size": settings.batch_size,
-        "lr": settings.lr,
-        "seed": settings.seed,
-        "augment-views": settings.augment_views,
-        "data": listing_digest(splits)[:16],
-    }
 
 
 def announce_epoch(entry: dict[str, float]) -> None:

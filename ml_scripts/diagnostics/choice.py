@@ -102,3 +102,16 @@ def _value(flag: str, rule: str, parameter: str, text: str, like: Value) -> Valu
 
 def _or(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def measures(chosen: list[Chosen]) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """What rules have as parameters and the recorder needs: where an activation function is active, and within which
+    relative and absolute tolerance a number has not changed."""
+    given = {each.rule.name: each.parameters for each in chosen}
+    known = known_rules()
+    saturated = given.get("SaturatedActivation", known["SaturatedActivation"].defaults)
+    still = given.get("UnchangedTensor", known["UnchangedTensor"].defaults)
+    limits = {
+        kind: (saturated[f"threshold_{kind}_min"], saturated[f"threshold_{kind}_max"]) for kind in ("tanh", "sigmoid")
+    }
+    return {"ReLU": (0.0, math.inf), **limits}, (still["rtol"], still["atol"])

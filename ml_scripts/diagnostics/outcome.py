@@ -1,12 +1,12 @@
 """What has become of a rule, and how diagnostics.json says it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from diagnostics.choice import Chosen
 from diagnostics.rule import Issue
-from diagnostics.statistics import Sample
+from diagnostics.statistics import Sample, Statistics
 
 STATUS_DETAILS_LIMIT = 1024  # AWS: DebugRuleEvaluationStatus
 
@@ -45,6 +45,22 @@ def curves(sample: Sample) -> dict[str, float | int | None]:
         "loss": _finite(sample.loss),
         "gradient_mean": _finite(sum(each.gradient_mean for each in parameters) / len(parameters)),
         "update_ratio": _finite(max(ratios, default=0.0)),
+    }
+
+
+def written(
+    chosen: list[Chosen], outcomes: dict[str, Outcome], seen: Statistics, ended_by: str | None
+) -> dict[str, Any]:
+    """diagnostics.json: what has become of each rule, and what they had to go by."""
+    return {
+        "rules": [described(each, outcomes[each.rule.name]) for each in chosen],
+        "trained": seen.trained,
+        "planned_epochs": seen.planned_epochs,
+        "steps_per_epoch": seen.steps_per_epoch,
+        "ended_by": ended_by,
+        "inputs": seen.inputs and asdict(seen.inputs),
+        "epochs": seen.epochs,
+        "steps": [curves(sample) for sample in seen.samples],
     }
 
 

@@ -37,7 +37,7 @@ def interval(planned: int, trained: str) -> int:
 
 
 class Recorder:
-    """Samples the steps of ``module``, whose trained parameters are the :class:`training.FlatParameters` ``flat``.
+    """Samples the steps of ``module``, whose trained parameters are the :class:`optimiser.FlatParameters` ``flat``.
 
     Args:
         prefix: what is put before the names of a module that is trained by itself (``head.``).

@@ -5,7 +5,6 @@ the checkpoint, so that a training that is interrupted does not forget it.
 """
 
 import contextlib
-import math
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -20,10 +19,10 @@ from evaluation import write_json
 from images import Normalisation
 
 from diagnostics import inputs
-from diagnostics.choice import Chosen
-from diagnostics.outcome import Outcome, curves, described
+from diagnostics.choice import Chosen, measures
+from diagnostics.outcome import Outcome, written
 from diagnostics.recorder import FIRST, LONGEST, Recorder, interval, keep, merged
-from diagnostics.rule import Issue, NotApplicable, known_rules
+from diagnostics.rule import Issue, NotApplicable
 from diagnostics.rules.stalled_training import NAME as STALLED
 from diagnostics.statistics import Sample, Statistics
 
@@ -116,9 +115,8 @@ class Diagnostics:
         self._interval = interval(seen.steps_per_epoch * seen.planned_epochs, seen.trained)
         self._exchanged = not task.source.everywhere
         if self.group.leads or self._exchanged:
-            parameters = {each.rule.name: each.parameters for each in self.chosen}
             prefix = "" if hasattr(task.module, "head") else "head."
-            self._recorder = Recorder(task.module, flat, prefix, *_measures(parameters))
+            self._recorder = Recorder(task.module, flat, prefix, *measures(self.chosen))
         for name, issue in state.issues.items():
             if name in self.outcomes:
                 self._found(name, Issue(**issue), say=False)
@@ -289,18 +287,8 @@ class Diagnostics:
             f"stopped={count('Stopped')} errors={count('Error')}",
             flush=True,
         )
-        content = {
-            "rules": [described(each, self.outcomes[each.rule.name]) for each in self.chosen],
-            "trained": self.seen.trained,
-            "planned_epochs": self.seen.planned_epochs,
-            "steps_per_epoch": self.seen.steps_per_epoch,
-            "ended_by": self.ended_by,
-            "inputs": self.seen.inputs and asdict(self.seen.inputs),
-            "epochs": self.seen.epochs,
-            "steps": [curves(sample) for sample in self.seen.samples],
-        }
         try:
-            write_json(folder / FILE, content)
+            write_json(folder / FILE, written(self.chosen, self.outcomes, self.seen, self.ended_by))
         except OSError as error:  # what ended the training, if something did, says more
             print(f"{folder / FILE} could not be written: {error.strerror}", flush=True)
 
@@ -308,14 +296,3 @@ class Diagnostics:
 def _counts(split: Split, classes: list[str]) -> list[int]:
     found = Counter(split.labels)
     return [found[index] for index in range(len(classes))]
-
-
-def _measures(parameters: dict[str, dict[str, Any]]) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
-    """Where an activation function is active, and when a number has changed: what rules have as parameters."""
-    known = known_rules()
-    saturated = parameters.get("SaturatedActivation", known["SaturatedActivation"].defaults)
-    still = parameters.get("UnchangedTensor", known["UnchangedTensor"].defaults)
-    limits = {
-        kind: (saturated[f"threshold_{kind}_min"], saturated[f"threshold_{kind}_max"]) for kind in ("tanh", "sigmoid")
-    }
-    return {"ReLU": (0.0, math.inf), **limits}, (still["rtol"], still["atol"])

@@ -17,8 +17,9 @@ from diagnostics.choice import choose
 from diagnostics.session import Diagnostics
 from distributed import Group
 from features import Cached, Features
+from optimiser import FlatParameters, adam
 from precision import Precision
-from training import FlatParameters, Task, adam, batch_gradient, epoch_batches
+from training import Task, batch_gradient, epoch_batches
 
 # Eleven samples in global batches of five: five, five, one. Two ranks get 3 + 2, 3 + 2 and 1 + 0 of them.
 SAMPLES, BATCH, STEPS = 11, 5, 3

@@ -17,8 +17,8 @@ from diagnostics.session import Diagnostics
 from distributed import Group
 from errors import UserError
 from images import Normalisation
+from optimiser import FlatParameters
 from torch import nn
-from training import FlatParameters
 
 SCRIPTS = Path(inputs.__file__).parents[1]
 LIMITS = {"ReLU": (0.0, math.inf), "tanh": (-2.0, 2.0), "sigmoid": (-3.0, 3.0)}

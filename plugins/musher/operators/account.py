@@ -12,7 +12,7 @@ from musher.account.needs import Needs
 from musher.costs import prices
 from musher.errors import UserError
 from musher.operators.base import MusherOperator, comparison_config, deployment_config, plainly, training_config
-from musher.operators.ec2_training import ec2_config
+from musher.operators.ec2_choosing import ec2_config
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -21,12 +21,8 @@ from musher import record, request_parameters
 from musher.config import Environment, TrainingConfig
 from musher.names import Run
 from musher.operators.base import MusherOperator
-from musher.operators.ec2_training import (
-    ChooseTrainingOperator,
-    ResolveHostOperator,
-    TerminateInstancesOperator,
-    TrainOnEc2Operator,
-)
+from musher.operators.ec2_choosing import ChooseTrainingOperator, ResolveHostOperator
+from musher.operators.ec2_training import TerminateInstancesOperator, TrainOnEc2Operator
 from musher.operators.training_jobs import described
 
 from tests.local_aws.daemon import Daemon, wait_for
