@@ -26,9 +26,14 @@ class ServingHook(AwsHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["client_type"] = "sagemaker"
         super().__init__(*args, **kwargs)
+        self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        return AwsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type=service).get_conn()
+        """A client of another service, the same one each time."""
+        if service not in self._clients:
+            hook = AwsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type=service)
+            self._clients[service] = hook.get_conn()
+        return self._clients[service]
 
     def describe_endpoint(self, name: str) -> dict[str, Any] | None:
         return found(lambda: self.conn.describe_endpoint(EndpointName=name))
