@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,8 @@ LIKE_AIRFLOW = {"compose", "local_aws"}
 STAMP = ".made-from"
 # What an environment holds beyond its pins.
 MENDING = {"ml": Path(__file__).with_name("torchvision_without_cuda.py")}
+# From this one on pip installs into another environment (its option --python).
+OLDEST_PIP = (22, 3)
 # Airflow 3.3 and the compiled packages here have wheels for these; a newer Python may lack some of them.
 OLDEST, NEWEST = (3, 11), (3, 13)
 MWAA_PYTHON = "3.12"
@@ -113,13 +116,29 @@ def mwaas_python() -> str:
 
 
 def bootstrap_uv() -> str:
-    """uv, installed by pip into a small environment of its own, so that nothing outside the checkout changes."""
+    """uv, installed by pip into a small environment of its own, so that nothing outside the checkout changes.
+
+    By the pip that is there: to unpack another one takes two thirds of the whole.
+    """
     folder = ROOT / ".venv-uv"
     executable = folder / "bin" / "uv"
     if not executable.exists():
-        run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", UV])
+        python = str(folder / "bin" / "python")
+        if pip_is_there():
+            run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
+            run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", UV])
+        else:
+            run([sys.executable, "-m", "venv", "--clear", str(folder)])
+            run([python, "-m", "pip", "install", "--quiet", UV])
     return str(executable)
+
+
+def pip_is_there() -> bool:
+    """Whether this Python has a pip that installs into other environments; a system's may have none."""
+    try:
+        return tuple(map(int, metadata.version("pip").split(".")[:2])) >= OLDEST_PIP
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def lock() -> int:

@@ -61,6 +61,22 @@ def test_packages_are_compiled_as_they_are_imported_and_not_before(made):
     assert environments.install("airflow") is False
 
 
+@pytest.mark.parametrize(("version", "there"), [("24.0", True), ("22.3.1", True), ("22.0.2", False), (None, False)])
+def test_uv_is_installed_by_the_pip_that_is_there_if_that_can(tmp_path, monkeypatch, version, there):
+    def found(name: str) -> str:
+        if version is None:
+            raise environments.metadata.PackageNotFoundError(name)
+        return version
+
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "run", commands.append)
+    monkeypatch.setattr(environments.metadata, "version", found)
+    assert environments.bootstrap_uv() == str(tmp_path / ".venv-uv/bin/uv")
+    assert ("--without-pip" in commands[0], "--python" in commands[1]) == (there, there)
+    assert str(tmp_path / ".venv-uv/bin/python") in commands[1]
+
+
 def test_another_python_makes_the_environment_anew(made, monkeypatch):
     environments.install("airflow")
     made.clear()
