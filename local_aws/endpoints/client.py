@@ -34,8 +34,9 @@ class Connections:
 
     def request(
         self, method: str, path: str, headers: dict[str, str], body: bytes, timeout: float
-    ) -> tuple[int, str, bytes]:
-        """One call: (status, content type, body). Raises Unreachable, Broken, TimeoutError."""
+    ) -> tuple[int, str, bytes, str]:
+        """One call: (status, content type, body, the model's custom attributes). Raises Unreachable, Broken,
+        TimeoutError."""
         connection = self._take(timeout)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
@@ -87,7 +88,7 @@ def _is_open(connection: socket.socket) -> bool:
     return False
 
 
-def _receive(connection: socket.socket) -> tuple[int, str, bytes]:
+def _receive(connection: socket.socket) -> tuple[int, str, bytes, str]:
     data = connection.recv(65536)
     while (end := data.find(b"\r\n\r\n")) < 0:
         more = connection.recv(65536)
@@ -96,7 +97,7 @@ def _receive(connection: socket.socket) -> tuple[int, str, bytes]:
         data += more
     lines = data[:end].decode("latin-1").split("\r\n")
     status = int(lines[0].split(" ", 2)[1])
-    content_type, length = "", 0
+    content_type, length, attributes = "", 0, ""
     for line in lines[1:]:
         name, _, value = line.partition(":")
         name = name.lower()
@@ -104,10 +105,12 @@ def _receive(connection: socket.socket) -> tuple[int, str, bytes]:
             length = int(value)
         elif name == "content-type":
             content_type = value.strip()
+        elif name == "x-amzn-sagemaker-custom-attributes":
+            attributes = value.strip()
     body = bytearray(data[end + 4 :])
     while len(body) < length:
         more = connection.recv(1 << 20)
         if not more:
             raise ValueError("closed within the answer's body")
         body += more
-    return status, content_type, bytes(body)
+    return status, content_type, bytes(body), attributes

@@ -117,8 +117,8 @@ class EndpointInstance:
         # A traceback says what is wrong at its end.
         return reason + (" | ".join(self.last_lines) or "none")[-(LONGEST_REASON - len(reason)) :]
 
-    def invoke(self, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
-        """One call of `/invocations`: (status, content type, body). Raises Unreachable, Broken, TimeoutError."""
+    def invoke(self, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes, str]:
+        """One call of `/invocations`: what `Connections.request` gives. Raises Unreachable, Broken, TimeoutError."""
         assert self.connections is not None
         return self.connections.request("POST", "/invocations", headers, body, CALL_SECONDS)
 

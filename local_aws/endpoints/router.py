@@ -43,19 +43,19 @@ def invoke(aws: LocalAws, endpoint: str, fleet: Fleet, request: RawRequest, bega
         instance, count = taken
         started = time.perf_counter()
         try:
-            status, content_type, body = instance.invoke(_headers(request), request.body)
+            status, content_type, body, attributes = instance.invoke(_headers(request), request.body)
         except Unreachable:
             variant.remove(instance)
             continue
         except (Broken, TimeoutError) as error:
             message = TIMED_OUT if isinstance(error, TimeoutError) else f"The container ended during the call: {error}"
-            status, content_type, body = 0, "", message.encode()
+            status, content_type, body, attributes = 0, "", message.encode(), ""
         finally:
             variant.release(instance)
         ended = time.perf_counter()
         _measure(aws, endpoint, fleet, variant, count, status, ended - started, (ended - began) - (ended - started))
         if 200 <= status < 300:
-            return RawResponse(status, _answer_headers(request, content_type, variant), body)
+            return RawResponse(status, _answer_headers(content_type, variant, attributes), body)
         raise _model_error(aws, endpoint, instance, status, body)
 
 
@@ -76,9 +76,8 @@ def _headers(request: RawRequest) -> dict[str, str]:
     return headers
 
 
-def _answer_headers(request: RawRequest, content_type: str, variant: Variant) -> list[tuple[str, str]]:
+def _answer_headers(content_type: str, variant: Variant, attributes: str) -> list[tuple[str, str]]:
     headers = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", variant.name)]
-    attributes = request.headers.get("x-amzn-sagemaker-custom-attributes")
     if attributes:
         headers.append(("X-Amzn-SageMaker-Custom-Attributes", attributes))
     return headers

@@ -22,6 +22,7 @@ import threading
 import time
 
 LARGEST_HEADER = 64 * 1024
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 OWN_HOSTS = ("127.0.0.1", "localhost")
 REASONS = {
     200: "OK",
@@ -60,23 +61,32 @@ class PytorchHandler:
         return self._theirs().default_output_fn(prediction, accept)
 
 
-class Context:
-    """One request as the toolkit sees it (the model server's context object), and where it puts the answer's head."""
+class Context(threading.local):
+    """The request of a thread as the toolkit sees it (the model server's context), and where it puts the answer's head.
+
+    The toolkit keeps the one that it was initialized with, and gives that to a model's functions at each request: AWS's
+    model server has one for each of its processes.
+    """
 
     model_name = "model"
 
-    def __init__(self, model_dir, headers):
+    def __init__(self, model_dir):
         self.system_properties = {"model_dir": model_dir}
         self.request_processor = [self]
+        self.begin({})
+
+    def begin(self, headers):
+        """Another request, with its headers."""
         self.headers = headers
         self.status = 200
         self.content_type = "application/json"
+        self.custom_attributes = ""
 
     def get_request_properties(self):
         return self.headers
 
     def get_request_header(self, index, name):
-        return self.headers.get(name)
+        return self.headers.get(name, self.headers.get(name.lower()))
 
     def set_response_status(self, code=200, phrase="", idx=0):
         self.status = code
@@ -84,6 +94,11 @@ class Context:
 
     def set_response_content_type(self, index, value):
         self.content_type = value
+
+    def set_response_header(self, index, name, value):
+        """Of a model's own headers, SageMaker hands this one on, and no other."""
+        if name.lower() == CUSTOM_ATTRIBUTES.lower():
+            self.custom_attributes = " ".join(str(value).split())
 
 
 class Server:
@@ -96,6 +111,7 @@ class Server:
         self.counting = threading.Lock()
         self.loaded, self.stopping = threading.Event(), False
         self.transformer = self.listener = None
+        self.context = Context(model_dir)
 
     def run(self):
         # A thread has the niceness of the one that starts it: those that serve come from one that never went behind.
@@ -131,7 +147,7 @@ class Server:
         from sagemaker_inference.transformer import Transformer
 
         self.transformer = Transformer(default_inference_handler=PytorchHandler())
-        self.transformer.validate_and_initialize(model_dir=self.model_dir, context=Context(self.model_dir, {}))
+        self.transformer.validate_and_initialize(model_dir=self.model_dir, context=self.context)
         if sys.platform.startswith("linux"):
             weigh_session(0)
             for thread in os.listdir("/proc/self/task"):
@@ -177,13 +193,14 @@ class Server:
             return response(200, "application/json", b"{}")
         if path != "/invocations" or method != "POST":
             return response(404, "text/plain", b"Only GET /ping and POST /invocations are here.")
-        context = Context(self.model_dir, {"Content-Type": headers.get("content-type"), **headers})
+        context = self.context
+        context.begin({"Content-Type": headers.get("content-type"), **headers})
         with self.workers:
             results = self.transformer.transform([{"body": body}], context)
         result = results[0] if results else b""
         if isinstance(result, str):
             result = result.encode()
-        return response(context.status, context.content_type, bytes(result))
+        return response(context.status, context.content_type, bytes(result), context.custom_attributes)
 
 
 def weigh_session(niceness):
@@ -230,10 +247,11 @@ def receive_body(connection, buffered, length):
     return body
 
 
-def response(status, content_type, body):
+def response(status, content_type, body, attributes=""):
+    more = f"{CUSTOM_ATTRIBUTES}: {attributes}\r\n" if attributes else ""
     head = (
         f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n"
-        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {content_type}\r\n{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("latin-1") + body
 

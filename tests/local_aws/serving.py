@@ -31,7 +31,12 @@ def predict_fn(data, model):
     time.sleep(data.get("sleep", 0))
     return {"model": model["name"], "pid": os.getpid(), "echo": data}
 
-def output_fn(prediction, accept):
+def output_fn(prediction, accept, context):
+    if "attributes" in prediction["echo"]:
+        asked = context.get_request_header(0, "X-Amzn-SageMaker-Custom-Attributes")
+        answer = f"{prediction['echo']['attributes']}, asked with {asked}"
+        context.set_response_header(0, "X-Amzn-SageMaker-Custom-Attributes", answer)
+        context.set_response_header(0, "X-Another", "not handed on")
     return json.dumps(prediction), accept
 """
 

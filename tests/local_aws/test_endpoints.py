@@ -327,8 +327,14 @@ def test_an_endpoint_that_is_being_made_cannot_be_deleted(serving):
     serving.delete(name)
 
 
-def test_the_answer_carries_the_custom_attributes(serving, endpoint):
-    answer = serving.runtime.invoke_endpoint(
-        EndpointName=endpoint, Body=json.dumps({}), ContentType="application/json", CustomAttributes="trace=1"
-    )
-    assert answer["CustomAttributes"] == "trace=1"
+def test_the_answer_carries_the_custom_attributes_that_the_model_sets(serving, endpoint):
+    def invoke(data, attributes):
+        return serving.runtime.invoke_endpoint(
+            EndpointName=endpoint, Body=json.dumps(data), ContentType="application/json", CustomAttributes=attributes
+        )
+
+    for trace in ("trace=1", "trace=2"):
+        assert "CustomAttributes" not in invoke({}, trace)
+        answer = invoke({"attributes": "model=7"}, trace)
+        assert answer["CustomAttributes"] == f"model=7, asked with {trace}"
+    assert "x-another" not in answer["ResponseMetadata"]["HTTPHeaders"]
