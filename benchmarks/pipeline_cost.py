@@ -2,6 +2,8 @@
 
     python benchmarks/pipeline_cost.py
 
+With IAM off, auditing and enforcing, for a role of 41 statements.
+
 In this process and without HTTP: from the request's head as the server gives it to the answer's. The least of several
 rounds, since a busy machine only ever adds.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import sys
 import tempfile
 import time
@@ -17,40 +20,74 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-CALLS, ROUNDS = 4000, 9
-SCOPE = (
-    "AWS4-HMAC-SHA256 Credential=AKIABENCH/20260101/us-east-1/{}/aws4_request, SignedHeaders=host;x-amz-date, "
-    "Signature=0000000000000000000000000000000000000000000000000000000000000000"
-)
+CALLS, ROUNDS = 1000, 7
+
+from local_aws.iam.mode import Mode  # noqa: E402
+
 BODY = b'{"x": 1}'
+PICTURE = b"x" * 65_536
 CALLED = {
     "InvokeEndpoint": ("POST", "/endpoints/bench/invocations", "sagemaker", BODY),
+    "InvokeEndpoint of 64 KB": ("POST", "/endpoints/bench/invocations", "sagemaker", PICTURE),
     "Invoke": ("POST", "/2015-03-31/functions/bench/invocations", "lambda", BODY),
 }
+# As many statements as a role of this project has.
+STATEMENTS = [
+    {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::bench/{number}/*",
+     "Condition": {"StringEquals": {"aws:ResourceTag/project": "bench"}}}
+    for number in range(40)
+]  # fmt: skip
+ALLOWED = {
+    "Effect": "Allow", "Action": ["sagemaker:InvokeEndpoint", "lambda:InvokeFunction"],
+    "Resource": ["arn:aws:sagemaker:us-east-1:*:endpoint/bench", "arn:aws:lambda:us-east-1:*:function:bench"],
+}  # fmt: skip
 
 
-def environ(method: str, path: str, service: str, body: bytes) -> dict[str, Any]:
-    """A request as waitress gives it to the application."""
+def environ(method: str, path: str, service: str, body: bytes, credentials: Credentials) -> dict[str, Any]:
+    """A request as waitress gives it to the application, signed by boto3's signer."""
+    request = AWSRequest(method, f"http://127.0.0.1:4566{path}", {"Content-Type": "application/json"}, body)
+    SigV4Auth(credentials, service, "us-east-1").add_auth(request)
     return {
         "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "REQUEST_URI": path, "SCRIPT_NAME": "",
         "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "4566", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
         "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
-        "wsgi.url_scheme": "http", "HTTP_HOST": "127.0.0.1:4566", "HTTP_AUTHORIZATION": SCOPE.format(service),
-        "HTTP_X_AMZ_DATE": "20260101T000000Z", "HTTP_USER_AGENT": "Boto3/1.44", "HTTP_ACCEPT_ENCODING": "identity",
-        "HTTP_AMZ_SDK_INVOCATION_ID": "00000000-0000-0000-0000-000000000000", "HTTP_AMZ_SDK_REQUEST": "attempt=1",
+        "wsgi.url_scheme": "http", "HTTP_HOST": "127.0.0.1:4566", "HTTP_USER_AGENT": "Boto3/1.44",
+        "HTTP_ACCEPT_ENCODING": "identity", "HTTP_AMZ_SDK_REQUEST": "attempt=1",
+        "HTTP_AMZ_SDK_INVOCATION_ID": "00000000-0000-0000-0000-000000000000",
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()
+           if name != "Content-Type"},
     }  # fmt: skip
 
 
-def gateway(folder: Path) -> Callable:
+def role() -> Credentials:
+    """A session of a role that may make the calls."""
+    from moto.backends import get_backend
+
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}]})  # fmt: skip
+    iam, sts = (get_backend(each)["123456789012"]["aws"] for each in ("iam", "sts"))
+    if not any(each.name == "bench" for each in iam.roles.values()):
+        iam.create_role("bench", trust, "/", None, "", [], 3600)
+        document = {"Version": "2012-10-17", "Statement": [*STATEMENTS, ALLOWED]}
+        iam.put_role_policy("bench", "bench", json.dumps(document))
+    session = sts.assume_role("us-east-1", "bench", "arn:aws:iam::123456789012:role/bench", None, 3600, None)
+    return Credentials(session.access_key_id, session.secret_access_key, session.session_token)
+
+
+def gateway(folder: Path, iam: Mode) -> Callable:
     """The gateway with its services; none is started, and its data-plane handlers answer at once."""
     from local_aws.aws import LocalAws, Settings
     from local_aws.gateway import Gateway
     from local_aws.services import SERVICES
     from local_aws.services.base import RawResponse
 
-    aws = LocalAws(Settings(port=4566, state=folder, minute_seconds=60, jobs_python=Path(sys.executable)))
+    aws = LocalAws(Settings(port=4566, state=folder, minute_seconds=60, jobs_python=Path(sys.executable), iam=iam))
     aws.services.extend(kind(aws) for kind in SERVICES)
     made = Gateway(aws)
     answer = RawResponse(200, [("Content-Type", "application/json")], BODY)
@@ -61,7 +98,7 @@ def gateway(folder: Path) -> Callable:
     return made
 
 
-def microseconds(application: Callable, called: tuple[str, str, str, bytes]) -> float:
+def microseconds(application: Callable, called: tuple[str, str, str, bytes], credentials: Credentials) -> float:
     """CPU time of one call."""
     answered: list[str] = []
 
@@ -70,7 +107,7 @@ def microseconds(application: Callable, called: tuple[str, str, str, bytes]) -> 
 
     rounds = []
     for _ in range(ROUNDS):
-        requests = [environ(*called) for _ in range(CALLS)]
+        requests = [environ(*called, credentials) for _ in range(CALLS)]
         began = time.process_time()
         for each in requests:
             application(each, start)
@@ -81,10 +118,12 @@ def microseconds(application: Callable, called: tuple[str, str, str, bytes]) -> 
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        application = gateway(Path(folder))
-        for name, called in CALLED.items():
-            print(f"{name}: {microseconds(application, called):.1f} us of CPU in the gateway")
+    for mode in Mode:
+        with tempfile.TemporaryDirectory() as folder:
+            application, credentials = gateway(Path(folder), mode), role()
+            for name, called in CALLED.items():
+                spent = microseconds(application, called, credentials)
+                print(f"{name}, IAM {mode}: {spent:.1f} us of CPU in the gateway", flush=True)
 
 
 if __name__ == "__main__":

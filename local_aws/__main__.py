@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
                             "enforce (it is denied); default: off")  # fmt: skip
     serve.add_argument("--administrator", type=_key, action="append", default=[], metavar="KEY:SECRET",
                        help="an access key that may do everything; repeatable (default: test:test)")  # fmt: skip
+    serve.add_argument("--offer", type=_offer, action="append", default=[], metavar="ROLE:SERVICE:TOKEN",
+                       help="give the credentials of a role that a service of AWS's may take to whoever asks at "
+                            "/_local_aws/credentials/TOKEN; repeatable")  # fmt: skip
     serve.add_argument("--no-loopback-tls", action="store_true",
                        help="let policies see that calls over loopback come without TLS")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
@@ -119,6 +122,7 @@ def _serve(arguments: argparse.Namespace) -> int:
                 save_seconds=arguments.save_every,
                 iam=Mode(arguments.iam),
                 administrators=dict(arguments.administrator or [ADMINISTRATOR]),
+                offers=tuple(arguments.offer),
                 loopback_is_tls=not arguments.no_loopback_tls,
             )
         )
@@ -190,6 +194,16 @@ def _key(text: str) -> tuple[str, str]:
     if not (key and colon and secret):
         raise argparse.ArgumentTypeError(f"an access key and its secret, such as test:test, not {text}")
     return key, secret
+
+
+def _offer(text: str) -> tuple[str, str, str]:
+    role, service, token = [*text.split(":"), "", "", ""][:3]
+    if text.count(":") != 2 or not (role and service and len(token) >= 16):
+        raise argparse.ArgumentTypeError(
+            "a role's name, a service and a token of at least 16 characters, such as jobs:sagemaker.amazonaws.com:"
+            f"0123456789abcdef, not {text}"
+        )
+    return role, service, token
 
 
 def _count(text: str) -> int | None:

@@ -54,6 +54,8 @@ class Settings:
     iam: Mode = Mode.OFF
     administrators: Mapping[str, str] = field(default_factory=lambda: dict([ADMINISTRATOR]))
     """Access key -> secret of those who may do everything."""
+    offers: tuple[tuple[str, str, str], ...] = ()
+    """(role, service of AWS's, token) of the roles whose credentials are to be had at an address with the token."""
     loopback_is_tls: bool = True
     """Whether policies see a call over loopback as one over TLS."""
 
@@ -82,7 +84,7 @@ class LocalAws:
         """The service EventBridge, once it is built: `aws.events.send(detail_type, arn, detail, source)`."""
         self._own_secret = secrets.token_urlsafe(30)
         self.iam = Authority(
-            self, settings.iam, dict(settings.administrators), (OWN_ACCESS_KEY, self._own_secret),
+            self, settings.iam, dict(settings.administrators), (OWN_ACCESS_KEY, self._own_secret), settings.offers,
             loopback_is_tls=settings.loopback_is_tls,
         )  # fmt: skip
         self._clients: dict[tuple[str, str], Any] = {}

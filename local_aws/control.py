@@ -13,6 +13,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from local_aws.errors import AwsError
+from local_aws.iam import sessions
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -28,6 +29,8 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dic
     """The status and the JSON answer of a request below PREFIX."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
+    if method == "GET" and path.startswith(sessions.PREFIX):
+        return aws.iam.sessions.answer(path)
     orders = {"interrupt": interrupt, "capacity": capacity, "quota": quota, "published": published,
               "iam-stream": iam_stream, "iam-denials": iam_denials, "iam-explain": iam_explain}  # fmt: skip
     named = path.removeprefix(PREFIX)

@@ -12,6 +12,8 @@ PROJECT = "musher"
 # Credentials that the local AWS takes for an administrator's; they open nothing anywhere else.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAMUSHERLOCALADMIN", "AWS_SECRET_ACCESS_KEY": "local"}
 SSH_PORT = 22
+# What Airflow's workers run as, and the service by which MWAA takes it.
+AIRFLOW_ROLE, AIRFLOW_SERVICE = f"{PROJECT}-airflow", "airflow.amazonaws.com"
 
 
 def prepare_account(client: Any, ssh_port: int = SSH_PORT) -> dict[str, Any]:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path(sys.executable)  # .venv's, or that of the older Airflow which is tested
 JOBS_PYTHON = ROOT / ".venv-ml/bin/python"
 START_SECONDS = 300
+IAM_MODES = ("off", "audit", "enforce")
 
 
 class StackError(Exception):
@@ -47,6 +48,7 @@ class Stack:
     logs: Path = ROOT / "build/logs"
     dags: Path = ROOT / "dags"
     settings: dict[str, str] = field(default_factory=dict)  # further environment variables for Airflow
+    iam: str = "audit"  # what the local AWS does with a call that no policy allows: off, audit or enforce
 
     # What a person is told.
     STOP: ClassVar[str] = "make down"
@@ -56,8 +58,9 @@ class Stack:
     def from_environment(cls) -> Stack:
         """The stack of this checkout, on the ports that the Makefile's variables name. Raises StackError."""
         return cls(
-            _port("LOCAL_AWS_PORT", 4566), _port("AIRFLOW_PORT", 8080), os.environ.get("AWS_MINUTE") or cls.minute
-        )
+            _port("LOCAL_AWS_PORT", 4566), _port("AIRFLOW_PORT", 8080), os.environ.get("AWS_MINUTE") or cls.minute,
+            iam=_mode("LOCAL_AWS_IAM", cls.iam),
+        )  # fmt: skip
 
     @property
     def local_aws(self) -> Component:
@@ -162,7 +165,9 @@ class Stack:
         if self.local_aws.process() is None:
             self.local_aws.stop()
             command = [str(PYTHON), "-m", "local_aws", "--port", str(self.local_aws_port), "--minute", self.minute]
-            command += ["--state", str(self.state), "--jobs-python", str(JOBS_PYTHON)]
+            command += ["--state", str(self.state), "--jobs-python", str(JOBS_PYTHON), "--iam", self.iam]
+            command += ["--administrator", ":".join(bootstrap.CREDENTIALS.values())]
+            command += ["--offer", f"{bootstrap.AIRFLOW_ROLE}:{bootstrap.AIRFLOW_SERVICE}:{self._credentials_token()}"]
             environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
             facts = {"port": self.local_aws_port, "minute": self.minute}
             self.local_aws.start(command, cwd=ROOT, env=environment, **facts)
@@ -231,7 +236,8 @@ class Stack:
         return {
             **inherited,
             **environment,
-            **bootstrap.CREDENTIALS,
+            # As on MWAA, whose workers are containers: no key, and the role's sessions at an address of their own.
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.aws_url}/_local_aws/credentials/{self._credentials_token()}",
             "AIRFLOW_HOME": str(self.home.absolute()),
             "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
             "AWS_ENDPOINT_URL": self.aws_url,
@@ -246,10 +252,17 @@ class Stack:
 
     def _secrets(self) -> dict[str, str]:
         """What Airflow's components have to agree on; left alone, each may draw its own as it starts."""
-        file = self.home / "stack/secrets.json"
+        return self._drawn("secrets", "API__SECRET_KEY", "API_AUTH__JWT_SECRET", "CORE__FERNET_KEY")
+
+    def _credentials_token(self) -> str:
+        """By which Airflow gets its role's credentials from the local AWS."""
+        return self._drawn("credentials", "TOKEN")["TOKEN"].rstrip("=")
+
+    def _drawn(self, file_name: str, *names: str) -> dict[str, str]:
+        """Secrets that are drawn once and kept."""
+        file = self.home / f"stack/{file_name}.json"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            names = ("API__SECRET_KEY", "API_AUTH__JWT_SECRET", "CORE__FERNET_KEY")
             drawn = {name: base64.urlsafe_b64encode(os.urandom(32)).decode() for name in names}
             file.touch(mode=0o600)
             file.write_text(json.dumps(drawn))
@@ -261,6 +274,13 @@ def _port(name: str, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise StackError(f"{name} is {text!r}; it has to be a port, a whole number from 1 to 65535.")
     return int(text)
+
+
+def _mode(name: str, default: str) -> str:
+    text = os.environ.get(name) or default
+    if text not in IAM_MODES:
+        raise StackError(f"{name} is {text!r}; it has to be one of {', '.join(IAM_MODES)}.")
+    return text
 
 
 def _require_free(port: int, name: str, what: str) -> None:

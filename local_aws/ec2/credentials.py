@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from moto.backends import get_backend
 
 from local_aws.clock import Clock
+from local_aws.iam.sessions import CannotAssume
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -34,12 +36,13 @@ def role_credentials(aws: LocalAws, role: str, instance_id: str) -> str | None:
     that EC2 may not assume gives no credentials but says so (EC2 user guide, "Troubleshoot IAM roles"); one that is
     gone gives None.
     """
+    arn = next((each.arn for each in get_backend("iam")[aws.account]["aws"].roles.values() if each.name == role), None)
+    if arn is None:
+        return None
     now = f"{Clock.now():%Y-%m-%dT%H:%M:%SZ}"
     try:
-        current = aws.client("iam").get_role(RoleName=role)["Role"]
-    except ClientError:
-        return None
-    if not _trusts_ec2(current["AssumeRolePolicyDocument"]):
+        session = aws.iam.sessions.begin(arn, SERVICE, instance_id, LONGEST_SECONDS)
+    except CannotAssume:
         return json.dumps(
             {
                 "Code": "AssumeRoleUnauthorizedAccess",
@@ -49,30 +52,4 @@ def role_credentials(aws: LocalAws, role: str, instance_id: str) -> str | None:
             },
             indent=2,
         )
-    session = aws.client("sts").assume_role(
-        RoleArn=current["Arn"], RoleSessionName=instance_id, DurationSeconds=LONGEST_SECONDS
-    )
-    credentials = session["Credentials"]
-    return json.dumps(
-        {
-            "Code": "Success",
-            "LastUpdated": now,
-            "Type": "AWS-HMAC",
-            "AccessKeyId": credentials["AccessKeyId"],
-            "SecretAccessKey": credentials["SecretAccessKey"],
-            "Token": credentials["SessionToken"],
-            "Expiration": f"{credentials['Expiration']:%Y-%m-%dT%H:%M:%SZ}",
-        },
-        indent=2,
-    )
-
-
-def _trusts_ec2(policy: dict[str, Any]) -> bool:
-    statements = policy.get("Statement") or []
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal") or {}
-        services = principal.get("Service") if isinstance(principal, dict) else principal
-        services = [services] if isinstance(services, str) else services or []
-        if statement.get("Effect") == "Allow" and ({SERVICE, "*"} & set(services)):
-            return True
-    return False
+    return json.dumps({"Code": "Success", "LastUpdated": now, "Type": "AWS-HMAC", **session}, indent=2)

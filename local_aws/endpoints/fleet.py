@@ -184,7 +184,7 @@ class Fleet:
     """The variants of one endpoint configuration."""
 
     def __init__(self, aws: LocalAws, endpoint: str, config: dict[str, Any]) -> None:
-        self.config = config
+        self.aws, self.config = aws, config
         self.name: str = config["EndpointConfigName"]
         self.folder: Path = aws.settings.state / "endpoints" / f"{endpoint}-{next(_numbers)}"
         self.variants: list[Variant] = []
@@ -195,7 +195,7 @@ class Fleet:
                 container = models.prepare(aws, variant, self.folder / str(number))
                 self.variants.append(Variant(aws, endpoint, variant, container))
         except BaseException:
-            models.remove(self.folder)
+            models.remove(self.aws, self.folder)
             raise
 
     def adopt(self, records: Iterable[VariantRecord]) -> None:
@@ -233,7 +233,7 @@ class Fleet:
             variant.closed.set()
         for variant in self.variants:
             variant.close()
-        models.remove(self.folder)
+        models.remove(self.aws, self.folder)
 
 
 def _in_flight(instance: EndpointInstance) -> int:

@@ -35,6 +35,7 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
     return Container(
         model_dir=model_dir,
         environment=pip_variables(definition["EnableNetworkIsolation"])
+        | credentials_of(aws, definition, folder)
         | environment_of(aws, definition.get("Environment") or {}, folder, model_dir),
         threads=instance_types.threads(variant["InstanceType"]),
         requirements=(model_dir / "code" / "requirements.txt").is_file(),
@@ -45,7 +46,7 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
 def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
     """The container definition (Image, ModelDataUrl, Environment) of a variant's model or model package.
 
-    With the model's EnableNetworkIsolation, which is no part of it.
+    With the model's EnableNetworkIsolation and ExecutionRoleArn, which are no part of it.
     """
     sagemaker = aws.client("sagemaker")
     try:
@@ -55,7 +56,8 @@ def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
         raise StartFailed(error.response["Error"].get("Message") or str(error)) from error
     if not definition.get("Image"):
         raise StartFailed(f"The model {variant['ModelName']!r} names no container image.")
-    return {**definition, "EnableNetworkIsolation": bool(model.get("EnableNetworkIsolation"))}
+    isolated = bool(model.get("EnableNetworkIsolation"))
+    return {**definition, "EnableNetworkIsolation": isolated, "ExecutionRoleArn": model.get("ExecutionRoleArn")}
 
 
 def resolved(sagemaker: Any, definition: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +89,21 @@ def environment_of(aws: LocalAws, given: dict[str, str], folder: Path, model_dir
     return own | given | fixed | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def credentials_of(aws: LocalAws, definition: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Where a container finds AWS, and the credentials of its model's role; nothing of it with network isolation."""
+    role = definition.get("ExecutionRoleArn")
+    if definition["EnableNetworkIsolation"] or not role:
+        return {}
+    offer = aws.iam.sessions.offer(role, "sagemaker.amazonaws.com", "SageMaker", owner=str(folder.parent))
+    return {
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + offer,
+        "AWS_DEFAULT_REGION": aws.region,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def fetch(aws: LocalAws, uri: str, archive: Path, model_dir: Path) -> None:
     """Download and unpack a model archive. Raises StartFailed: missing, unreadable, or with members outside of it."""
     try:
@@ -109,6 +126,7 @@ def fetch(aws: LocalAws, uri: str, archive: Path, model_dir: Path) -> None:
         archive.unlink(missing_ok=True)
 
 
-def remove(folder: Path) -> None:
-    """Delete what `prepare` made."""
+def remove(aws: LocalAws, folder: Path) -> None:
+    """Delete what `prepare` made below a folder, and give no more credentials to what ran there."""
+    aws.iam.sessions.withdraw(str(folder))
     shutil.rmtree(folder, ignore_errors=True)

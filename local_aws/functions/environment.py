@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_aws.functions.runtime_api import ACCEPTED, Gone, RuntimeApi, RuntimeRequest, event_answer
+from local_aws.iam.sessions import CannotAssume
 from local_aws.instances import Instance, describe_exit
 from local_aws.processes.forks import Template
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # AWS: Lambda developer guide, "Lambda execution environment lifecycle": the init phase has 10 s.
 INIT_SECONDS = 10.0
+# An environment lives for hours, and its credentials as long as it.
+LONGEST_SESSION = 43_200
 LARGEST_ANSWER = 6_291_556
 ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
 # What AWS's runtime has and most functions import, and what AWS's runtime client does: its own modules read the
@@ -98,9 +101,7 @@ class Environment:
             "AWS_ENDPOINT_URL": self.aws.url,
             # The local AWS has one address for all, e.g. no `runtime.sagemaker` in front of it.
             "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-            "AWS_ACCESS_KEY_ID": "ASIALOCALLAMBDA00000",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_SESSION_TOKEN": "local",
+            **self._credentials(),
             "AWS_EC2_METADATA_DISABLED": "true",
             "TMPDIR": str(scratch),
             **version.settings.get("Environment", {}).get("Variables", {}),
@@ -117,6 +118,21 @@ class Environment:
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             "LAMBDA_TASK_ROOT": str(version.code.folder),
             **READ_AT_START,
+        }
+
+    def _credentials(self) -> dict[str, str]:
+        """A session of the function's role; as on AWS, a role that is gone leaves the function without."""
+        role = self.version.settings["Role"]
+        try:
+            session = self.aws.iam.sessions.begin(
+                role, "lambda.amazonaws.com", self.version.function.name, LONGEST_SESSION
+            )
+        except CannotAssume:
+            return {}
+        return {
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["Token"],
         }
 
     @property

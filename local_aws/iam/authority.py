@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from local_aws.errors import AwsError
@@ -17,6 +18,7 @@ from local_aws.iam.identities import Identities, Identity
 from local_aws.iam.journal import Denial, Journal
 from local_aws.iam.mode import Mode
 from local_aws.iam.questions import questions
+from local_aws.iam.sessions import Offer, Sessions
 
 if TYPE_CHECKING:
     from local_aws.pipeline.exchange import Exchange
@@ -38,6 +40,8 @@ class Authority:
         Access key -> secret of those who may do everything.
     own_key
         The access key and secret of the daemon's calls to itself, which are part of a call that was decided on.
+    offers
+        (role's name, service, token): the credentials of a role that the service may take are to be had by the token.
     loopback_is_tls
         Whether a call that comes without TLS counts as one with it: nobody but this machine can read it.
     """
@@ -48,6 +52,7 @@ class Authority:
         mode: Mode,
         administrators: dict[str, str],
         own_key: tuple[str, str],
+        offers: Iterable[tuple[str, str, str]] = (),
         *,
         loopback_is_tls: bool,
     ) -> None:
@@ -55,6 +60,11 @@ class Authority:
         self.identities = Identities(aws.account, administrators)
         self.holdings = Holdings(aws, self.identities)
         self.journal = Journal()
+        lasting = {
+            token: Offer(f"arn:aws:iam::{aws.account}:role/{role}", service, service.partition(".")[0], owner="")
+            for role, service, token in offers
+        }
+        self.sessions = Sessions(aws.account, aws.region, self.identities, lasting)
         self._own_key, self._own_secret = own_key
 
     def authenticate(self, exchange: Exchange) -> None:

@@ -178,13 +178,8 @@ def _statements(
     named: Iterable[Named], action: str, resource: str, context: Context, *, allows: bool
 ) -> Iterable[tuple[str, Statement]]:
     for each in named:
-        for statement in each.policy.statements:
-            if (
-                statement.allows is allows
-                and statement.is_about(action)
-                and statement.is_on(resource, context)
-                and statement.unmet(context) is None
-            ):
+        for statement in each.policy.about(action):
+            if statement.allows is allows and statement.is_on(resource, context) and statement.unmet(context) is None:
                 yield each.name, statement
 
 
@@ -239,8 +234,8 @@ def _near(policies: Policies, action: str, resource: str, context: Context) -> t
               (Kind.RESOURCE, [policies.resource] if policies.resource else ())]  # fmt: skip
     for kind, named in groups:
         for each in named:
-            for statement in each.policy.statements:
-                if statement.allows and statement.is_about(action):
+            for statement in each.policy.about(action):
+                if statement.allows:
                     on = statement.is_on(resource, context)
                     unmet = statement.unmet(context) if on else None
                     if not on or unmet is not None:

@@ -83,6 +83,14 @@ class Policy:
     version: str
     statements: tuple[Statement, ...]
     id: str | None = None
+    _about: dict[str, tuple[Statement, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def about(self, action: str) -> tuple[Statement, ...]:
+        """The statements that are about an action."""
+        found = self._about.get(action)
+        if found is None:
+            found = self._about[action] = tuple(each for each in self.statements if each.is_about(action))
+        return found
 
 
 @functools.lru_cache(maxsize=2048)

@@ -7,12 +7,14 @@ Service Authorization Reference, with its dependent actions; the rest is named w
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local_aws.iam import special, table
 from local_aws.iam.asked import NO_KEYS, Call, Question, resources
+from local_aws.pipeline.directory import operation as operation_model
 
 ROLE = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/")
 # Operations that need no permission (STS API reference; they answer about the caller alone).
@@ -29,6 +31,39 @@ TAG_MEMBERS = ("Tags", "tags", "TagList", "TagSpecifications")
 
 def questions(call: Call) -> list[Question]:
     """All that a call needs; [] for one that needs nothing. Raises KeyError for one that no table maps."""
+    names = _names(call.service, call.operation)
+    if names is None:
+        return _questions(call)
+    given = tuple(call.params.get(name) for name in names)
+    if any(isinstance(each, list) for each in given):
+        return _questions(call)
+    return _by_names(call.service, call.operation, names, given, call.account, call.region)
+
+
+@functools.cache
+def _names(service: str, operation: str) -> tuple[str, ...] | None:
+    """The members that alone say what a call asks for; None for an operation of which others do, too."""
+    if {(service, operation), (service, "*")} & special.QUESTIONS.keys() or (service, operation) in FREE:
+        return None
+    shape = operation_model(service, operation).input_shape
+    if shape is None:
+        return ()
+    nested = any(member.type_name in {"structure", "map"} for member in shape.members.values())
+    lists = any(member.type_name == "list" and member.member.type_name != "string" for member in shape.members.values())
+    if nested or lists or set(TAG_MEMBERS) & set(shape.members):
+        return None
+    return tuple(name for name, member in shape.members.items() if member.type_name in {"string", "list"})
+
+
+@functools.lru_cache(maxsize=4096)
+def _by_names(
+    service: str, operation: str, names: tuple[str, ...], given: tuple[Any, ...], account: str, region: str
+) -> list[Question]:
+    params = {name: value for name, value in zip(names, given, strict=True) if value is not None}
+    return _questions(Call(service, operation, params, account, region))
+
+
+def _questions(call: Call) -> list[Question]:
     if (call.service, call.operation) in FREE:
         return []
     needed = table.actions(call.service, call.operation)

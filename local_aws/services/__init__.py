@@ -14,6 +14,7 @@ from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
 from local_aws.services.events import EventBridge
+from local_aws.services.iam_simulator import IamSimulator
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_events import LambdaEvents
@@ -55,6 +56,7 @@ SERVICES: list[type[Service]] = [
     Ssm,
     Sts,
     ServiceQuotas,
+    IamSimulator,
     S3Objects,
     S3Listing,
     S3Uploads,

@@ -88,10 +88,11 @@ def environment(
             "SM_CHECKPOINT_DIR": str(files.checkpoint_folder(request, base)),
         }
     if not isolated:
+        # AWS's are at another address, of which SDKs know the beginning: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI.
+        offer = aws.iam.sessions.offer(request["RoleArn"], "sagemaker.amazonaws.com", "SageMaker", owner=arn)
         variables |= {
             "AWS_ENDPOINT_URL": aws.url,
-            "AWS_ACCESS_KEY_ID": "LOCALAWSTRAININGROLE",
-            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + offer,
             "AWS_DEFAULT_REGION": aws.region,
             "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }

@@ -162,6 +162,7 @@ class TrainingJob(JobRecord):
 
     def _clear(self) -> None:
         """Delete the instances' disks; a process that is slow to die may still write to one."""
+        self.aws.iam.sessions.withdraw(self.arn)
         deadline = time.monotonic() + CLEAR_SECONDS
         while self._folder.exists() and time.monotonic() < deadline:
             shutil.rmtree(self._folder, ignore_errors=True)

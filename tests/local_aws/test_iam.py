@@ -1,8 +1,10 @@
 """IAM enforced: who has signed, what policies allow, and how each service says no."""
 
+import io
 import json
 import urllib.error
 import urllib.request
+import zipfile
 
 import boto3
 import pytest
@@ -335,8 +337,66 @@ def test_the_stream_is_the_smallest_policy(aws, role):
     ]
 
 
+def test_the_simulator_says_what_enforcement_does(aws, role):
+    iam = aws.client("iam")
+    arn = role(allow("s3:GetObject", "arn:aws:s3:::pictures/*", Condition={"Bool": {"aws:SecureTransport": "true"}}))[
+        "Role"
+    ]
+    asked = {"PolicySourceArn": arn, "ActionNames": ["s3:GetObject", "s3:PutObject"],
+             "ResourceArns": ["arn:aws:s3:::pictures/a"]}  # fmt: skip
+    secure = {"ContextKeyName": "aws:SecureTransport", "ContextKeyValues": ["true"], "ContextKeyType": "boolean"}
+    found = iam.simulate_principal_policy(**asked, ContextEntries=[secure])["EvaluationResults"]
+    assert [each["EvalDecision"] for each in found] == ["allowed", "implicitDeny"]
+    assert found[0]["MatchedStatements"][0]["SourcePolicyId"] == "own"
+    found = iam.simulate_principal_policy(**asked)["EvaluationResults"]
+    assert found[0]["EvalDecision"] == "implicitDeny"
+    assert found[0]["MissingContextValues"] == ["aws:SecureTransport"]
+    denied = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
+    found = iam.simulate_custom_policy(
+        PolicyInputList=[document(allow("*"), denied)], ActionNames=["s3:GetObject", "ec2:RunInstances"],
+        PermissionsBoundaryPolicyInputList=[document(allow("s3:*"))],
+    )["EvaluationResults"]  # fmt: skip
+    assert [each["EvalDecision"] for each in found] == ["explicitDeny", "implicitDeny"]
+    assert [each["PermissionsBoundaryDecisionDetail"]["AllowedByPermissionsBoundary"] for each in found] == [
+        True,
+        False,
+    ]
+    assert refused(iam.simulate_custom_policy, PolicyInputList=["{"], ActionNames=["s3:GetObject"])[0] == "InvalidInput"
+
+
 def test_an_audit_carries_out_and_remembers(new_local_aws):
     audited = new_local_aws(options=["--iam", "audit", "--no-loopback-tls"])
     audited.client("s3").create_bucket(Bucket="pictures")
     said = tell(audited.port, "iam-denials", {})
     assert said == "CreateBucket: The AWS Access Key Id you provided does not exist in our records."
+
+
+CODE = """
+import boto3
+def handler(event, context):
+    arn = boto3.client("sts").get_caller_identity()["Arn"]
+    try:
+        boto3.client("s3").get_object(Bucket="pictures", Key=event["key"])
+    except Exception as error:
+        return [arn, str(error)]
+    return [arn, None]
+"""
+
+
+def test_a_function_is_its_role(aws, wait_for):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("code.py", CODE)
+    iam, functions = aws.client("iam"), aws.client("lambda")
+    trust = {**TRUST, "Principal": {"Service": "lambda.amazonaws.com"}}
+    arn = iam.create_role(RoleName="function", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    reads = document(allow("s3:GetObject", "arn:aws:s3:::pictures/a/*"))
+    iam.put_role_policy(RoleName="function", PolicyName="p", PolicyDocument=reads)
+    functions.create_function(FunctionName="reader", Runtime="python3.12", Handler="code.handler", Role=arn,
+                              Code={"ZipFile": packed.getvalue()}, Timeout=60)  # fmt: skip
+    wait_for(lambda: functions.get_function_configuration(FunctionName="reader")["State"] == "Active")
+    for key, denied in (("a/x y", False), ("b", True)):
+        payload = json.dumps({"key": key}).encode()
+        answer = json.load(functions.invoke(FunctionName="reader", Payload=payload)["Payload"])
+        assert answer[0] == f"arn:aws:sts::{ACCOUNT}:assumed-role/function/reader"
+        assert ("is not authorized to perform: s3:GetObject" in (answer[1] or "")) is denied, answer

@@ -78,7 +78,9 @@ def test_an_isolated_job_sees_no_credentials_and_another_does(jobs, succeeded):
     assert jobs.facts(succeeded["TrainingJobName"])[0]["secrets"] == []
     name = jobs.start(changes={"EnableNetworkIsolation": False})
     assert jobs.end(name)["TrainingJobStatus"] == "Completed"
-    assert "AWS_SECRET_ACCESS_KEY" in jobs.facts(name)[0]["secrets"]
+    facts = jobs.facts(name)[0]
+    assert facts["secrets"] == ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_ENDPOINT_URL"]
+    assert facts["role"] == jobs.describe(name)["RoleArn"]
 
 
 def test_checkpoints_are_restored_and_saved(jobs, succeeded):

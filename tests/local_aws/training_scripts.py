@@ -18,7 +18,7 @@ ENDED = {"Completed", "Failed", "Stopped"}
 
 # One script for every job without torch: what it does is its --mode.
 SCRIPT = textwrap.dedent('''
-    import argparse, json, os, pathlib, signal, sys, time
+    import argparse, json, os, pathlib, signal, sys, time, urllib.request
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", default="succeed")
@@ -35,8 +35,12 @@ SCRIPT = textwrap.dedent('''
         for epoch in (1, 2):
             print(f"epoch={epoch} loss={1 / epoch}")
         print("only on standard error: accuracy=0.75", file=sys.stderr)
-        secrets = sorted(name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_ENDPOINT")))
-        facts = {"seen": seen, "secrets": secrets, "argv": sys.argv[1:], "threads": os.environ["OMP_NUM_THREADS"],
+        told = ("AWS_ACCESS", "AWS_CONTAINER", "AWS_SECRET", "AWS_ENDPOINT")
+        secrets = sorted(name for name in os.environ if name.startswith(told))
+        address = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        role = json.load(urllib.request.urlopen(address))["RoleArn"] if address else None
+        facts = {"seen": seen, "secrets": secrets, "role": role, "argv": sys.argv[1:],
+                 "threads": os.environ["OMP_NUM_THREADS"],
                  "forked": ["torch" in sys.modules, "LOCAL_AWS_ORDERS" in os.environ],
                  "restored": sorted(path.name for path in checkpoints.iterdir())}
         (model / "weights.bin").write_bytes(b"weights")
@@ -149,7 +153,7 @@ SCRIPT = textwrap.dedent('''
 
 # Two hosts that add up their ranks. torch takes seconds to start, so only the tests of torchrun use this one.
 REDUCE = textwrap.dedent("""
-    import argparse, json, os, pathlib, signal, sys, time
+    import argparse, json, os, pathlib, signal, sys, time, urllib.request
     import torch, torch.distributed as dist
     import beside
 
