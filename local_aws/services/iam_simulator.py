@@ -36,7 +36,8 @@ class IamSimulator(Service):
         }
         identity = [*policies, *_listed(call.params, "PolicyInputList")]
         role = arn if ":role/" in arn else ""
-        return self._answer(call, identity, boundary, Principal(arn, call.account, role), known)
+        principal = Principal(call.params.get("CallerArn") or arn, call.account, role)
+        return self._answer(call, identity, boundary, principal, known)
 
     def get_context_keys_for_custom_policy(self, call: Call) -> dict[str, Any]:
         return {"ContextKeyNames": simulate.keys(each.policy for each in _listed(call.params, "PolicyInputList"))}

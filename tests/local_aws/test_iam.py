@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local_aws import __main__ as command_line
 from local_aws.control import Refused, tell
 
 ACCOUNT = "123456789012"
@@ -362,6 +364,21 @@ def test_the_simulator_says_what_enforcement_does(aws, role):
         False,
     ]
     assert refused(iam.simulate_custom_policy, PolicyInputList=["{"], ActionNames=["s3:GetObject"])[0] == "InvalidInput"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--iam", "enforced"], "invalid choice: 'enforced'"),
+        (["--administrator", "key"], "an access key and its secret, such as test:test, not key"),
+        (["--offer", "role:short"], "a role's name, a service and a token of at least 16 characters"),
+    ],
+)
+def test_a_mistyped_option_is_refused(option, said, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["local_aws", "serve", *option])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert said in capsys.readouterr().err
 
 
 def test_an_audit_carries_out_and_remembers(new_local_aws):

@@ -32,6 +32,7 @@ SOURCES = {
     "ssm": ("services/ssm.py",),
     "events": ("services/events.py",),
     "cloudformation": ("services/cloudformation.py", "stacks/*.py"),
+    "iam": ("services/iam_simulator.py", "iam/simulate.py"),
 }  # fmt: skip
 SENSITIVE = re.compile(
     r"Kms|KMS|Vpc|Subnet|SecurityGroup|Encrypt|Role|Instance|Volume|Policy|Public|Network|Price|Isolation|Ebs|Http"

@@ -125,6 +125,14 @@ def test_a_port_that_is_none_is_named():
     assert "Traceback" not in ended.stderr
 
 
+def test_a_mistyped_mode_of_iam_is_refused():
+    environment = {**os.environ, "LOCAL_AWS_IAM": "enforced"}
+    command = [sys.executable, "-m", "tools.stack", "status"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "LOCAL_AWS_IAM is 'enforced'; it has to be one of off, audit, enforce.\n"
+
+
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
