@@ -102,6 +102,16 @@ class Authority:
         if self.mode is Mode.OFF or exchange.trusted:
             return
         documents.check(exchange.service, exchange.operation, exchange.params)
+        try:
+            self._authorise(exchange)
+        except AwsError:
+            raise
+        except Exception:
+            if self.mode is Mode.ENFORCE:
+                raise
+            log.exception("audit: %s of %s could not be decided on", exchange.operation, exchange.service)
+
+    def _authorise(self, exchange: Exchange) -> None:
         call = Call(exchange.service, exchange.operation, exchange.params, exchange.account, exchange.region)
         identity = exchange.identity
         if identity is None and exchange.signed is not None:

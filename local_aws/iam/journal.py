@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from local_aws.iam.evaluate import Decision, Verdict
 
 KEPT = 1000
+MOST_ASKED = 50_000
+"""Of one role or user: a data set of many pictures is as many resources."""
 
 
 class Denial(NamedTuple):
@@ -60,7 +62,7 @@ class Journal:
 
     def ask(self, who: str, action: str, resource: str) -> None:
         asked = self._asked[who]
-        if (action, resource) not in asked:
+        if (action, resource) not in asked and len(asked) < MOST_ASKED:
             with self._lock:
                 asked.add((action, resource))
 

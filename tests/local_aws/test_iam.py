@@ -1,5 +1,6 @@
 """IAM enforced: who has signed, what policies allow, and how each service says no."""
 
+import contextlib
 import io
 import json
 import sys
@@ -13,7 +14,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_aws import __main__ as command_line
+from local_aws.aws import LocalAws, Settings
 from local_aws.control import Refused, tell
+from local_aws.iam import authority
+from local_aws.iam.mode import Mode
+from local_aws.pipeline.exchange import Exchange
 
 ACCOUNT = "123456789012"
 OPTIONS = ["--iam", "enforce", "--administrator", "AKIATESTTESTTESTTEST:test"]
@@ -379,6 +384,16 @@ def test_a_mistyped_option_is_refused(option, said, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         command_line.main()
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [Mode.AUDIT, Mode.ENFORCE])
+def test_what_cannot_be_decided_on_is_denied_and_does_not_end_an_audit(mode, tmp_path, monkeypatch):
+    settings = Settings(port=1, state=tmp_path, minute_seconds=60, jobs_python=tmp_path, iam=mode)
+    iam, exchange = LocalAws(settings).iam, Exchange({}, ACCOUNT, "us-east-1")
+    exchange.service, exchange.operation = "sagemaker", "ListModels"
+    monkeypatch.setattr(authority, "questions", lambda call: 1 / 0)
+    with contextlib.nullcontext() if mode is Mode.AUDIT else pytest.raises(ZeroDivisionError):
+        iam.authorise(exchange)
 
 
 def test_an_audit_carries_out_and_remembers(new_local_aws):
