@@ -25,6 +25,7 @@ from local_aws.pipeline.identify import CBOR, FORM, credentials
 THREADS = 192
 # A refused request's body up to this size is received and thrown away: a client that is still sending reads no answer.
 DISCARDED_BYTES = 1 << 20
+ENDING = re.compile(rb"(?<=\r\n)(?:Connection: close|Transfer-Encoding: chunked)\r\n")
 METADATA = re.compile(rb"(?<=\r\n)X-Amz-Meta-[^:]*")
 
 
@@ -74,10 +75,19 @@ class Parser(waitress.parser.HTTPRequestParser):
 
 class _Task(waitress.task.WSGITask):
     """An answer in which the names of an object's own metadata are in lower case, as S3 has them, and as SDKs take
-    them over."""
+    them over; and after which the connection stays, if it has no body.
+
+    waitress closes it after each answer without a Content-Length, which one with the status 204 or 304 must not have
+    (RFC 9110, 8.6): a client would have to connect anew after each DeleteObject.
+    """
 
     def build_response_header(self) -> bytes:
+        closing = self.close_on_finish or self.request.headers.get("CONNECTION", "").lower() == "close"
         head = super().build_response_header()
+        bodiless = not self.has_body or (self.request.command == "HEAD" and self.chunked_response)
+        if bodiless and not closing and self.version == "1.1":
+            self.close_on_finish = self.chunked_response = False
+            head = ENDING.sub(b"", head)
         return METADATA.sub(lambda found: found[0].lower(), head) if b"\r\nX-Amz-Meta-" in head else head
 
 

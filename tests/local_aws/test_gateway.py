@@ -124,3 +124,32 @@ def test_a_port_in_use_and_a_folder_in_use_are_one_sentence(local_aws, tmp_path)
     minute = start("--minute", "2h")
     assert minute.returncode == 2
     assert "2h" in minute.stderr
+
+
+def test_a_connection_stays_after_an_answer_without_a_body(local_aws):
+    # GIVEN a bucket with an object, and one connection
+    s3 = local_aws.client("s3")
+    s3.create_bucket(Bucket="gateway-kept")
+    s3.put_object(Bucket="gateway-kept", Key="a", Body=b"x" * 30)
+    scope = "Credential=AKIATEST/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    signed = {"Authorization": f"AWS4-HMAC-SHA256 {scope}"}
+    connection = http.client.HTTPConnection("127.0.0.1", local_aws.port, timeout=30)
+    connection.connect()
+    socket = connection.sock
+
+    def status(method: str, key: str, **headers: str) -> int:
+        connection.request(method, f"/gateway-kept{key}", headers=signed | headers)
+        answer = connection.getresponse()
+        assert answer.read() == (b"x" * 30 if method == "GET" and answer.status == 200 else b"")
+        return answer.status
+
+    # WHEN it asks for what has a body, and for what has none THEN it is the same one all along
+    etag = s3.head_object(Bucket="gateway-kept", Key="a")["ETag"]
+    asked = [("HEAD", "/a"), ("HEAD", "/missing"), ("HEAD", ""), ("GET", "/a"), ("DELETE", "/missing"), ("GET", "/a")]
+    assert [status(*each) for each in asked] == [200, 404, 200, 200, 204, 200]
+    assert status("GET", "/a", **{"If-None-Match": etag}) == 304
+    assert status("DELETE", "/a") == 204
+    assert connection.sock is socket
+    # AND one that asks to be closed is
+    assert status("DELETE", "/a", Connection="close") == 204
+    assert connection.sock is None
