@@ -14,6 +14,7 @@ from typing import Any
 from local_aws import control, wire
 from local_aws.aws import OWN_ACCESS_KEY, LocalAws
 from local_aws.errors import AwsError
+from local_aws.functions.urls import PREFIX
 from local_aws.iam.mode import Mode
 from local_aws.pipeline import decode, identify
 from local_aws.pipeline.authorise import authenticate, authorise
@@ -22,6 +23,7 @@ from local_aws.pipeline.plan import Plan
 from local_aws.pipeline.trace import Trace
 from local_aws.s3.front import Front, is_for_s3, refusal
 from local_aws.services.base import FORWARD, Call, FastPath, RawRequest
+from local_aws.services.lambda_urls import LambdaUrls
 from local_aws.state.gate import Shut
 from local_aws.upstream import Upstream
 
@@ -81,6 +83,9 @@ class Gateway:
                     return self._fast(exchange, route, match.groups(), start_response)
             if path.startswith(control.PREFIX):
                 return self._control(environ, start_response)
+            if path.startswith(PREFIX):
+                answer = self.aws.service(LambdaUrls).answer(exchange, signed_as)
+                return _answer(start_response, answer.status, answer.headers, answer.body)
             if path.startswith(MOTO_API):
                 return _answer(start_response, 403, [("Content-Type", "application/json")], CLOSED)
             # Moto reads the path before percent-decoding under gunicorn's name for it.

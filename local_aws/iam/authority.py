@@ -129,20 +129,25 @@ class Authority:
             error = denials.unauthenticated(exchange.service, exchange.protocol, "unsigned")
             self._deny(exchange, Denial(who, exchange.operation, "-", "-", None, error.message), error)
             return
-        way = self._way(exchange)
         for question in self._with_profile(exchange, asked):
-            decision = self.decide(call, question, identity, way)
-            if identity is not None:
-                self.journal.ask(identity.principal.role_arn or who, question.action, question.resource)
-            if not decision.allowed:
-                error = denials.denied(
-                    exchange.service, exchange.protocol, who, question.action, question.resource, decision
-                )
-                said = denials.sentence(who, question.action, question.resource, decision)
-                denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
-                self._deny(exchange, denial, error)
-                if self.mode is Mode.ENFORCE:
-                    return
+            self.ask(exchange, call, question)
+
+    def ask(self, exchange: Exchange, call: Call, question: Question) -> None:
+        """Raise AwsError, when enforcing, where the caller may not do one thing."""
+        identity = exchange.identity
+        if self.mode is Mode.OFF or exchange.trusted:
+            return
+        who = identity.principal.arn if identity is not None else denials.ANONYMOUS
+        decision = self.decide(call, question, identity, self._way(exchange))
+        if identity is not None:
+            self.journal.ask(identity.principal.role_arn or who, question.action, question.resource)
+        if not decision.allowed:
+            error = denials.denied(
+                exchange.service, exchange.protocol, who, question.action, question.resource, decision
+            )
+            said = denials.sentence(who, question.action, question.resource, decision)
+            denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
+            self._deny(exchange, denial, error)
 
     def decide(self, call: Call, question: Question, identity: Identity | None, way: Way) -> Decision:
         """Whether an identity, or somebody who has not signed, may do one thing."""

@@ -19,6 +19,7 @@ from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_events import LambdaEvents
 from local_aws.services.lambda_permissions import LambdaPermissions
+from local_aws.services.lambda_urls import LambdaUrls
 from local_aws.services.s3_listing import S3Listing
 from local_aws.services.s3_objects import S3Objects
 from local_aws.services.s3_uploads import S3Uploads
@@ -51,6 +52,7 @@ SERVICES: list[type[Service]] = [
     LambdaConcurrency,
     LambdaEvents,
     LambdaPermissions,
+    LambdaUrls,
     Ec2,
     Ec2InstanceConnect,
     Ssm,

@@ -69,8 +69,8 @@ def test_what_is_not_carried_out_is_refused_by_name(local_aws):
     invented = [row for row in refused if row.operation in (implemented_by_moto(row.service) or ())]
     assert len(invented) > 5, "these moto would answer from its own records"
     functions, scaling = local_aws.client("lambda"), local_aws.client("application-autoscaling")
-    with pytest.raises(ClientError, match="does not support CreateFunctionUrlConfig of lambda"):
-        functions.create_function_url_config(FunctionName="anything", AuthType="NONE")
+    with pytest.raises(ClientError, match="does not support PutFunctionRecursionConfig of lambda"):
+        functions.put_function_recursion_config(FunctionName="anything", RecursiveLoop="Allow")
     assert code_of(functions.list_event_source_mappings) == "UnsupportedOperation"
     target = "arn:aws:application-autoscaling:us-east-1:123456789012:scalable-target/1"
     assert code_of(scaling.list_tags_for_resource, ResourceARN=target) == "UnsupportedOperation"
