@@ -28,6 +28,8 @@ VALUES = {
 class LingeringTrainOperator(TrainOperator):
     """On its first try the task's process lingers after it has started the job, so that a test can kill it."""
 
+    linger = False
+
     def execute(self, context):
         self.linger = "linger" in context["run_id"] and context["ti"].try_number == 1
         return super().execute(context)
