@@ -25,9 +25,12 @@ from pathlib import Path
 import boto3
 import psutil
 
-from benchmarks.invoke_endpoint import IMAGE, ROOT, SIGNATURE, wait_until_ready
+from benchmarks.invoke_endpoint import IMAGE, ROOT, wait_until_ready
 
 STARTS, SHARE, SECONDS, CLIENTS = 10, 0.65, 10.0, 32
+SIGNATURE = (
+    "AWS4-HMAC-SHA256 Credential=AKIABENCH/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
+)
 TRAINING_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker"
 # About 10 ms a call on one core.
 MODEL = """
