@@ -102,7 +102,7 @@ AIRFLOW = [name for name in TEMPLATE["Resources"] if name.startswith("Airflow") 
 BESIDES = {
     "cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "ec2:CreateTags",
     "ecr:BatchGetImage", "ecr:DescribeImages", "iam:CreateServiceLinkedRole", "iam:PassRole",
-    "lambda:TagResource", "s3:GetObjectTagging", "s3:PutObjectTagging",
+    "lambda:InvokeFunctionUrl", "lambda:TagResource", "s3:GetObjectTagging", "s3:PutObjectTagging",
     "sagemaker:AddTags", "sagemaker:UpdateEndpointWeightsAndCapacities",
 }  # fmt: skip
 

@@ -105,6 +105,13 @@ class DeploymentConfig(Configuration):
     function_timeout_seconds: int = option(
         30, "Function", "Time-out (seconds)", "A call of the function that takes longer is ended.", ge=1, le=900
     )
+    function_url: Literal["none", "signed"] = option(
+        "none",
+        "Function",
+        "Address",
+        "An HTTPS address for callers who sign their calls with IAM (`lambda:InvokeFunctionUrl` and "
+        "`lambda:InvokeFunction` on the alias); none answers unsigned ones.",
+    )
     latency_limit_ms: float = option(
         500,
         "Load test",

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from musher import images, names, record, request_parameters, staging
 from musher.errors import ConfigError
-from musher.hooks import registry
+from musher.hooks import function_url, registry
 from musher.hooks.function import LiveFunction, previous_version
 from musher.hooks.in_service import model_data
 from musher.hooks.serving import ServingHook, found
@@ -174,6 +174,7 @@ class DeployFunctionOperator(StackOperator):
 
     The environments of the new version are ready before the alias moves (hooks.function.LiveFunction.serve); the
     version before stays for a roll-back, older ones are deleted. A function that is as it should be is not touched.
+    Where `function_url` asks for an address, it is made and tried; where not, there is none afterwards.
 
     Parameters: `endpoint` what DeployEndpointOperator returned; `stack` whose function it is; `rehearsal` what
     PlanReleaseOperator returned as that, for a rehearsal's function: it reserves nothing where the account has no room.
@@ -204,6 +205,10 @@ class DeployFunctionOperator(StackOperator):
         function.serve(version, provisioned=provisioned, reserved=reserved)
         for gone in function.delete_older():
             self.log.info("Deleted version %s of %s", gone, function.name)
+        url = function_url.offer(function.client, function.name, wanted=config.function_url == "signed")
+        if url:
+            credentials, region = self.hook.get_credentials(), self.environment.region
+            function_url.check(url, credentials, region, poll_seconds=self.environment.poll_seconds)
         part = record.Function(
             function=function.name,
             version=version,
@@ -212,6 +217,7 @@ class DeployFunctionOperator(StackOperator):
             memory_mb=config.function_memory_mb,
             reserved=reserved,
             provisioned=provisioned,
+            url=url or None,
         )
         self.log.info("%s", part)
         return part.to_json()

@@ -79,7 +79,7 @@ class Function(Part):
     """The Lambda function: its published version, and its concurrency in environments.
 
     `previous_version` the one that served before, which a roll-back goes to; None for the first. `reserved` None where
-    no concurrency is reserved.
+    no concurrency is reserved. `url` its address for signed calls; None without one.
     """
 
     NAME: ClassVar[str] = "lambda"
@@ -91,3 +91,4 @@ class Function(Part):
     memory_mb: int
     reserved: int | None
     provisioned: int
+    url: str | None = None

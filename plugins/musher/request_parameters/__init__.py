@@ -12,6 +12,7 @@ from musher.request_parameters.evaluation import evaluation_job
 from musher.request_parameters.function import (
     create_alias,
     create_function,
+    function_url,
     provisioned_concurrency,
     publish_version,
     reserved_concurrency,
@@ -41,6 +42,7 @@ __all__ = [
     "create_function",
     "endpoint_config",
     "evaluation_job",
+    "function_url",
     "hyperparameters",
     "inference_specification",
     "model",

@@ -96,3 +96,8 @@ def provisioned_concurrency(number: int, *, name: str, qualifier: str) -> dict[s
     """PutProvisionedConcurrencyConfig request. `qualifier` is a version: AWS refuses $LATEST, and an alias that moves
     with environments of its own would be cold for a while."""
     return {"FunctionName": name, "Qualifier": qualifier, "ProvisionedConcurrentExecutions": number}
+
+
+def function_url(*, name: str) -> dict[str, Any]:
+    """CreateFunctionUrlConfig request: an address of the alias, for signed calls only."""
+    return {"FunctionName": name, "Qualifier": ALIAS, "AuthType": "AWS_IAM", "InvokeMode": "BUFFERED"}

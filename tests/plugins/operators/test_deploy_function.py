@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from musher import names, staging
 from musher.errors import UserError
+from musher.hooks import function_url
 from musher.hooks.function import move_alias_back
 from musher.operators.deployment import DeployFunctionOperator
 
@@ -356,3 +357,32 @@ def test_a_rehearsal_is_a_function_of_its_own_that_says_when_it_expires(function
     assert function.client.get_function(FunctionName=stack.function)["Tags"][names.EXPIRES] > first
     assert names.EXPIRES not in function.client.get_function(FunctionName=function.name)["Tags"]
     assert function.state == before
+
+
+def test_an_address_is_made_tried_and_taken_away(function):
+    assert function.deploy()["url"] is None
+    url = function.deploy(function_url="signed")["url"]
+    assert function.client.get_function_url_config(FunctionName=function.name, Qualifier="live")["FunctionUrl"] == url
+    assert function_url.status(url) == 403
+    assert function.deploy(function_url="signed")["url"] == url
+    assert function.deploy()["url"] is None
+    with pytest.raises(function.client.exceptions.ResourceNotFoundException):
+        function.client.get_function_url_config(FunctionName=function.name, Qualifier="live")
+
+
+class Open:
+    """A function whose address somebody has opened."""
+
+    def get_function_url_config(self, **_):
+        return {"FunctionUrl": "https://a.lambda-url.us-east-1.on.aws/", "AuthType": "NONE"}
+
+
+def test_an_address_that_somebody_has_opened_is_not_taken_for_ours():
+    with pytest.raises(UserError, match=r"has AuthType NONE, and answers everybody: delete it"):
+        function_url.offer(Open(), "f", wanted=True)
+
+
+def test_an_address_that_answers_unsigned_calls_ends_the_deployment(monkeypatch):
+    monkeypatch.setattr(function_url, "status", lambda *_: 200)
+    with pytest.raises(AirflowException, match=r"answers an unsigned call with 200, not with 403"):
+        function_url.check("https://a/", object(), "us-east-1", poll_seconds=0.1)
