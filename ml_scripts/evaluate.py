@@ -85,6 +85,13 @@ def parse(argv: list[str]):
     return given
 
 
+def _only_files(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
+    """No links, which an artifact has no use for: some of Python's releases follow them to outside (CVE-2025-4517)."""
+    if not (member.isreg() or member.isdir()):
+        raise tarfile.FilterError(f"{member.name!r} is neither a file nor a folder")
+    return tarfile.data_filter(member, target)
+
+
 def unpack(channel: Path, target: Path) -> Path:
     """The folder with the artifact's files: the channel itself, or ``target`` with its archive's content.
 
@@ -98,7 +105,7 @@ def unpack(channel: Path, target: Path) -> Path:
         raise UserError(f"channel model ({channel}) holds neither {ARCHIVE} nor {artifacts.DESCRIPTION}")
     try:
         with tarfile.open(archive) as file:
-            file.extractall(target, filter="data")
+            file.extractall(target, filter=_only_files)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UserError(f"{archive} cannot be unpacked: {error}") from None
     return target

@@ -6,12 +6,14 @@ import collections
 import contextlib
 import json
 import time
+from urllib.parse import quote
 
 import pytest
 import requests
 
 from local_aws.pipeline import STAGES
 from tests.chain.conftest import COUNTED_CHECKS
+from tests.chain.leaks import Search
 from tools.airflow_rest import RestError
 from tools.sample_dataset import draw
 
@@ -20,10 +22,14 @@ ON_EC2 = "train_on_ec2"
 SMALL = {"max_jobs": 2, "tuning_epochs": 3, "epochs": 5, "dataset_name": "sample", "paths": "both"}
 
 
+# The keys that Airflow calls AWS with; with the characters that real ones have and addresses need written otherwise.
+KEY, SECRET = "AKIACHAINCHAINCHAIN1", "kept/SECRET+of/the+chain/0123456789abcde"
+
+
 @pytest.fixture(scope="module")
 def airflow_stack(start_stack):
     """A stack of its own: what one test leaves there, the next one starts from."""
-    stack = start_stack()
+    stack = start_stack(settings={"AIRFLOW_CONN_AWS_DEFAULT": f"aws://{KEY}:{quote(SECRET, safe='')}@/"})
     with contextlib.suppress(RestError):
         stack.airflow.wait_for_dag(REMOVE)
     yield stack
@@ -155,6 +161,25 @@ def test_the_same_training_on_an_interrupted_spot_instance(airflow_stack, record
     paths = {line["path"]: line for line in report["costs"]["per_path"]}
     assert paths["EC2 Spot"]["basis"] == "measured"
     assert paths["EC2 Spot"]["usd"] == pytest.approx(part["cost_usd"])
+
+
+@pytest.mark.timeout(2400)
+def test_no_key_that_was_used_is_anywhere(airflow_stack, deployed):
+    """In no Variable, XCom, rendered template or run record, in no log, and in nothing that was stored or packed."""
+    drawn = airflow_stack.home / "stack/secrets.json"  # where Airflow's own are kept
+    assert drawn.stat().st_mode & 0o077 == 0
+    secrets = {"the connection's secret key": SECRET, "a private key": "PRIVATE KEY-----"}
+    search = Search(secrets | json.loads(drawn.read_text()))
+    search.database(airflow_stack.home / "airflow.db")
+    search.folder(airflow_stack.home / "logs")
+    search.folder(airflow_stack.logs)
+    search.bucket(airflow_stack.local_aws("s3"), airflow_stack.bucket)
+    search.logs(airflow_stack.local_aws("logs"))
+    assert search.found == []
+    # It was there to be found: these keys signed the calls, and each place has been written to.
+    assert sum(call["access_key"] == KEY for call in airflow_stack.calls()) > 100
+    places = ("variable", "xcom", "rendered_task_instance_fields", "task_instance", "log", "files", "objects")
+    assert [each for each in (*places, "log lines") if search.looked.get(each, 0) == 0] == []
 
 
 @pytest.mark.timeout(1200)

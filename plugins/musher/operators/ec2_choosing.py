@@ -16,6 +16,7 @@ from musher.hooks.sagemaker_jobs import TRAINING, SageMakerJobHook
 from musher.operators.base import MusherOperator, plainly
 from musher.operators.costs import check_projection
 from musher.request_parameters.common import given
+from musher.staging.code import staged_code
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,6 +72,7 @@ class ChooseTrainingOperator(MusherOperator):
             "seconds": one.wall_seconds and one.wall_seconds * one.instances,
         }
         self._check_cost(context, config, training)
+        staged_code(s3, training["code"])
         return training
 
     def _check_cost(self, context: Context, config: Ec2TrainingConfig, training: Mapping[str, Any]) -> None:

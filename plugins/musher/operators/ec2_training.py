@@ -15,6 +15,7 @@ from musher.diagnostics import remedies
 from musher.ec2 import attempts, history, host_job, host_status
 from musher.ec2.host_status import HostStatus
 from musher.ec2.ssh import CommandFailed, Host, Unreachable, WrongHostKey
+from musher.errors import StagingError
 from musher.hooks.ec2 import ALIVE, Ec2Hook, NoCapacity, ended_by, state_of
 from musher.job_output import TooLarge, read, read_evaluation
 from musher.names import TRAIN_ON_EC2
@@ -22,7 +23,7 @@ from musher.operators.base import MusherOperator, plainly, run_of
 from musher.operators.ec2_choosing import ec2_config
 from musher.operators.ec2_diagnosing import Ec2DiagnosingOperator
 from musher.operators.profiling import record_profiles
-from musher.staging.code import ARCHIVE
+from musher.staging.code import staged_code
 from musher.triggers.ec2 import HostJobTrigger, InstanceReadyTrigger
 
 if TYPE_CHECKING:
@@ -75,9 +76,12 @@ class TrainOnEc2Operator(Ec2DiagnosingOperator):
         )
         try:
             host: Host = trigger.host(fingerprints)
-            code = read(self.client("s3"), f"{self.training['code']}{ARCHIVE}")
-            host_job.start(host, code, self._job())
+            host_job.start(host, staged_code(self.client("s3"), self.training["code"]), self._job())
             host.close()
+        except StagingError as error:  # changed since choose_training looked
+            self.hook.terminate([instance])
+            self.history.end(instance, attempts.FAILED, time.time(), str(error))
+            raise
         except (Unreachable, WrongHostKey, CommandFailed) as error:
             ended = "wrong_host_key" if isinstance(error, WrongHostKey) else "unreachable"
             return self._next(trigger.gone() or trigger.event(ended, str(error)))

@@ -3,7 +3,7 @@
 Jobs run without a network, so everything they use is staged before they start; what is there already is not sent again.
 """
 
-from musher.staging.code import StagedCode, function_archive, stage_code
+from musher.staging.code import StagedCode, function_archive, stage_code, staged_code
 from musher.staging.folders import lambda_folder, ml_scripts_folder
 from musher.staging.inputs import stage_inputs
 from musher.staging.pretrained import StagedWeights, stage_pretrained
@@ -17,4 +17,5 @@ __all__ = [
     "stage_code",
     "stage_inputs",
     "stage_pretrained",
+    "staged_code",
 ]

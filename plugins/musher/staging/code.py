@@ -8,10 +8,12 @@ import io
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from musher.errors import StagingError
 from musher.staging import packages
@@ -20,6 +22,7 @@ from musher.staging import packages
 VENDORED = ("efficientnet_lite_pytorch==0.1.0", "safetensors==0.8.0")
 
 ARCHIVE = "sourcedir.tar.gz"
+LARGEST_CODE = 2**28  # bytes of the tar; ours has a few
 
 _LEFT_OUT = {"__pycache__", "tests", "vendor"}
 
@@ -66,7 +69,7 @@ def stage_code(client: Any, bucket: str, ml_scripts: Path, cache: Path | None = 
     """Put the code archive at `code/<sha256>/sourcedir.tar.gz`, unless it is there.
 
     The digest is of the tar before compression, whose bytes depend on the compressor's version.
-    Raises StagingError.
+    Raises StagingError, also where what is there is something else.
     """
     if not (ml_scripts / "train.py").is_file():
         raise StagingError(f"{ml_scripts} holds no train.py; it has to be the folder ml_scripts.")
@@ -76,7 +79,30 @@ def stage_code(client: Any, bucket: str, ml_scripts: Path, cache: Path | None = 
     sent = not exists(client, bucket, key)
     if sent:
         client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(tar, mtime=0))
+    else:
+        staged_code(client, f"s3://{bucket}/code/{digest}/")
     return StagedCode(f"s3://{bucket}/code/{digest}/", digest, sent)
+
+
+def staged_code(client: Any, folder: str) -> bytes:
+    """The archive that `stage_code` has put into a folder, given by its s3:// URI, as it is stored.
+
+    Raises StagingError when its content is not what the folder is named after.
+    """
+    where = urlparse(folder)
+    expected, uri = where.path.strip("/").rpartition("/")[2], f"{folder}{ARCHIVE}"
+    body = client.get_object(Bucket=where.netloc, Key=f"{where.path.lstrip('/')}{ARCHIVE}")["Body"].read(LARGEST_CODE)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as unpacked:
+            digest = hashlib.sha256(unpacked.read(LARGEST_CODE)).hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        digest = f"cannot be told ({error})"
+    if digest != expected:
+        raise StagingError(
+            f"{uri} has the SHA-256 {digest}; it has to be {expected}: somebody has changed it, so it is not used. "
+            "Delete it, and clear stage_inputs of a training run, which stores it again."
+        )
+    return body
 
 
 def function_archive(folder: Path) -> bytes:

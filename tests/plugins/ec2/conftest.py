@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -113,7 +114,8 @@ class Ec2Run:
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
         bucket = self.environment.bucket
-        self.s3.put_object(Bucket=bucket, Key="code/stub/sourcedir.tar.gz", Body=gzip.compress(buffer.getvalue()))
+        self.code = f"code/{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+        self.s3.put_object(Bucket=bucket, Key=f"{self.code}/sourcedir.tar.gz", Body=gzip.compress(buffer.getvalue()))
         for channel in ("train", "valid", "test", "pretrained"):
             self.s3.put_object(Bucket=bucket, Key=f"data/{channel}/dog/1.jpg", Body=b"a dog")
 
@@ -128,7 +130,7 @@ class Ec2Run:
             "job": "musher-train-one-0a1b2c3d",
             "hyperparameters": {"steps": str(steps), "mode": mode, "lr": lr},
             "channels": {"train": f"s3://{self.environment.bucket}/data/train/"},
-            "code": f"s3://{self.environment.bucket}/code/stub/",
+            "code": self.environment.uri(self.code, ""),
             "instance_type": "m5.xlarge",
         }
 
@@ -136,7 +138,7 @@ class Ec2Run:
         """A run that trained on one SageMaker instance, with its record; the request of its job."""
         inputs = request_parameters.Inputs(
             dataset=self.environment.uri("data", ""),
-            code=self.environment.uri("code/stub", ""),
+            code=self.environment.uri(self.code, ""),
             pretrained=self.environment.uri("data/pretrained", ""),
         )
         values = request_parameters.hyperparameters(

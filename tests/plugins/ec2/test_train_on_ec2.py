@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import urllib.request
 
@@ -209,6 +210,22 @@ def test_another_host_key_than_the_consoles_stops_everything(ec2_run, monkeypatc
     with pytest.raises(AirflowFailException, match="this is another host, and nothing was sent to it"):
         ec2_run.train()
     assert ec2_run.running() == []
+
+
+def test_code_that_was_changed_is_not_sent_and_leaves_no_instance(ec2_run):
+    # GIVEN a training run, whose code somebody changes after it was chosen
+    ec2_run.trained("a-run")
+    ec2_run.choose()
+    key = f"{ec2_run.code}/sourcedir.tar.gz"
+    ec2_run.s3.put_object(Bucket=ec2_run.environment.bucket, Key=key, Body=gzip.compress(b"another"))
+    with pytest.raises(AirflowFailException, match=rf"{key} has the SHA-256 .*: somebody has changed it"):
+        ec2_run.train()
+    assert ec2_run.running() == []
+    # WHEN it is chosen now THEN nothing is launched at all
+    launched = ec2_run.instances().keys()
+    with pytest.raises(AirflowFailException, match=r"somebody has changed it, so it is not used"):
+        ec2_run.choose()
+    assert ec2_run.instances().keys() == launched
 
 
 def test_a_security_group_that_refuses_us_is_named(ec2_run):

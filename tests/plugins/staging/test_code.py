@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import io
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from musher.errors import StagingError
-from musher.staging import function_archive, packages, stage_code
+from musher.staging import function_archive, packages, stage_code, staged_code
 from musher.staging.code import VENDORED, source_tar
 
 
@@ -49,6 +50,29 @@ def test_equal_code_is_sent_once_whatever_machine_it_comes_from(s3, env, scripts
     assert (second.uri, second.sent) == (first.uri, False)
     assert third.sent
     assert third.sha256 != first.sha256
+
+
+def test_code_that_somebody_has_changed_is_not_used(s3, env, scripts, cache):
+    staged = stage_code(s3, env.bucket, scripts, cache)
+    key = f"code/{staged.sha256}/sourcedir.tar.gz"
+    stored = s3.get_object(Bucket=env.bucket, Key=key)["Body"].read()
+    assert staged_code(s3, staged.uri) == stored
+
+    # Compressed otherwise it is the same code.
+    s3.put_object(Bucket=env.bucket, Key=key, Body=gzip.compress(gzip.decompress(stored), 1, mtime=1))
+    assert not stage_code(s3, env.bucket, scripts, cache).sent
+
+    for body, digest in (
+        (gzip.compress(b"another"), hashlib.sha256(b"another").hexdigest()),
+        (stored[:-20], "cannot be told (Compressed file ended"),
+        (b"no archive", "cannot be told (Not a gzipped file"),
+    ):
+        s3.put_object(Bucket=env.bucket, Key=key, Body=body)
+        for use in (lambda: staged_code(s3, staged.uri), lambda: stage_code(s3, env.bucket, scripts, cache)):
+            with pytest.raises(StagingError) as refused:
+                use()
+            assert f"/{key} has the SHA-256 {digest}" in str(refused.value)
+            assert f"it has to be {staged.sha256}: somebody has changed it" in str(refused.value)
 
 
 def test_the_vendored_version_is_the_one_the_scripts_are_tested_with():
