@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.endpoints import deployment, progress
+from local_aws.endpoints import capture, deployment, progress
 from local_aws.endpoints.changing import ROLLBACK_FAILED, Changing, Mixed
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.instance import StartFailed
@@ -133,6 +133,8 @@ class Endpoint(Changing):
         answer["ProductionVariants"] = variants
         if self.failure:
             answer["FailureReason"] = self.failure
+        if captured := capture.summary(self.config, serving=fleet is not None):
+            answer["DataCaptureConfig"] = captured
         if self.deployment_config:
             answer["LastDeploymentConfig"] = self.deployment_config
         if (pending := self._pending) is not None:
@@ -290,6 +292,8 @@ class Endpoint(Changing):
         for fleet in (self.fleet, self._next):
             for variant in fleet.variants if fleet else ():
                 variant.closed.set()
+            if fleet and fleet.capture:
+                fleet.capture.close()
 
     # --- inside
 

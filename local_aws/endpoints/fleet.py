@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local_aws.endpoints import models
+from local_aws.endpoints import capture, models
 from local_aws.endpoints.instance import Container, EndpointInstance, StartFailed
 from local_aws.endpoints.progress import Status
 from local_aws.endpoints.record import VariantRecord
@@ -188,6 +188,7 @@ class Fleet:
         self.name: str = config["EndpointConfigName"]
         self.folder: Path = aws.settings.state / "endpoints" / f"{endpoint}-{next(_numbers)}"
         self.variants: list[Variant] = []
+        self.capture = capture.Capture(aws, endpoint, config) if capture.enabled(config) else None
         self.measured_by_config = False
         """Whether its metrics are published with the dimension EndpointConfigName, too."""
         try:
@@ -233,6 +234,8 @@ class Fleet:
             variant.closed.set()
         for variant in self.variants:
             variant.close()
+        if self.capture:
+            self.capture.close()
         models.remove(self.aws, self.folder)
 
 

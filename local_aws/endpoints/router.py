@@ -55,6 +55,8 @@ def invoke(aws: LocalAws, endpoint: str, fleet: Fleet, request: RawRequest, bega
         ended = time.perf_counter()
         _measure(aws, endpoint, fleet, variant, count, status, ended - started, (ended - began) - (ended - started))
         if 200 <= status < 300:
+            if fleet.capture:
+                fleet.capture.take(variant.name, request.headers, request.body, content_type, body)
             return RawResponse(status, _answer_headers(content_type, variant, attributes), body)
         raise _model_error(aws, endpoint, instance, status, body)
 

@@ -277,8 +277,8 @@ def _retained(params: dict[str, Any]) -> set[str]:
     excluded = {each["VariantPropertyType"] for each in params.get("ExcludeRetainedVariantProperties") or ()}
     if "DataCaptureConfig" in excluded:
         raise validation(
-            "ExcludeRetainedVariantProperties names DataCaptureConfig: the local AWS captures no data, so that there "
-            "is nothing to retain or to override."
+            "ExcludeRetainedVariantProperties names DataCaptureConfig, which is not currently supported: what is "
+            "captured is the new configuration's."
         )
     if not params.get("RetainAllVariantProperties"):
         return set()

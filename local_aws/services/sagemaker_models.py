@@ -105,8 +105,11 @@ class SageMakerModels(Service):
             raise validation(f'Cannot create already existing endpoint configuration "{arn}".')
         if params.get("ShadowProductionVariants"):
             raise validation("ShadowProductionVariants: the local AWS has no shadow variants.")
-        if (params.get("DataCaptureConfig") or {}).get("EnableCapture"):
-            raise validation("DataCaptureConfig: the local AWS captures no data; leave it out, or EnableCapture false.")
+        if params.get("DataCaptureConfig"):
+            try:
+                parse_s3_uri(params["DataCaptureConfig"]["DestinationS3Uri"])
+            except ValueError as error:
+                raise validation(f"DataCaptureConfig.DestinationS3Uri cannot be used: {error}") from None
         if params.get("AsyncInferenceConfig"):
             raise validation("AsyncInferenceConfig: the local AWS has no asynchronous endpoints.")
         for variant in params["ProductionVariants"]:

@@ -237,7 +237,7 @@ def test_the_life_cycle_keeps_what_later_runs_read():
     """The quality gate reads evaluations under runs/, registered models are under jobs/, data sets are for ever."""
     rules = TEMPLATE["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     expiring = {str(rule["Prefix"]) for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {"{'Fn::Sub': 'jobs/${ProjectName}-tune-'}", "checkpoints/"}
+    assert expiring == {"{'Fn::Sub': 'jobs/${ProjectName}-tune-'}", "checkpoints/", "capture/"}
 
 
 def test_outputs_are_fields_of_the_variable():

@@ -389,6 +389,9 @@ def test_configurations_with_what_would_be_ignored_are_refused(serving, models):
         create(ShadowProductionVariants=[shadow])
     capture = {"InitialSamplingPercentage": 100, "DestinationS3Uri": "s3://bucket/x"}
     capture |= {"CaptureOptions": [{"CaptureMode": "Input"}]}
-    with pytest.raises(ClientError, match="DataCaptureConfig"):
-        create(DataCaptureConfig=capture | {"EnableCapture": True})
-    create(DataCaptureConfig=capture | {"EnableCapture": False})
+    with pytest.raises(
+        ClientError, match=r"DataCaptureConfig\.DestinationS3Uri cannot be used: 'https://bucket/x' is no"
+    ):
+        create(DataCaptureConfig=capture | {"DestinationS3Uri": "https://bucket/x"})
+    with pytest.raises(ClientError, match=r"does not carry out DataCaptureConfig\.KmsKeyId"):
+        create(DataCaptureConfig=capture | {"KmsKeyId": "a-key"})

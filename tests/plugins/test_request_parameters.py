@@ -248,6 +248,20 @@ def test_serving_is_what_sagemaker_accepts(env, run, aws_problems):
     assert config["ProductionVariants"][0]["InitialInstanceCount"] == 1
 
 
+def test_calls_are_captured_where_callers_are_and_a_person_says_so(env, run, aws_problems):
+    def config(percent, capture):
+        told = DEPLOYMENT.model_copy(update={"capture_percent": percent})
+        names = {"name": "a-config", "run": run, "model_name": "a-model"}
+        return request_parameters.endpoint_config(told, env, **names, capture=capture)
+
+    captured = config(20, True)
+    assert aws_problems("sagemaker", "CreateEndpointConfig", captured) == []
+    assert captured["DataCaptureConfig"]["InitialSamplingPercentage"] == 20
+    assert captured["DataCaptureConfig"]["DestinationS3Uri"] == f"s3://{env.bucket}/capture"
+    for percent, capture in ((0, True), (20, False)):
+        assert "DataCaptureConfig" not in config(percent, capture)
+
+
 def container_of(specification):
     return specification["Containers"][0]
 

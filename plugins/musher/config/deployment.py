@@ -77,6 +77,16 @@ class DeploymentConfig(Configuration):
         ge=0,
         le=86_400,
     )
+    capture_percent: int = option(
+        0,
+        "Endpoint",
+        "Captured calls (%)",
+        "The share of the calls that the endpoint keeps in the bucket, below `capture/`: picture and answer, to see "
+        "what it is asked. They are somebody's pictures, and are deleted after the stack's `CaptureDays`; until then "
+        "a million of 100 KB cost some 3 USD a month. 0: none.",
+        ge=0,
+        le=100,
+    )
     reserved_concurrency: int = option(
         10,
         "Function",

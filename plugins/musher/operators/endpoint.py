@@ -80,7 +80,15 @@ class EndpointOperator(StackOperator):
         )
         self._create_once(
             "endpoint_config",
-            request_parameters.endpoint_config(config, env, name=name, run=run, model_name=name, expires=expires),
+            request_parameters.endpoint_config(
+                config,
+                env,
+                name=name,
+                run=run,
+                model_name=name,
+                expires=expires,
+                capture=not self.named.rehearsal,
+            ),
         )
         return name
 

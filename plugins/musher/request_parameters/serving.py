@@ -30,9 +30,18 @@ def model(
 
 
 def endpoint_config(
-    config: DeploymentConfig, env: Environment, *, name: str, run: Run, model_name: str, expires: str = ""
+    config: DeploymentConfig,
+    env: Environment,
+    *,
+    name: str,
+    run: Run,
+    model_name: str,
+    expires: str = "",
+    capture: bool = False,
 ) -> dict[str, Any]:
     """CreateEndpointConfig request: one variant, beginning with the fewest instances.
+
+    Parameters: `capture` whether it is for callers, whose calls are captured as the configuration says.
 
     Calls go to the instance with the fewest in flight: one slow picture then delays nobody else's.
     """
@@ -48,7 +57,21 @@ def endpoint_config(
                 "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
             }
         ],
+        **(_captured(config.capture_percent, env) if capture and config.capture_percent else {}),
         "Tags": common.tags(env, run, expires),
+    }
+
+
+def _captured(percent: int, env: Environment) -> dict[str, Any]:
+    """Pictures as base64, our answers as the JSON that they are."""
+    return {
+        "DataCaptureConfig": {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": percent,
+            "DestinationS3Uri": env.uri("capture"),
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+        }
     }
 
 
