@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,10 +13,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import requests
+
+PRIVATE = "PRIVATE KEY-----"
+
 
 def forms(secret: str) -> set[bytes]:
     """A secret as it is, and as it stands in an address."""
     return {secret.encode(), quote(secret, safe="").encode()}
+
+
+def secrets_of(stack: Any) -> tuple[str, dict[str, str]]:
+    """The id of the key that Airflow calls AWS with, and every secret of a stack: that key's, and Airflow's own, which
+    lie where nobody else may read."""
+    files = [stack.home / f"stack/{name}.json" for name in ("secrets", "credentials")]
+    assert [file for file in files if file.stat().st_mode & 0o077] == []
+    drawn, credentials = (json.loads(file.read_text()) for file in files)
+    address = credentials["TOKEN"].rstrip("=")
+    session = requests.get(f"{stack.stack.aws_url}/_local_aws/credentials/{address}", timeout=10).json()
+    named = {"the secret key": session["SecretAccessKey"], "the session's token": session["Token"]}
+    return session["AccessKeyId"], drawn | named | {"the session's address": address, "a private key": PRIVATE}
 
 
 class Search:

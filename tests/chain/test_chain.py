@@ -6,14 +6,13 @@ import collections
 import contextlib
 import json
 import time
-from urllib.parse import quote
 
 import pytest
 import requests
 
 from local_aws.pipeline import STAGES
 from tests.chain.conftest import COUNTED_CHECKS
-from tests.chain.leaks import Search
+from tests.chain.leaks import Search, secrets_of
 from tools.airflow_rest import RestError
 from tools.sample_dataset import draw
 
@@ -22,14 +21,10 @@ ON_EC2 = "train_on_ec2"
 SMALL = {"max_jobs": 2, "tuning_epochs": 3, "epochs": 5, "dataset_name": "sample", "paths": "both"}
 
 
-# The keys that Airflow calls AWS with; with the characters that real ones have and addresses need written otherwise.
-KEY, SECRET = "AKIACHAINCHAINCHAIN1", "kept/SECRET+of/the+chain/0123456789abcde"
-
-
 @pytest.fixture(scope="module")
 def airflow_stack(start_stack):
     """A stack of its own: what one test leaves there, the next one starts from."""
-    stack = start_stack(settings={"AIRFLOW_CONN_AWS_DEFAULT": f"aws://{KEY}:{quote(SECRET, safe='')}@/"})
+    stack = start_stack()
     with contextlib.suppress(RestError):
         stack.airflow.wait_for_dag(REMOVE)
     yield stack
@@ -166,10 +161,8 @@ def test_the_same_training_on_an_interrupted_spot_instance(airflow_stack, record
 @pytest.mark.timeout(2400)
 def test_no_key_that_was_used_is_anywhere(airflow_stack, deployed):
     """In no Variable, XCom, rendered template or run record, in no log, and in nothing that was stored or packed."""
-    drawn = airflow_stack.home / "stack/secrets.json"  # where Airflow's own are kept
-    assert drawn.stat().st_mode & 0o077 == 0
-    secrets = {"the connection's secret key": SECRET, "a private key": "PRIVATE KEY-----"}
-    search = Search(secrets | json.loads(drawn.read_text()))
+    key, secrets = secrets_of(airflow_stack)
+    search = Search(secrets)
     search.database(airflow_stack.home / "airflow.db")
     search.folder(airflow_stack.home / "logs")
     search.folder(airflow_stack.logs)
@@ -177,7 +170,7 @@ def test_no_key_that_was_used_is_anywhere(airflow_stack, deployed):
     search.logs(airflow_stack.local_aws("logs"))
     assert search.found == []
     # It was there to be found: these keys signed the calls, and each place has been written to.
-    assert sum(call["access_key"] == KEY for call in airflow_stack.calls()) > 100
+    assert sum(call["access_key"] == key for call in airflow_stack.calls()) > 100
     places = ("variable", "xcom", "rendered_task_instance_fields", "task_instance", "log", "files", "objects")
     assert [each for each in (*places, "log lines") if search.looked.get(each, 0) == 0] == []
 
