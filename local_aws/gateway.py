@@ -20,6 +20,7 @@ from local_aws.pipeline import decode, identify
 from local_aws.pipeline.authorise import authenticate, authorise
 from local_aws.pipeline.exchange import Exchange
 from local_aws.pipeline.plan import Plan
+from local_aws.pipeline.reads import Reads
 from local_aws.pipeline.trace import Trace
 from local_aws.s3.front import Front, is_for_s3, refusal
 from local_aws.services.base import FORWARD, Call, FastPath, RawRequest
@@ -59,7 +60,7 @@ class Gateway:
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
         self.upstream = Upstream(aws)
-        self.trace = Trace()
+        self.trace, self.reads = Trace(), Reads()
         self.own: dict[tuple[str, str], Callable[[Call], dict[str, Any] | None]] = {}
         self.fast: dict[str, list[FastPath]] = {}
         self._plans: dict[tuple[str, str, str], Plan] = {}
@@ -154,8 +155,10 @@ class Gateway:
         exchange.owner = "own"
         try:
             exchange.status, body = self.s3.answer(
-                exchange.environ, start_response, _call(exchange), exchange.request, plan.handler
+                exchange.environ, start_response, self._call(exchange, plan), exchange.request, plan.handler
             )
+            if self.reads:
+                self.reads.done(plan.service, plan.model, exchange.params)
         except AwsError as error:
             # AWS: S3 API reference, HeadObject: that there is no object is for those to know who may list.
             bucket = f"arn:aws:s3:::{exchange.request.bucket}"
@@ -226,7 +229,9 @@ class Gateway:
     def _own(self, exchange: Exchange, plan: Plan) -> Any:
         """What our own operation says: its answer, its error, or FORWARD where moto keeps the resource."""
         try:
-            answer: Any = plan.handler(_call(exchange)) or {}
+            answer: Any = plan.handler(self._call(exchange, plan)) or {}
+            if self.reads and answer is not FORWARD:
+                self.reads.done(plan.service, plan.model, exchange.params)
             if answer is not FORWARD and not plan.reads:
                 self.aws.saver.changed()
         except AwsError as error:
@@ -238,6 +243,18 @@ class Gateway:
             log.exception("%s failed", plan.name)
             return AwsError("InternalFailure", f"{plan.name} failed inside the local AWS: {error}", status=500)
         return answer
+
+    def _call(self, exchange: Exchange, plan: Plan) -> Call:
+        params = exchange.params
+        return Call(
+            service=exchange.service,
+            operation=exchange.operation,
+            params=self.reads.wrapped(plan.service, plan.model, params) if self.reads else params,
+            account=exchange.account,
+            region=exchange.region,
+            access_key=exchange.access_key,
+            headers=exchange.headers if exchange.request is None else exchange.request.headers,
+        )
 
     @staticmethod
     def _refused(exchange: Exchange, error: AwsError, start_response: Callable) -> Iterable[bytes]:
@@ -252,18 +269,6 @@ class Gateway:
         response = wire.serialise_error(exchange.service, error, exchange.protocol, model)
         exchange.status = response.status_code
         return response(exchange.environ, start_response)
-
-
-def _call(exchange: Exchange) -> Call:
-    return Call(
-        service=exchange.service,
-        operation=exchange.operation,
-        params=exchange.params,
-        account=exchange.account,
-        region=exchange.region,
-        access_key=exchange.access_key,
-        headers=exchange.headers if exchange.request is None else exchange.request.headers,
-    )
 
 
 def _answer(start_response: Callable, status: int, headers: list[tuple[str, str]], body: bytes) -> list[bytes]:

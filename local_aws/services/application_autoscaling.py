@@ -390,8 +390,8 @@ class ApplicationAutoScaling(Service):
 
     @staticmethod
     def _mine(items: list[dict[str, Any]], call: Call) -> list[dict[str, Any]]:
-        names = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-        return [item for item in items if all(call.params.get(name) in (None, item[name]) for name in names)]
+        wanted = {name: call.params.get(name) for name in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+        return [item for item in items if all(value in (None, item[name]) for name, value in wanted.items())]
 
     def _refusal_of_update(self, endpoint: Endpoint, config: dict[str, Any]) -> str | None:
         for target in self._targets.values():

@@ -28,13 +28,15 @@ def chosen(
     times = [(created, "CreationTimeAfter", "CreationTimeBefore")]
     if modified:
         times.append((modified, "LastModifiedTimeAfter", "LastModifiedTimeBefore"))
+    wanted, status_wanted = (asked.get("NameContains") or "").lower(), asked.get("StatusEquals")
+    between = [(of, asked.get(after), asked.get(before)) for of, after, before in times]
     keys = {"Name": name, "Status": status, "CreationTime": created, "LastModifiedTime": modified}
     found = [
         item
         for item in items
-        if (asked.get("NameContains") or "").lower() in name(item).lower()
-        and (status is None or asked.get("StatusEquals") in (None, status(item)))
-        and all(_between(of(item), asked.get(after), asked.get(before)) for of, after, before in times)
+        if wanted in name(item).lower()
+        and (status is None or status_wanted in (None, status(item)))
+        and all(_between(of(item), after, before) for of, after, before in between)
     ]
     key = keys.get(asked.get("SortBy") or "CreationTime") or created
     order = asked.get("SortOrder") or ("Descending" if newest_first else "Ascending")

@@ -23,6 +23,8 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory, start_daemon: Callable[.
     daemon = start_daemon(tmp_path_factory.mktemp("local_aws"))
     yield daemon
     daemon.stop()
+    ignored = ", ".join(daemon.ignored)
+    assert not ignored, f"given, called carried out in members.toml, and looked at by nobody: {ignored}"
 
 
 @pytest.fixture

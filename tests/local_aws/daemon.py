@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from local_aws.pipeline import reads
 from tests.local_aws.forked import Forked, fork
 from tests.ports import free_port
 
@@ -43,6 +44,11 @@ class Daemon:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def ignored(self) -> list[str]:
+        """Members of requests that members.toml calls carried out and that nobody has looked at, in all its calls."""
+        return reads.ignored(self.log.with_name("reads.jsonl"))
 
     def client(self, name: str, **options: Any) -> Any:
         """A boto3 client without retries, the same one each time unless options are given."""
@@ -95,6 +101,7 @@ def start_daemon(
     log = folder / "daemon.log"
     arguments = ["--port", str(port), "--minute", f"{minute}s", "--state", str(state)]
     arguments += ["--jobs-python", str(JOBS_PYTHON), *options]
+    os.environ[reads.VARIABLE] = str(folder / "reads.jsonl")
     process: subprocess.Popen[bytes] | Forked
     if anew:
         with log.open("wb") as output:

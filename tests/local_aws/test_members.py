@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import functools
+import pickle
 import re
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from local_aws import conformance
 from local_aws.errors import AwsError
-from local_aws.pipeline import members
+from local_aws.pipeline import members, reads
 from local_aws.pipeline.directory import operation
 from local_aws.s3 import content
 from local_aws.support import own_operations
@@ -151,3 +153,33 @@ def test_the_gateway_refuses_it(local_aws, role_arn):
     assert code_of(functions.create_function, **request, Code=code, Layers=layers) == "InvalidParameterValueException"
     assert code_of(local_aws.client("ec2").run_instances, MinCount=1, MaxCount=1, ImageId="ami-1",
                    HibernationOptions={"Configured": True}) == "UnsupportedOperation"  # fmt: skip
+
+
+def test_what_was_given_and_looked_at_by_nobody_is_found(tmp_path, monkeypatch):
+    # GIVEN an operation that looks at some of what it is given, in what it has kept as well
+    monkeypatch.setenv(reads.VARIABLE, str(tmp_path / "reads.jsonl"))
+    found, model = reads.Reads(), operation("lambda", "CreateFunction")
+    given = {
+        "FunctionName": "f", "Handler": "a.b", "Timeout": 3, "Code": {"ZipFile": b"z"}, "Tags": {"a": "1"},
+        "Environment": {"Variables": {"A": "1"}},
+    }  # fmt: skip
+    asked = found.wrapped("lambda", model, given)
+    assert (asked, asked["Code"]["ZipFile"], asked.get("Handler")) == (given, b"z", "a.b")
+    assert "FunctionName" in asked
+    kept = copy.deepcopy({"request": asked})
+    found.done("lambda", model, given)
+    ignored = [f"lambda.CreateFunction.{each}" for each in ("Environment.Variables", "Tags", "Timeout")]
+    assert reads.ignored(tmp_path / "reads.jsonl") == ignored
+    # WHEN the rest is looked at later, or a structure is gone through THEN it is not ignored
+    assert kept["request"]["Timeout"] == 3
+    assert list(asked["Environment"].items()) == [("Variables", {"A": "1"})]
+    assert reads.ignored(tmp_path / "reads.jsonl") == ignored[1:2]
+    # AND what is saved is a plain dict
+    assert type(pickle.loads(pickle.dumps(asked))) is dict
+
+
+def test_nothing_is_wrapped_without_a_file(monkeypatch):
+    monkeypatch.delenv(reads.VARIABLE, raising=False)
+    given = {"FunctionName": "f"}
+    assert not reads.Reads()
+    assert reads.Reads().wrapped("lambda", operation("lambda", "CreateFunction"), given) is given
