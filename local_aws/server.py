@@ -86,7 +86,11 @@ def serve(settings: Settings) -> None:
     threading.Thread(target=_tick, args=(aws, ending), name="minutes", daemon=True).start()
     gc.enable()
     log.info("ready on %s; an AWS minute lasts %g s; state in %s", aws.url, settings.minute_seconds, settings.state)
-    told.get()
+    # On a busy machine a signal was seen caught and this thread asleep all the same: awake, Python calls the handler.
+    while told.empty():
+        with contextlib.suppress(queue.Empty):
+            told.get(timeout=1)
+            break
     log.info("stopping")
     ending.set()
     # What runs is saved as running: it is the restart that ends it.
