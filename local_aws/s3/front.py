@@ -38,6 +38,7 @@ REFUSED = {
     "PutObjectRetention": "Object Lock", "PutObjectLegalHold": "Object Lock", "GetObjectRetention": "Object Lock",
     "GetObjectLegalHold": "Object Lock", "PutObjectLockConfiguration": "Object Lock",
     "RestoreObject": "archived objects", "SelectObjectContent": "S3 Select",
+    "PutBucketLogging": "access logs: nothing delivers them",
 }  # fmt: skip
 
 Handlers = Container[str]

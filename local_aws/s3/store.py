@@ -253,15 +253,12 @@ class Store:
     def latest(self, bucket: str, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """The objects under a prefix whose keys come after `after`, in the order of S3: of the keys' UTF-8."""
         start, past = (after, True) if after >= prefix and after else (prefix, False)
-        count = FIRST_ROWS
-        while rows := self.index.latest_from(bucket, start, count, after=past):
-            for found in rows:
-                if not found.key.startswith(prefix):
-                    return
-                yield found
-            if len(rows) < count:
-                return
-            start, past, count = rows[-1].key, True, min(4 * count, MOST_ROWS)
+        return _under(
+            prefix,
+            lambda last, count: self.index.latest_from(
+                bucket, last.key if last else start, count, after=past or last is not None
+            ),
+        )
 
     def versions(self, bucket: str, prefix: str, after: str = "", version: str | None = None) -> Iterator[StoredObject]:
         """Versions and markers under a prefix, each key's newest first: those of the keys after `after`, or with
@@ -270,15 +267,28 @@ class Store:
         if after and after >= prefix:
             known = self.index.find(bucket, after, version) if version else None
             start, before = (after, known.id) if known else (after, 0)
-        count = FIRST_ROWS
-        while rows := self.index.versions_from(bucket, start, count, before=before):
-            for found in rows:
-                if not found.key.startswith(prefix):
-                    return
-                yield found
-            if len(rows) < count:
+        return _under(
+            prefix,
+            lambda last, count: self.index.versions_from(
+                bucket, last.key if last else start, count, before=last.id if last else before
+            ),
+        )
+
+
+def _under(prefix: str, rows: Callable[[StoredObject | None, int], list[StoredObject]]) -> Iterator[StoredObject]:
+    """Those under a prefix, in portions that grow.
+
+    Parameters: `rows` gives up to so many after the last of the portion before; None for the first.
+    """
+    last, count = None, FIRST_ROWS
+    while portion := rows(last, count):
+        for found in portion:
+            if not found.key.startswith(prefix):
                 return
-            start, before, count = rows[-1].key, rows[-1].id, min(4 * count, MOST_ROWS)
+            yield found
+        if len(portion) < count:
+            return
+        last, count = portion[-1], min(4 * count, MOST_ROWS)
 
 
 def new_id(length: int) -> str:

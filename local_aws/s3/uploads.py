@@ -11,6 +11,7 @@ from typing import Any
 from local_aws.errors import AwsError
 from local_aws.s3 import errors
 from local_aws.s3.bodies import CHECKSUMS, Received
+from local_aws.s3.content import ALGORITHMS
 from local_aws.s3.index import Part, StoredObject, Upload
 from local_aws.s3.store import Store, new_id
 
@@ -111,7 +112,10 @@ def chosen(parts: list[Part], named: list[dict[str, Any]]) -> list[Part]:
     found = []
     for each in named:
         part = known.get(each.get("PartNumber") or 0)
-        if part is None or part.etag != (each.get("ETag") or "").strip('"'):
+        known_sums = part.about.get("Checksums", {}) if part is not None else {}
+        said = {name: each.get(f"Checksum{name}") for name in ALGORITHMS}
+        other = any(value and value != known_sums.get(name, value) for name, value in said.items())
+        if part is None or other or part.etag != (each.get("ETag") or "").strip('"'):
             raise AwsError(
                 "InvalidPart",
                 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "

@@ -385,6 +385,7 @@ def test_an_upload_in_parts(s3, versioned):
 
     assert refused(complete, parts=done[::-1])[0] == "InvalidPartOrder"
     assert refused(complete, parts=[{"PartNumber": 1, "ETag": '"x"'}])[0] == "InvalidPart"
+    assert refused(complete, parts=[{**done[0], "ChecksumCRC32": "AAAAAA=="}])[0] == "InvalidPart"
     assert refused(complete, parts=[])[0] == "MalformedXML"
     answer = complete(done)
     digests = b"".join(hashlib.md5(part).digest() for part in parts)
@@ -495,6 +496,8 @@ def test_what_is_not_carried_out_is_refused_by_its_name(s3, bucket):
         (s3.restore_object, {"RestoreRequest": {"Days": 1}}),
     ):
         assert refused(call, **named, **params) == ("NotImplemented", 501), params
+    logging = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "logs/"}}
+    assert refused(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=logging) == ("NotImplemented", 501)
     assert refused(s3.create_bucket, Bucket="locked-bucket", ObjectLockEnabledForBucket=True) == ("NotImplemented", 501)
     assert refused(s3.put_object, **named, StorageClass="ATTIC")[0] == "InvalidStorageClass"
     assert refused(s3.put_object, **named, ExpectedBucketOwner="999999999999") == ("AccessDenied", 403)
