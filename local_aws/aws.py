@@ -26,6 +26,8 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 # The access key of the local AWS's own calls to itself, told apart from every client's.
 OWN_ACCESS_KEY = "LOCALAWSINTERNAL0000"
+# In the User-Agent of those of them that are for moto, although an operation of ours has their name.
+ASKS_MOTO = "asks-moto"
 # An administrator's access key and secret, unless the daemon is told others.
 ADMINISTRATOR = ("test", "test")
 
@@ -87,7 +89,7 @@ class LocalAws:
             self, settings.iam, dict(settings.administrators), (OWN_ACCESS_KEY, self._own_secret), settings.offers,
             loopback_is_tls=settings.loopback_is_tls,
         )  # fmt: skip
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -104,11 +106,15 @@ class LocalAws:
         """The one service of a class."""
         return next(each for each in self.services if isinstance(each, kind))
 
-    def client(self, name: str, region: str | None = None) -> Any:
-        """A boto3 client of this AWS for its own use, e.g. to read what moto keeps."""
-        import boto3
+    def client(self, name: str, region: str | None = None, *, of_moto: bool = False) -> Any:
+        """A boto3 client of this AWS for its own use, e.g. to read what moto keeps.
 
-        key = name, region or self.region
+        Parameters: `of_moto` for one whose questions a service of ours hands on to moto (`Call.asks_moto`).
+        """
+        import boto3
+        from botocore.config import Config
+
+        key = name, region or self.region, of_moto
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = boto3.client(
@@ -117,5 +123,6 @@ class LocalAws:
                     region_name=key[1],
                     aws_access_key_id=OWN_ACCESS_KEY,
                     aws_secret_access_key=self._own_secret,
+                    config=Config(user_agent_extra=ASKS_MOTO if of_moto else ""),
                 )
             return self._clients[key]

@@ -6,13 +6,15 @@ import base64
 import binascii
 import datetime as dt
 import functools
+import re
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws import quotas
-from local_aws.aws import OWN_ACCESS_KEY, LocalAws
+from local_aws.aws import ASKS_MOTO, OWN_ACCESS_KEY, LocalAws
 from local_aws.ec2 import images
 from local_aws.ec2.instance import Ec2Instance
 from local_aws.ec2.past import PastInstance
@@ -21,6 +23,8 @@ from local_aws.ec2.spot import Capacity, SpotRequest
 from local_aws.errors import AwsError
 from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
 
+# AWS: EC2 user guide, "Resource IDs": 8 digits in older accounts, 17 in others.
+INSTANCE_ID = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
 LARGEST_USER_DATA = 16_384
 RESOLVED_BY_SSM = "resolve:ssm:"
 
@@ -69,9 +73,11 @@ class Ec2(Service):
     # Operations
 
     def run_instances(self, call: Call) -> dict[str, Any]:
-        if call.access_key == OWN_ACCESS_KEY:
+        if _is_for_moto(call):
             # Asked below: moto makes the record.
             return FORWARD
+        if call.region != self.aws.region:
+            raise _unsupported(f"start instances in {call.region}: they live in {self.aws.region} alone")
         request = call.params
         token = request.get("ClientToken")
         with self._lock:
@@ -176,6 +182,12 @@ class Ec2(Service):
         if user_data is not None:
             # The client that asks moto encodes it anew.
             request["UserData"] = user_data
+        if mappings := request.get("BlockDeviceMappings"):
+            # AWS: without a size a volume is as large as its snapshot. Moto takes none without one.
+            size = {"VolumeSize": self._root_size(request["ImageId"])}
+            request["BlockDeviceMappings"] = [
+                {**each, "Ebs": {**size, **each["Ebs"]}} if "Ebs" in each else each for each in mappings
+            ]
         least, most = _required(call, "MinCount"), _required(call, "MaxCount")
         if not 1 <= least <= most:
             raise AwsError("InvalidParameterValue", f"Invalid value '{least}' for minCount.")
@@ -247,6 +259,11 @@ class Ec2(Service):
         self._ask("describe_images", ImageIds=[image])
         return image
 
+    def _root_size(self, image: str) -> int:
+        """GiB of an image's own volume."""
+        found = self._ask("describe_images", ImageIds=[image])["Images"][0].get("BlockDeviceMappings") or ()
+        return next((each["Ebs"]["VolumeSize"] for each in found if each.get("Ebs", {}).get("VolumeSize")), 8)
+
     def _check_names(self, request: dict[str, Any]) -> None:
         """Raises AwsError for a key pair or an instance profile that does not exist; moto checks the other names."""
         if request.get("KeyName"):
@@ -269,8 +286,9 @@ class Ec2(Service):
 
     def _described(self, operation: str, call: Call) -> dict[str, Any]:
         """What moto says of its records while none of them changes; FORWARD for our own question."""
-        if call.access_key == OWN_ACCESS_KEY:
+        if _is_for_moto(call) or call.region != self.aws.region:
             return FORWARD
+        check_ids(call.params.get("InstanceIds") or ())
         with CHANGES:
             answer = self._ask(operation, **call.params)
         answer.pop("ResponseMetadata")
@@ -279,7 +297,7 @@ class Ec2(Service):
     def _ask(self, operation: str, service: str = "ec2", **params: Any) -> dict[str, Any]:
         """Ask moto, or one of the other services, by way of the API. Raises AwsError with its refusal."""
         try:
-            return getattr(self.aws.client(service), operation)(**params)
+            return getattr(self.aws.client(service, of_moto=True), operation)(**params)
         except ClientError as error:
             refusal = error.response["Error"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -288,6 +306,7 @@ class Ec2(Service):
             raise AwsError("InvalidParameterValue", str(error)) from error
 
     def _instance(self, instance_id: str) -> PastInstance:
+        check_ids([instance_id])
         with self._lock:
             if instance_id in self.instances:
                 return self.instances[instance_id]
@@ -311,6 +330,18 @@ def _instance_types() -> frozenset[str]:
     from moto.core.utils import get_service_model
 
     return frozenset(get_service_model("ec2").shape_for("InstanceType").enum)
+
+
+def _is_for_moto(call: Call) -> bool:
+    """Whether this service itself asks, for moto's record."""
+    return call.access_key == OWN_ACCESS_KEY and ASKS_MOTO in call.headers.get("user-agent", "")
+
+
+def check_ids(ids: Iterable[str]) -> None:
+    """Raises AwsError for what cannot be an instance's id."""
+    for each in ids:
+        if not INSTANCE_ID.fullmatch(each):
+            raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{each}"')
 
 
 def check_instance_type(instance_type: str) -> None:

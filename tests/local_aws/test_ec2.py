@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import boto3
 import psutil
 import pytest
 
@@ -209,3 +210,31 @@ def test_nothing_outlives_a_killed_daemon(new_local_aws):
     while processes("sleep 86398") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not processes("sleep 86398")
+
+
+def test_what_is_no_id_is_told_from_what_is_not_there(hosts):
+    code, message = refusal(hosts.ec2.describe_instances, InstanceIds=["i-nothing"])
+    assert (code, message) == ("InvalidInstanceID.Malformed", 'Invalid id: "i-nothing"')
+    assert refusal(hosts.ec2.terminate_instances, InstanceIds=["abc"])[0] == "InvalidInstanceID.Malformed"
+    unknown = "i-0123456789abcdef0"
+    assert refusal(hosts.ec2.describe_instances, InstanceIds=[unknown])[0] == "InvalidInstanceID.NotFound"
+
+
+def test_a_volume_without_a_size_is_as_large_as_the_image(hosts):
+    mapping = [{"DeviceName": "/dev/sdb", "Ebs": {"VolumeType": "gp3", "DeleteOnTermination": True}}]
+    (made,) = hosts.ec2.run_instances(**hosts.request(BlockDeviceMappings=mapping))["Instances"]
+    hosts.launched.append(made["InstanceId"])
+    (image,) = hosts.ec2.describe_images(ImageIds=[hosts.image])["Images"]
+    attached = [{"Name": "attachment.instance-id", "Values": [made["InstanceId"]]}]
+    sizes = {each["Size"] for each in hosts.ec2.describe_volumes(Filters=attached)["Volumes"]}
+    assert image["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] in sizes
+
+
+def test_another_region_has_none_of_these_instances(local_aws, hosts):
+    elsewhere = boto3.client(
+        "ec2", endpoint_url=local_aws.url, region_name="eu-west-1", aws_access_key_id="AKIATESTTESTTESTTEST",
+        aws_secret_access_key="test",
+    )  # fmt: skip
+    assert elsewhere.describe_instances()["Reservations"] == []
+    code, message = refusal(elsewhere.run_instances, MinCount=1, MaxCount=1, ImageId=hosts.image)
+    assert (code, "they live in us-east-1 alone" in message) == ("UnsupportedOperation", True)
