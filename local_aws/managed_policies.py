@@ -1,16 +1,20 @@
-"""Managed policies of a stack: moto's CloudFormation makes them, and neither changes nor deletes them.
+"""Managed policies of a stack, which moto's CloudFormation makes, and neither changes nor deletes; and AWS's own.
 
-A role that has one cannot be deleted either, so that the whole stack would stay.
+A role that has one of a stack's cannot be deleted either, so that the whole stack would stay. AWS's, 1,582 of them, are
+there from when one is asked for: at a start they would cost 0.1 s and 18 MB, and 4 MB of every state.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from moto.iam.models import IAMBackend, ManagedPolicy, iam_backends
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy, IAMBackend, ManagedPolicy, iam_backends
 from moto.utilities.utils import get_partition
 
+OF_AWS = "arn:aws:iam::aws:policy/"
 MOST_VERSIONS = 5  # IAM quotas: versions of a managed policy
 
 
@@ -18,6 +22,22 @@ def teach_moto() -> None:
     """Have moto's CloudFormation update and delete managed policies."""
     ManagedPolicy.update_from_cloudformation_json = classmethod(_update)
     ManagedPolicy.delete_from_cloudformation_json = classmethod(_delete)
+
+
+def load_when_asked(account_id: str, operation: str, params: Mapping[str, Any]) -> None:
+    """Have AWS's own policies if a call of IAM is about one, or lists them."""
+    lists = operation == "ListPolicies" and params.get("Scope", "All") != "Local"
+    if lists or any(isinstance(value, str) and value.startswith(OF_AWS) for value in params.values()):
+        load(account_id)
+
+
+def load(account_id: str) -> None:
+    """Have AWS's own policies in an account, as moto knows them."""
+    iam = iam_backends[account_id]["aws"]
+    if not any(arn.startswith(OF_AWS) for arn in iam.managed_policies):
+        known = json.loads(aws_managed_policies_data)
+        made = [AWSManagedPolicy.from_data(name, account_id, iam.region_name, each) for name, each in known.items()]
+        iam.managed_policies = {each.arn: each for each in made} | iam.managed_policies
 
 
 def _backend(account_id: str, region_name: str) -> IAMBackend:

@@ -41,6 +41,8 @@ class Upstream:
             from local_aws.stacks import moto_side
 
             moto_side.teach_moto()
+        elif plan.service == "iam":
+            managed_policies.load_when_asked(exchange.account, plan.name, exchange.params)
         environ = exchange.environ
         if not (plan.reads or exchange.only_reads):
             self.aws.saver.changed()

@@ -104,10 +104,14 @@ Everything that it answers from is in its state folder (`--state`; `.local_aws` 
 
 - **S3's objects, buckets and their configuration** before the call is answered: a `SIGKILL` takes none that was
   acknowledged, whoever stored it, a job included. A power cut can take the last 5 s.
-- **Everything else**, such as a registered model package, an alarm or a function, 5 s after a change at the latest
-  while saves are quick, less often where a state is so large that saving it would take more than a tenth of the time,
-  and at the end: **a `SIGKILL` takes what was acknowledged since the last save**. What endpoints, functions and jobs
-  measure and log is saved with the next change, or 30 s later. A stack that is lost so leaves its bucket behind.
+- **Everything else** 5 s after a change at the latest while saves are quick, less often where a state is so large that
+  saving it would take more than a tenth of the time, and at the end. That is: functions with their versions, aliases,
+  policies and concurrency; models, endpoints, their configurations, the model registry, jobs and what became of them;
+  alarms, metrics, scalable targets and policies; and all that moto keeps, IAM's roles and policies, stacks, secrets,
+  parameters, topics, queues, rules, log groups, networks and images among it. **A `SIGKILL` takes what was acknowledged
+  since the last save**, up to those 5 s, all of it together: what remains is the account as it was at one moment, and
+  never half a call. What endpoints, functions and jobs measure and log is saved with the next change, or 30 s later. A
+  stack that is lost so leaves its bucket behind; an object in a bucket can name a job or a model package that is lost.
 
 After a restart:
 
@@ -148,7 +152,7 @@ AWS documents them; buckets and their configuration are kept by moto. Where it d
 - **Checksums** of CRC32, MD5, SHA-1, SHA-256 and SHA-512 are computed and checked. CRC32C, CRC64NVME and XXHash are
   given back as they were sent.
 - **Refused by name**: Object Lock, grants (canned ACLs are taken), S3 Select, restoring from archives, uploads by a
-  browser's form, MFA delete, appending to objects, and a delimiter of ListMultipartUploads.
+  browser's form, MFA delete, appending to objects, a bucket's access logs, and a delimiter of ListMultipartUploads.
 """
 
 LOCAL_AWS_HEAD = """\
@@ -185,7 +189,9 @@ MEMBERS_HEAD = """\
 Of the operations that are answered here, each member of a request (nested ones counted) is *carried out*; *carried out
 with some values*, and refused with others; *recorded*, which is kept, described and without effect; or *refused by
 name* when it is given and not just empty or false. None is ignored: what `local_aws/pipeline/members.toml` does not
-name is refused. `python -m local_aws support CreateFunction` shows one operation.
+name is refused, and the tests' local AWS notes which members each operation looks at: one that is given, called carried
+out and looked at by nobody fails them (but for S3, Invoke, InvokeEndpoint and what is handed on to moto).
+`python -m local_aws support CreateFunction` shows one operation.
 """
 
 RECORDED_HEAD = """\

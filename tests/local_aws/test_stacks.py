@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_aws.daemon import make_role
+from tests.local_aws.ec2_hosts import Hosts, processes
 from tests.local_aws.serving import IMAGE, MODEL, Serving, archive
 from tests.local_aws.test_pipeline import code_of
 
@@ -348,6 +349,27 @@ import time
 def model_fn(model_dir):
     time.sleep(5)
 """
+
+
+def test_a_role_has_a_policy_of_aws(local_aws, stacks):
+    iam, full = local_aws.client("iam"), "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust, "ManagedPolicyArns": [full]}}
+    stacks.client.create_stack(
+        StackName=stacks.name, TemplateBody=json.dumps({"Resources": {"Role": role}}), Capabilities=["CAPABILITY_IAM"]
+    )
+    name = stacks.resources()["Role"]["PhysicalResourceId"]
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    assert attached == [{"PolicyName": "AmazonSageMakerFullAccess", "PolicyArn": full}]
+    version = iam.get_policy(PolicyArn=full)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=full, VersionId=version)["PolicyVersion"]["Document"]
+    assert "sagemaker:*" in json.dumps(document)
+    iam.attach_role_policy(RoleName=name, PolicyArn=full.replace("AmazonSageMaker", "CloudWatch"))
+    iam.detach_role_policy(RoleName=name, PolicyArn=full.replace("AmazonSageMaker", "CloudWatch"))
+    assert stacks.delete()["StackStatus"] == "DELETE_COMPLETE"
+    assert full not in [each["Arn"] for each in iam.list_policies(Scope="Local")["Policies"]]
+
+
 BROKEN = """
 def model_fn(model_dir):
     raise RuntimeError("this one never loads")
@@ -425,6 +447,26 @@ def test_an_endpoint_is_waited_for(local_aws, stacks, bucket, role_arn):
     stacks.delete()
     assert serving.sagemaker.list_models(NameContains=stacks.name)["Models"] == []
     assert serving.sagemaker.list_endpoints(NameContains=stacks.name)["Endpoints"] == []
+
+
+def test_an_instance_runs(local_aws, stacks):
+    hosts = Hosts(local_aws)
+    properties = {"ImageId": hosts.image, "InstanceType": "m5.large", "SecurityGroupIds": [{"Ref": "Group"}]}
+    group = {"GroupDescription": "tests", "SecurityGroupIngress": [{"IpProtocol": "tcp", "FromPort": "22", "ToPort": 22,
+                                                                    "CidrIp": "127.0.0.1/32"}]}  # fmt: skip
+    made = stacks.create(
+        {
+            "Host": {"Type": "AWS::EC2::Instance", "Properties": properties},
+            "Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": group},
+        },
+        Outputs={"Address": {"Value": {"Fn::GetAtt": ["Host", "PrivateIp"]}}, "Id": {"Value": {"Ref": "Host"}}},
+    )
+    given = outputs(made)
+    (found,) = hosts.ec2.describe_instances(InstanceIds=[given["Id"]])["Reservations"][0]["Instances"]
+    assert (found["State"]["Name"], found["PrivateIpAddress"]) == ("running", given["Address"])
+    assert processes(given["Id"]), "it is no record alone"
+    stacks.delete()
+    assert not processes(given["Id"])
 
 
 def test_a_restart_breaks_a_change_off(new_local_aws, wait_for):
