@@ -16,6 +16,15 @@ class MusherPage(AirflowPlugin):
     # Without a slash in front: Airflow may be served below a path of its own.
     external_views = [
         {
+            "name": "Musher",
+            "href": f"{PREFIX}/",
+            "destination": "nav",
+            "url_route": "musher",
+            "nav_top_level": True,
+            "icon": f"{PREFIX}/static/musher.svg",
+            "icon_dark_mode": f"{PREFIX}/static/musher-dark.svg",
+        },
+        {
             "name": "Report",
             "href": f"{PREFIX}/report/{{DAG_ID}}/{{RUN_ID}}",
             "destination": "dag_run",

@@ -38,7 +38,7 @@ def roles_asked(stack: Any) -> Iterator[Server]:
     with (stack.logs / "roles.log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        wait_for(lambda: process.poll() is not None or server.is_up(), 120, "the API server does not start")
+        wait_for(lambda: process.poll() is not None or server.is_up(), 300, "the API server does not start")
         assert process.poll() is None, (stack.logs / "roles.log").read_text()[-2000:]
         yield server
     finally:

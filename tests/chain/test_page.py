@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from musher.names import Run
+from musher.record import History, PastRun, remember
+from musher.record.history import key
 
 from tests.chain.browsing import Person, chromium, roles_asked, violations
+from tests.local_aws.daemon import wait_for
+from tests.local_aws.serving import IMAGE, archive
 
-DAG = "approve_a_release"
+DAG, TRAIN, ROLL_BACK = "approve_a_release", "train_image_classifier", "roll_back_deployment"
+ENDPOINT = "musher-image-classifier"
 RECORD = json.loads((Path(__file__).parents[1] / "plugins/record/record.json").read_text())
 # What a class, a picture or a data set may be called on the file systems of this world.
 EVIL = [
@@ -51,8 +57,40 @@ def write(stack, run_id, part, content):
     stack.local_aws("s3").put_object(Bucket=stack.bucket, Key=f"runs/{Run(DAG, run_id).key}/{name}", Body=body)
 
 
+@pytest.fixture
+def serves(airflow_stack):
+    """An endpoint that serves and has another configuration to go back to, and the history of runs before it."""
+    sagemaker, s3 = airflow_stack.local_aws("sagemaker"), airflow_stack.local_aws("s3")
+    role = json.loads(airflow_stack.rest("GET", "variables/musher")["value"])["endpoint_role_arn"]
+    s3.put_object(Bucket=airflow_stack.bucket, Key="jobs/page/output/model.tar.gz", Body=archive())
+    data = f"s3://{airflow_stack.bucket}/jobs/page/output/model.tar.gz"
+    sagemaker.create_model(
+        ModelName="page", ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": data}
+    )
+    variant = {
+        "VariantName": "AllTraffic", "ModelName": "page", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
+    }  # fmt: skip
+    sagemaker.create_endpoint_config(EndpointConfigName="page", ProductionVariants=[variant])
+    tags = [{"Key": "project", "Value": "musher"}, {"Key": "previous_config", "Value": "the-one-before"}]
+    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName="page", Tags=tags)
+    status = lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"]  # noqa: E731
+    wait_for(lambda: status() == "InService", 120, "the endpoint does not come into service")
+    made = {"dag": TRAIN, "run": "r", "state": "passed", "headline": EVIL[1], "because": EVIL[0], "accuracy": 0.9}
+    runs = [
+        PastRun(**made, run_id=f"past-{number}", at=f"2026-11-{number + 10}T12:00:00+00:00", told={"epochs": number})
+        for number in range(6)
+    ]
+    # written at the same time, as by tasks that end together: none is lost
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(lambda run: remember(s3, airflow_stack.bucket, run), runs))
+    body = json.loads(s3.get_object(Bucket=airflow_stack.bucket, Key=key(TRAIN))["Body"].read())
+    assert {run.run_id for run in History.from_json(body).runs} >= {run.run_id for run in runs}
+    yield
+    sagemaker.delete_endpoint(EndpointName=ENDPOINT)
+
+
 @pytest.mark.timeout(900)
-def test_pages(airflow_stack, server, browser, run):
+def test_pages(airflow_stack, server, browser, run, serves):
     """One test for all that needs the server and the browser: these take longer to start than anything here."""
     address = f"/musher/report/{DAG}/{quote(run, safe='')}"
     tab = f"/dags/{DAG}/runs/{quote(run, safe='')}/plugin/report"
@@ -85,3 +123,51 @@ def test_pages(airflow_stack, server, browser, run):
     assert all("Content Security Policy" in each or "Blocked script" in each for each in viewer.complaints)
     viewer.page.evaluate("document.documentElement.classList.replace('light', 'dark')")
     inner.locator("html[data-theme=dark]").wait_for(state="attached")
+
+    # the page in the navigation: a viewer sees, and may do nothing
+    viewer.page.goto("/")
+    viewer.page.get_by_role("link", name="Musher").click()
+    outer = viewer.page.frame_locator("iframe")
+    outer.get_by_text("in service").wait_for()
+    outer.get_by_text(EVIL[1]).first.wait_for()
+    assert outer.locator("#roll-back").is_disabled()
+    assert outer.locator("#photo").count() == 0
+    assert server.call("viewer", "POST", "/musher/try", json={"url": "https://a"}).status_code == 403
+    assert server.call("", "GET", "/musher/").status_code == 401
+
+    # two runs beside each other
+    outer.locator(".uplot").first.wait_for()
+    for name in ("past-1", "past-3"):
+        outer.get_by_label(f"Compare {name}").check()
+    outer.get_by_role("button", name="Compare two runs").click()
+    row = outer.locator("tr.differs", has_text="epochs")
+    row.wait_for()
+    assert [text.split()[0] for text in row.locator("td").all_inner_texts()] == ["1", "3"]
+    viewer.complaints[:] = [each for each in viewer.complaints if "Content Security" not in each]
+    assert [each for each in viewer.complaints if "sandboxed" not in each] == []
+
+    # an operator on a phone: rolls back after having been asked, rejects a release, asks about a photo
+    operator = Person(browser, server, "operator", viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page = operator.page
+    airflow_stack.rest("PATCH", f"dags/{ROLL_BACK}", {"is_paused": True}, update_mask="is_paused")
+    page.goto("/musher/")
+    page.get_by_text("in service").wait_for()
+    page.get_by_role("heading", name="Release approvals/1?").wait_for()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#roll-back").click()
+    page.get_by_role("button", name="Leave it").click()
+    assert airflow_stack.runs(ROLL_BACK) == []
+    page.locator("#roll-back").click()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    page.get_by_text("Started:").wait_for()
+    assert [each["triggering_user_name"] for each in airflow_stack.runs(ROLL_BACK)] == ["operator"]
+    page.get_by_label("Why").fill("not today")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_text("Rejected: the run goes on.").wait_for()
+    asked = airflow_stack.rest("GET", f"dags/{DAG}/dagRuns/{run}/taskInstances/approve_release/-1/hitlDetails")
+    assert (asked["chosen_options"], asked["params_input"]) == (["Reject"], {"why": "not today"})
+    page.locator("#url").fill("https://example.com/dog.jpg")
+    page.get_by_role("button", name="Ask").click()
+    page.get_by_text("Nothing is deployed: there is no function to ask.").wait_for()
+    assert all("404" in each for each in operator.complaints), operator.complaints

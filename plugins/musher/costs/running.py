@@ -72,7 +72,7 @@ class RunningCosts:
 
     def listed(self) -> list[dict[str, Any]]:
         """Everything, as plain dicts, the dearest first."""
-        listed = [*self.running(), self._storage()]
+        listed = [*self.running(), self.storage()]
         listed.sort(key=lambda each: -(each.per_month_usd or 0))
         return [asdict(each) for each in listed]
 
@@ -239,7 +239,8 @@ class RunningCosts:
                     unused=f"older than {self._days}: no training takes that long" if old else "",
                 )
 
-    def _storage(self) -> Running:
+    def storage(self) -> Running:
+        """What lies in the bucket: every object is counted."""
         size = storage.size(self.client("s3"), self.bucket)
         detail = f"{size / 2**30:.3g} GB"
         return self._entry(

@@ -7,11 +7,13 @@ from urllib.parse import quote
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import BaseOperatorLink
+from botocore.exceptions import BotoCoreError, ClientError
 
 from musher import record
 from musher.costs import breakdown, storage
 from musher.operators.base import MusherOperator, plainly, run_of
 from musher.report.files import write_report
+from musher.report.past import past_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,4 +70,15 @@ class WriteReportOperator(MusherOperator):
         self.write_part(key, run.costs)
         written = write_report(s3, env.bucket, run)
         self.log.info("The report is at %s", written["html"])
+        self._remember(s3, run, context)
         return record.prefix(key)
+
+    def _remember(self, s3: Any, run: record.RunRecord, context: Context) -> None:
+        """Add the run to its DAG's history. A report that is written is one, with or without that."""
+        dag_run, this = context["dag_run"], run_of(context)
+        began, told = getattr(dag_run, "start_date", None), getattr(dag_run, "conf", None) or {}
+        try:
+            past = past_run(run, dag=this.dag_id, run_id=this.run_id, began=began, told=told)
+            record.remember(s3, self.environment.bucket, past)
+        except (record.RecordError, BotoCoreError, ClientError) as error:
+            self.log.warning("The history is without this run: %s", error)

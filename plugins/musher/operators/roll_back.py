@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
+from botocore.exceptions import BotoCoreError, ClientError
 
 from musher import names, record
 from musher.costs import prices
@@ -64,8 +66,29 @@ class RollBackDeploymentOperator(MusherOperator):
         before.keep(self.hook.conn, now["EndpointArn"])
         part = self._told(part.replace(outcome="rolled back", problems=problems, cost_usd=self._cost(part)))
         self._write(part)
+        self._remember(part)
         self.log.info("%s", part.sentence)
         return part.config
+
+    def _remember(self, part: record.RollBack) -> None:
+        """Add the run to its DAG's history; what was rolled back is, with or without that."""
+        past = record.PastRun(
+            dag=self.run.dag_id,
+            run_id=self.run.run_id,
+            run=self.run.key,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            seconds=part.seconds,
+            state="passed",
+            headline="Rolled back by hand",
+            because=part.sentence,
+            cost_usd=part.cost_usd,
+            instance_type=part.instance_type,
+            config=part.config,
+        )
+        try:
+            record.remember(self.client("s3"), self.environment.bucket, past)
+        except (record.RecordError, BotoCoreError, ClientError) as error:
+            self.log.warning("The history is without this run: %s", error)
 
     def _begun(self, now: Mapping[str, Any]) -> record.RollBack:
         """From where to where this run goes, as its first try found it."""

@@ -9,17 +9,17 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as Refusal
 
-from musher.page import answers, report, runs
+from musher.page import answers, overview, past, photo, report, runs
 from musher.page.aws import Aws
 from musher.page.reader import Reader, Seen
-from musher.page.rights import may_read_run, signed_in
+from musher.page.rights import User, may_deploy, may_read_deployments, may_read_run, signed_in
 
 
 def make() -> FastAPI:
     """The application, with nothing read yet."""
     app = FastAPI(title="Musher", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refusal, answers.refused)
-    aws, reader = Aws(), Reader()
+    aws, reader, turns = Aws(), Reader(), photo.Turns()
 
     @app.get("/static/{name}", dependencies=[signed_in])
     def static(name: str) -> Response:
@@ -30,6 +30,38 @@ def make() -> FastAPI:
         if shown is None:
             raise HTTPException(404, f"The DAG {dag_id} has no run {run_id}.")
         return shown, await reader.look(("report", shown.dag_id, shown.run_id), report.reading(aws, shown))
+
+    @app.get("/", dependencies=[may_read_deployments])
+    async def musher(request: Request, user: User) -> Response:
+        """The page in the navigation."""
+        rights = await run_in_threadpool(overview.rights, user)
+        seen = await overview.look(aws, reader, rights)
+        return answers.page(request, "overview.html.jinja", **overview.shown(seen, rights))
+
+    @app.get("/compare", dependencies=[may_read_deployments])
+    async def compare(request: Request, user: User, a: str, b: str) -> Response:
+        """Two runs beside each other, each named as `<DAG>/<run>`."""
+        rights = await run_in_threadpool(overview.rights, user)
+        known = {f"{each.dag}/{each.run_id}": each for each in overview.runs(await overview.look(aws, reader, rights))}
+        missing = [each for each in (a, b) if each not in known]
+        if missing:
+            raise HTTPException(404, f"The history has no run {missing[0]}; it has the newest thousand of each DAG.")
+        lines = past.side_by_side(known[a], known[b])
+        return answers.page(request, "compare.html.jinja", a=known[a], b=known[b], lines=lines)
+
+    @app.post("/try", dependencies=[may_deploy])
+    async def try_photo(request: Request, user: User) -> Response:
+        """What the function says of a photo. A call of AWS in a request, since somebody wants its answer."""
+        try:
+            asked = photo.event(await _body(request, photo.MOST_BYTES))
+            turns.take(str(user.get_id()))
+            try:
+                told = await run_in_threadpool(photo.ask, aws, asked)
+            finally:
+                turns.give_back()
+        except photo.Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status, headers=answers.HEADERS)
+        return JSONResponse(told, headers=answers.HEADERS)
 
     @app.get("/report/{dag_id}/{run_id:path}", dependencies=[may_read_run])
     async def tab(request: Request, dag_id: str, run_id: str) -> Response:
@@ -49,6 +81,23 @@ def make() -> FastAPI:
         return answers.report(known.value.html if known.value else "")
 
     return app
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body of a request that a page of this server has made. Raises photo.Refused."""
+    # A form of another site could send a person's cookie along, and no form sends JSON.
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise photo.Refused(415, "The request has to be application/json.")
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise photo.Refused(403, "The request has to come from this page.")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            raise photo.Refused(
+                413, f"Lambda takes {most / 2**20:g} MB a call, and base64 makes a photo a third larger."
+            )
+    return bytes(body)
 
 
 def _state(run: runs.Shown, known: Seen) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Aws:
         self._lock = threading.Lock()
         self._until = 0.0
         self._environment: Environment | None = None
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[Any, Any] = {}
 
     @property
     def environment(self) -> Environment:
@@ -32,16 +32,17 @@ class Aws:
                 self._until = time.monotonic() + KEPT_SECONDS
             return self._environment
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client, the same one each time; `config` are botocore Config settings in the place of PATIENCE."""
         from botocore.config import Config
 
         from musher.hooks.aws import AwsHook
 
         region = self.environment.region
         with self._lock:  # boto3 makes clients in one thread at a time
-            if service not in self._clients:
-                hook = AwsHook(
-                    aws_conn_id=AWS_CONN_ID, client_type=service, region_name=region, config=Config(**PATIENCE)
-                )
-                self._clients[service] = hook.get_conn()
-            return self._clients[service]
+            key = (service, repr(config))
+            if key not in self._clients:
+                settings = Config(**(config or PATIENCE))
+                hook = AwsHook(aws_conn_id=AWS_CONN_ID, client_type=service, region_name=region, config=settings)
+                self._clients[key] = hook.get_conn()
+            return self._clients[key]

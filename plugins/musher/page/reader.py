@@ -24,8 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from musher.errors import UserError
 
 EVERY_SECONDS = 10.0
-# How long the first request waits for what has never been read; whoever asks later never waits.
+# How long a request waits for what has never been read, or not for so long that it may well be wrong; no other waits.
 PATIENCE_SECONDS = 3.0
+OLD_SECONDS = 60.0
 AT_ONCE = 4
 KEPT = 64
 
@@ -73,13 +74,14 @@ class Reader:
         every: float = EVERY_SECONDS,
         patience: float = PATIENCE_SECONDS,
     ) -> Seen:
-        """What is known of a thing; waits for it as long as `patience` where nothing is known yet.
+        """What is known of a thing; waits as long as `patience` where nothing is known, or nothing but what is old.
 
         Parameters: `read` is given what it read the time before, None the first time, and runs in a thread; `every` how
         many seconds lie between the beginnings of two readings at least.
         """
         subject = self._asked(key, read, every)
-        if subject.seen.at is None and subject.reading is not None:
+        known = subject.seen.age_seconds
+        if subject.reading is not None and (known is None or known > max(OLD_SECONDS, 2 * every)):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(subject.reading)), patience)
         return subject.seen

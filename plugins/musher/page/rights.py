@@ -6,16 +6,22 @@ Source: Airflow's "Plugins" (FastAPI applications have to authenticate by themse
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import Depends
 
-__all__ = ["may", "may_read_run", "signed_in"]
+from musher.page.dags import DEPLOY
 
+__all__ = ["User", "may", "may_deploy", "may_read_deployments", "may_read_run", "signed_in"]
+
+User = Annotated[Any, Depends(get_user)]
 signed_in = Depends(get_user)
+# What serves is what the deployments made.
+may_deploy = Depends(requires_access_dag("POST", DagAccessEntity.RUN, DEPLOY))
+may_read_deployments = Depends(requires_access_dag("GET", DagAccessEntity.RUN, DEPLOY))
 # The DAG is the route's `dag_id`.
 may_read_run = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 

@@ -32,6 +32,7 @@ from musher.record.diagnostics import (
     Saving,
 )
 from musher.record.ec2 import Ec2Instance, Ec2Instances, Ec2Training
+from musher.record.history import History, PastRun, remember
 from musher.record.load_test import Check, LoadPhase, LoadTest, PhaseError, Verdict
 from musher.record.model import (
     ClassAccuracy,
@@ -97,6 +98,7 @@ __all__ = [
     "Evaluation",
     "Function",
     "FunctionCost",
+    "History",
     "JobProfile",
     "JudgeCheck",
     "JudgedPicture",
@@ -110,6 +112,7 @@ __all__ = [
     "Parity",
     "Part",
     "PassedRehearsal",
+    "PastRun",
     "PathCost",
     "PhaseError",
     "Predictions",
@@ -150,6 +153,7 @@ __all__ = [
     "read",
     "read_at",
     "read_run",
+    "remember",
     "runs_with",
     "sentence",
     "take_back",

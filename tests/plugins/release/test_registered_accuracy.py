@@ -6,6 +6,7 @@ import pytest
 from musher import record
 from musher.release import registered
 from musher.release.parity import Answer
+from scipy.stats import binomtest
 
 
 def answers(right: int, pictures: int) -> list[Answer]:
@@ -71,3 +72,9 @@ def test_without_an_answer_there_is_nothing_to_compare():
 )
 def test_the_evaluation_says_it_before_the_registration_does(package, evaluation, expected):
     assert registered.known(package, evaluation) == expected
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 5), (5, 5), (47, 50), (1, 3), (900, 1000)])
+def test_the_interval_of_an_accuracy_is_wilsons(right, images):
+    theirs = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    assert registered.Accuracy(right / images, images).interval == pytest.approx((theirs.low, theirs.high))
