@@ -96,7 +96,7 @@ class Copy:
         """A block's lines with this copy's port where they have the default one."""
         text = re.sub(r"\b4566\b", str(self.local_aws_port), text)
         return re.sub(
-            r"(-m local_aws (?:interrupt|capacity|concurrency) [^#\n]*)", rf"\1 --port {self.local_aws_port} ", text
+            r"(-m local_aws (?:interrupt|capacity|quota|iam) [^#\n]*)", rf"\1 --port {self.local_aws_port} ", text
         )
 
 

@@ -44,6 +44,7 @@ CHOSEN = (
     "scale_out_load",
     "scale_out_limit_seconds",
     "scale_in_limit_seconds",
+    "capture_percent",
 )
 # AWS keeps so many calls at once for the functions without a reserve; of a smaller quota, all. Source: Lambda developer
 # guide, "Configuring reserved concurrency".
