@@ -48,7 +48,7 @@ class Stack:
     logs: Path = ROOT / "build/logs"
     dags: Path = ROOT / "dags"
     settings: dict[str, str] = field(default_factory=dict)  # further environment variables for Airflow
-    iam: str = "audit"  # what the local AWS does with a call that no policy allows: off, audit or enforce
+    iam: str = "enforce"  # what the local AWS does with a call that no policy allows: off, audit or enforce
 
     # What a person is told.
     STOP: ClassVar[str] = "make down"

@@ -123,7 +123,7 @@ def aws_cli(copy, tmp_path_factory):
 def up(copy):
     """The copy's stack, with the things in its account that the pages speak of; what stands for their names."""
     copy.run("make up")
-    daemon = Daemon(copy.local_aws_port, Path(), 2, None, Path())
+    daemon = Daemon(copy.local_aws_port, Path(), 2, None, Path(), tuple(bootstrap.CREDENTIALS.values()))
     bucket = "musher-123456789012"
     daemon.client("s3").put_object(Bucket=bucket, Key="runs/mine/dataset.json", Body=b"{}")
     serving = Serving(daemon, bucket, make_role(daemon))

@@ -35,6 +35,7 @@ class Daemon:
     minute: float
     process: subprocess.Popen[bytes] | Forked
     log: Path
+    credentials: tuple[str, str] = ("AKIATESTTESTTESTTEST", "test")
     _clients: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,8 +61,8 @@ class Daemon:
                 name,
                 endpoint_url=self.url,
                 region_name="us-east-1",
-                aws_access_key_id="AKIATESTTESTTESTTEST",
-                aws_secret_access_key="test",
+                aws_access_key_id=self.credentials[0],
+                aws_secret_access_key=self.credentials[1],
                 config=config,
                 **options,
             )
