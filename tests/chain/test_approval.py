@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 DAG = "approve_a_release"
+# Airflow's role may change its project's model packages; the DAG's is in a group of its own.
+MAY_REJECT = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": ["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"],
+            "Resource": "arn:aws:sagemaker:us-east-1:123456789012:model-package/approvals/*",
+        }
+    ],
+}
 
 
 @pytest.mark.timeout(900)
@@ -12,6 +25,9 @@ def test_a_rejected_release_is_skipped_and_the_model_is_rejected(airflow_stack):
     # GIVEN a registered model whose release waits
     sagemaker = airflow_stack.local_aws("sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName="approvals")
+    airflow_stack.local_aws("iam").put_role_policy(
+        RoleName="musher-airflow", PolicyName="approvals", PolicyDocument=json.dumps(MAY_REJECT)
+    )
     package = sagemaker.create_model_package(ModelPackageGroupName="approvals", ModelApprovalStatus="Approved")
     run_id = airflow_stack.trigger(DAG, {"approval": "before_release"}, "rejected")
     airflow_stack.wait_for_state(DAG, run_id, "approve_release", "awaiting_input")
