@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from local_aws.iam.patterns import Context, arn_matches, compiled, filled, unfilled
+from local_aws.iam.patterns import Context, arn_matches, filled, unfilled
 
 Test = Callable[[str, str, Context], bool]
 """(value of the policy, value of the request, context) -> whether the two go together, for the operator without Not."""
@@ -161,9 +161,3 @@ def holds(found: Operator, wanted: tuple[str, ...], given: tuple[str, ...] | Non
         return False  # of a value that the request leaves open nothing can be said
     # A key of one value needs no qualifier; of several, each has to fit a negated operator, one another.
     return all(fits) if found.qualifier == ALL or (negated and not found.qualifier) else any(fits)
-
-
-@functools.lru_cache(maxsize=4096)
-def key_pattern(key: str) -> Callable[[str], object]:
-    """What tells whether a request's key is one that a table writes as `aws:RequestTag/${TagKey}`."""
-    return compiled(key.partition("${")[0] + "*" if "${" in key else key, True)

@@ -27,7 +27,6 @@ GLOBAL_KEYS = (
     "aws:UserAgent", "aws:userid", "aws:username", "aws:ViaAWSMCPService", "aws:ViaAWSService", "aws:VpceAccount",
     "aws:VpceOrgID", "aws:VpceOrgPaths", "aws:VpcSourceIp",
 )  # fmt: skip
-PLACE = re.compile(r"\$\{(Partition|Region|Account)\}")
 ANY = "*"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -230,7 +230,3 @@ def reason_of(error: Exception, service: str) -> str:
     if isinstance(error, BotoCoreError):
         return f"Properties validation failed: {' '.join(str(error).split())}"
     return f"{type(error).__name__}: {error}"
-
-
-def names_of(items: Iterable[Mapping[str, Any]], key: str) -> list[str]:
-    return [each[key] for each in items]

@@ -13,7 +13,6 @@ from musher.hooks import sagemaker_jobs
 from musher.hooks.serving import found
 
 Client = Callable[[str], Any]
-USES = (TRAINING, SPOT_TRAINING, ENDPOINT)
 
 
 @dataclass(frozen=True)

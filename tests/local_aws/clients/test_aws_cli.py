@@ -38,7 +38,7 @@ STACK = {
 SAMPLE = {"s3"}
 ALL = bool(os.environ.get("MUSHER_ALL_COMMANDS"))
 
-pytestmark = [pytest.mark.skipif(not PYTHON.exists(), reason="`make test-clients` makes .venv-aws-cli")]
+pytestmark = [pytest.mark.skipif(not PYTHON.exists(), reason="`make test` and `make test-clients` make .venv-aws-cli")]
 
 
 @pytest.fixture(scope="module")
