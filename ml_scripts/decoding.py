@@ -40,7 +40,16 @@ def _open(path: Path) -> BinaryIO:
 
 
 def open_image(source: Path | bytes, at_least: int, opener: Callable[[Path], BinaryIO] = _open) -> Image.Image:
+    """The picture of :func:`open_sized`."""
+    return open_sized(source, at_least, opener)[0]
+
+
+def open_sized(
+    source: Path | bytes, at_least: int, opener: Callable[[Path], BinaryIO] = _open
+) -> tuple[Image.Image, tuple[int, int]]:
     """Decode a picture into RGB, upright, on white where it is transparent; of several frames the first.
+
+    Returns it, and the width and height that it has upright when it is decoded whole.
 
     Args:
         source: a file, or the bytes of one.
@@ -58,9 +67,12 @@ def open_image(source: Path | bytes, at_least: int, opener: Callable[[Path], Bin
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 _refuse_size(*image.size)
+                width, height = image.size
                 image.draft("RGB", (at_least, at_least))
                 image.load()  # a TIFF turns itself upright as it is loaded, so this comes before the turning
-                return _rgb(_upright(image))
+                upright = _rgb(_upright(image))
+                turned = (upright.width - upright.height) * (width - height) < 0
+                return upright, (height, width) if turned else (width, height)
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:

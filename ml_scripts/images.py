@@ -27,9 +27,14 @@ def central_view(image: Image.Image, size: int) -> torch.Tensor:
     ImageNet's usual 224 of 256 pixels would cut off a sixteenth at every edge: on photos that are already cropped to
     their subject that costs two points of accuracy (0.92 instead of 0.94 on ten breeds of dogs, mean of six seeds).
     """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return _pixels(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side), 2.0))
+    return _pixels(image.resize((size, size), Image.Resampling.BICUBIC, central_box(*image.size), 2.0))
+
+
+def central_box(width: int, height: int) -> tuple[float, float, float, float]:
+    """What :func:`central_view` takes of a picture: left, top, right and bottom, in its pixels."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def random_view(image: Image.Image, size: int, chance: random.Random) -> torch.Tensor:

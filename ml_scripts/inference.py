@@ -3,6 +3,9 @@
 Takes a picture (``CONTENT_TYPES``; what is in it decides) and answers with JSON: the five most probable labels, or with
 ``Accept: application/json; format=logits`` the plain logits ``[[...]]``. Runs on torch 2.6 and later.
 
+Beside the labels an answer has ``picture``: ``width`` and ``height`` of the picture upright; ``crop``, which is what of
+it the network was shown (left, top, right, bottom in its pixels); and ``input``, the side in pixels that this became.
+
 Every answer says which model gave it, in its content type: ``application/json; weights=<digest>; model=<name>``. The
 digest is that of the weights (``artifacts.weights_digest``), the name what the container's environment has as
 ``MODEL_NAME``; without one there is no ``model``.
@@ -128,10 +131,17 @@ def predict_fn(picture: bytes, model: Model) -> dict[str, object]:
         RequestError: 400 if the bytes are no picture.
     """
     try:
-        image = decoding.open_image(picture, images.decode_size(model.description.image_size, 0))
+        size = model.description.image_size
+        image, (width, height) = decoding.open_sized(picture, images.decode_size(size, 0))
     except decoding.UnreadableImage as error:
         raise RequestError(BAD_REQUEST, f"the body ({len(picture)} bytes) cannot be decoded: {error}") from None
-    return {"logits": model.logits(image), "classes": model.description.classes, "model": model.about}
+    seen = {"width": width, "height": height, "crop": list(images.central_box(width, height)), "input": size}
+    return {
+        "logits": model.logits(image),
+        "classes": model.description.classes,
+        "model": model.about,
+        "picture": seen,
+    }
 
 
 def output_fn(prediction: dict[str, object], accept: str) -> tuple[str, str]:
@@ -159,4 +169,4 @@ def output_fn(prediction: dict[str, object], accept: str) -> tuple[str, str]:
         {"label": classes[index], "probability": value}
         for index, value in zip(indices.tolist(), values.tolist(), strict=True)
     ]
-    return json.dumps({"predictions": predictions, "model": model}), content_type
+    return json.dumps({"predictions": predictions, "model": model, "picture": prediction["picture"]}), content_type

@@ -8,7 +8,7 @@ import zlib
 import decoding
 import numpy
 import pytest
-from decoding import UnreadableImage, open_image
+from decoding import UnreadableImage, open_image, open_sized
 from PIL import Image
 
 
@@ -84,7 +84,8 @@ def test_every_format_is_turned_as_its_camera_says(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     # WHEN it is opened
-    image = open_image(encoded(turned, kind, exif=exif), 32)
+    image, size = open_sized(encoded(turned, kind, exif=exif), 32)
+    assert size == (80, 60)
     # THEN it is upright
     assert image.size == (80, 60)
     red = [image.getpixel(place)[0] > 128 for place in ((10, 8), (70, 8), (10, 52), (70, 52))]

@@ -66,6 +66,24 @@ def test_a_picture_gets_its_five_most_probable_labels(model, kind, content_type)
     assert 0 < sum(probabilities) <= 1.0001
 
 
+@pytest.mark.parametrize(
+    ("size", "orientation", "told"),
+    [
+        ((90, 70), 1, (90, 70, [10, 0, 80, 70])),
+        ((71, 90), 1, (71, 90, [0, 9.5, 71, 80.5])),
+        ((90, 70), 6, (70, 90, [0, 10, 70, 80])),  # lies on its side as it was stored
+        ((1001, 700), 6, (700, 1001, [0, 150.5, 700, 850.5])),  # is decoded at an eighth of its size
+    ],
+)
+def test_an_answer_says_what_of_the_picture_the_network_was_shown(model, size, orientation, told):
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(buffer, "JPEG", exif=exif)
+    width, height, crop = told
+    seen = {"width": width, "height": height, "crop": crop, "input": 64}
+    assert ask(model, buffer.getvalue())["picture"] == seen
+
+
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json", "Application/JSON"])
 def test_json_is_what_everybody_gets(model, accept):
     assert "predictions" in ask(model, picture(), accept=accept)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,8 @@ from musher.page import answers, past, serving
 from musher.page.dags import DEPLOY, TRAIN
 from musher.page.reader import Seen
 from musher.record import History, PastRun
+from PIL import Image
+from playwright.sync_api import expect
 
 from tests.chain.browsing import chromium, violations
 from tests.plugins.page.test_overview import EVIL, NOW, SERVES, page
@@ -26,8 +29,21 @@ REQUEST = {
     },
 }  # fmt: skip
 NOTHING = "Nothing is deployed: there is no function to ask."
+ANSWER = {
+    "status": 200, "milliseconds": 40.4, "function_ms": 31.0, "initialization": "warm", "weights": "0123", "model": "m",
+    "answer": {
+        "predictions": [{"label": EVIL, "probability": 0.9}, {"label": "002.Amber_hound", "probability": 0.1}],
+        "picture": {"width": 90, "height": 60, "crop": [15.0, 0.0, 75.0, 60.0], "input": 224},
+    },
+}  # fmt: skip
 
 pytestmark = pytest.mark.slow
+
+
+def photo() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (90, 60), "tan").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +90,8 @@ def answer(written, asked):
         elif path.endswith("/dagRuns"):
             route.fulfill(json={"dag_run_id": "manual__1"})
         elif path.endswith("/try"):
-            route.fulfill(status=404, json={"error": NOTHING})
+            by_address = "url" in call.post_data_json
+            route.fulfill(status=404 if by_address else 200, json={"error": NOTHING} if by_address else ANSWER)
         else:
             policy = {"Content-Type": "text/html", "Content-Security-Policy": answers.POLICY}
             route.fulfill(body=written, headers=policy)
@@ -120,6 +137,19 @@ def test_every_button(browser, answer, asked, theme):
     shown.get_by_text(NOTHING).wait_for()
     assert asked[2] == ("POST", "/musher/try", {"url": "https://example.com/dog.jpg"})
     assert all("404" in each for each in complaints), complaints
+
+    # a photo's answer has what the network was shown of it, also where the browser cannot draw the format itself
+    saw = shown.get_by_text("It saw the middle 60 × 60 of 90 × 60 pixels, as 224 × 224.")
+    for name, body, drawn in (("a.png", photo(), 1), ("a.tiff", b"II*\0", 0)):
+        shown.locator("#file").set_input_files({"name": name, "mimeType": "image/x", "buffer": body})
+        saw.wait_for()
+        expect(shown.locator(".asked img")).to_have_count(drawn)
+        assert shown.locator(".crop .shown").get_attribute("d") == "M15 0H75V60H15Z"
+        assert EVIL in shown.locator("#answer").inner_text()
+        shown.locator("#url").fill("https://example.com/dog.jpg")
+        shown.get_by_role("button", name="Ask").click()
+        saw.wait_for(state="detached")
+    assert violations(shown) == []
 
     # a chart is read by keys as well
     chart = shown.get_by_role("img", name="Test accuracy: 4 points")

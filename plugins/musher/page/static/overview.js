@@ -147,6 +147,7 @@
       if (mine !== asking) return;
       const error = told.error ?? told.detail ?? told.answer?.error;
       if (error) throw new Error(error);
+      if (!Array.isArray(told.answer.predictions)) throw new Error("The model answers without predictions.");
       place.replaceChildren(...answered(told, picture));
     } catch (error) {
       if (mine === asking) place.replaceChildren(element("p", { className: "problem", textContent: trouble(error) }));
@@ -166,11 +167,38 @@
     const weights = element("p", { className: "quiet" }, `${facts.join(", ")}. Answered by `, element("code", { textContent: told.model ?? "a model without a name" }));
     if (told.weights) weights.append(", weights ", element("code", { textContent: told.weights.slice(0, 16) }));
     weights.append(".");
-    const shown = picture ? [element("img", { src: picture, alt: "The photo that was asked about", className: "asked" })] : [];
-    return [element("div", { className: "answered" }, ...shown, bars), weights];
+    const { figure, said } = shown(told.answer.picture, picture);
+    const saw = said ? [element("p", { className: "quiet", textContent: said })] : [];
+    return [element("div", { className: "answered" }, ...figure, bars), ...saw, weights];
   };
+  // The photo, dimmed where the network was not shown it; of one that is not at hand (an address) the frame alone.
+  const shown = (seen, picture) => {
+    const image = picture && element("img", { src: picture, alt: "The photo that was asked about" });
+    const known = seen && [seen.width, seen.height, ...seen.crop ?? []].every((each) => Number.isFinite(each) && each >= 0 && each <= 1e6) && seen.crop?.length === 4 && seen.width && seen.height;
+    if (!known) return { figure: image ? [element("div", { className: "asked" }, image)] : [], said: "" };
+    const [left, top, right, bottom] = seen.crop, { width, height } = seen;
+    const drawing = (name, attributes) => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+      return made;
+    };
+    const frame = drawing("svg", { viewBox: `0 0 ${width} ${height}`, class: "crop", "aria-hidden": "true" });
+    const box = `M${left} ${top}H${right}V${bottom}H${left}Z`;
+    frame.append(drawing("path", { class: "unshown", "fill-rule": "evenodd", d: `M0 0H${width}V${height}H0Z${box}` }), drawing("path", { class: "shown", d: box }));
+    const place = element("div", { className: image ? "asked" : "asked bare" }, ...image ? [image] : [], frame);
+    // Some formats the model reads and a browser does not.
+    image?.addEventListener("error", () => { image.remove(); place.classList.add("bare"); });
+    const middle = right - left < width || bottom - top < height;
+    const scaled = Number.isFinite(seen.input) ? `, as ${seen.input} × ${seen.input}` : "";
+    const said = `It saw ${middle ? "the middle " : "all of "}${middle ? `${right - left} × ${bottom - top} of ` : ""}${width} × ${height} pixels${scaled}.`;
+    return { figure: [place], said };
+  };
+  let held = "";
   const file = async (blob) => {
-    if (blob) ask({ image: await base64(blob) }, URL.createObjectURL(blob));
+    if (!blob) return;
+    URL.revokeObjectURL(held);
+    held = URL.createObjectURL(blob);
+    ask({ image: await base64(blob) }, held);
   };
   const drop = byId("drop");
   if (drop) {
