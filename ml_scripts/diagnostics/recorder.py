@@ -1,7 +1,8 @@
 """Takes the statistics of a sampled step: of gradients, weights and updates, and of what activation functions get.
 
-Hooks are there during a sampled step only, everything stays on the device until one copy at the end of it, and of large
-activations a part is looked at. So a step that is not sampled costs a comparison.
+Hooks are there during a sampled step only, and of large tensors and activations a part is looked at. So a step that is
+not sampled costs a comparison. What was looked at is copied from the device at the end of the step and added up by
+numpy: of a few thousand numbers most of what torch takes is the way into each of its operations.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy
 import torch
 from torch import nn
 
@@ -29,6 +31,8 @@ NUMBERS = 1024
 
 KINDS: dict[type[nn.Module], str] = {nn.ReLU: "ReLU", nn.ReLU6: "ReLU", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
 Limits = dict[str, tuple[float, float]]
+# Of an activation function: kind, inputs, units, and sums.
+Seen = tuple[str, int, int, numpy.ndarray]
 
 
 def interval(planned: int, trained: str) -> int:
@@ -51,19 +55,18 @@ class Recorder:
         self.limits, self.tolerance = limits, tolerance
         self.watched = [(prefix + name, kind, each) for name, kind, each in _activations(module)]
         self.module = module
-        self._seen: dict[str, tuple[str, int, int, torch.Tensor]] = {}
+        self._seen: dict[str, tuple[str, list[torch.Tensor]]] = {}
         self._uses: dict[str, int] = {}
-        # The places in the flat vector that are looked at, how many of each tensor, and whose each one is.
+        # The places in the flat vector that are looked at, how many of each tensor, and where each one's begin.
         places, start = [], 0
         for size in self.sizes:
             places.append(torch.arange(start, start + size, -(-size // NUMBERS)))
             start += size
         self.counts = [len(each) for each in places]
-        device = flat.values.device
-        self.places = torch.cat(places).to(device)
-        self.owners = torch.arange(len(places)).repeat_interleave(torch.tensor(self.counts)).to(device)
+        self.places = torch.cat(places).to(flat.values.device)
+        self.starts = numpy.concatenate([[0], numpy.cumsum(self.counts)[:-1]])
         # The weights after the sampled step before: a single step may leave a tensor almost as it was.
-        self._last: torch.Tensor | None = None
+        self._last: numpy.ndarray | None = None
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[bool]:
@@ -80,79 +83,88 @@ class Recorder:
             for hook in hooks:
                 hook.remove()
 
-    @torch.no_grad()
     def _look(self, name: str, kind: str, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        rows = _observations(inputs[0].detach())
-        low, high = self.limits[kind]
-        active = (rows > low if high == math.inf else (rows > low) & (rows < high)).sum(0)
-        total, squares = rows.sum(), rows.square().sum()
-        sums = torch.cat([torch.stack([total, squares]), active.double()])
         self._uses[name] = self._uses.get(name, 0) + 1
         if self._uses[name] > 1:  # one module that is used several times
             name = f"{name}#{self._uses[name]}"
-        inputs_before, sums_before = self._seen[name][1::2] if name in self._seen else (0, 0)
-        self._seen[name] = (kind, inputs_before + len(rows), rows.shape[1], sums_before + sums)
+        self._seen.setdefault(name, (kind, []))[1].append(_observations(inputs[0].detach()))
 
-    def activations(self) -> dict[str, tuple[str, int, int, torch.Tensor]]:
-        """What was seen since :meth:`watching` began: kind, inputs, units, and sums on the CPU.
+    def activations(self) -> dict[str, Seen]:
+        """What was seen since :meth:`watching` began: kind, inputs, units, and sums.
 
         The sums of several processes add up: that of the inputs, that of their squares, and each unit's active ones.
         """
-        if not self._seen:
-            return {}
-        sums = torch.cat([each[3] for each in self._seen.values()]).cpu().split([2 + s[2] for s in self._seen.values()])
-        return {name: (*each[:3], made) for (name, each), made in zip(self._seen.items(), sums, strict=True)}
+        found = {}
+        for name, (kind, parts) in self._seen.items():
+            rows = (torch.cat(parts) if len(parts) > 1 else parts[0]).cpu().numpy()
+            low, high = self.limits[kind]
+            active = rows > low if high == math.inf else (rows > low) & (rows < high)
+            # Truth values are added up more slowly than the bytes that they are.
+            counts = numpy.add.reduce(active.view(numpy.uint8), axis=0, dtype=numpy.int32)
+            with numpy.errstate(invalid="ignore", over="ignore"):
+                sums = [rows.sum(), numpy.square(rows).sum()]
+            found[name] = (kind, *rows.shape, numpy.concatenate([sums, counts], dtype=float))
+        return found
 
-    def look(self, values: torch.Tensor) -> torch.Tensor:
+    def look(self, values: torch.Tensor) -> numpy.ndarray:
         """Those numbers of a flat vector that are looked at."""
-        return values.index_select(0, self.places)
+        return values.index_select(0, self.places).cpu().numpy()
 
     @torch.no_grad()
     def parameters(
-        self, gradient: torch.Tensor, before: torch.Tensor, after: torch.Tensor, spread: bool
+        self, gradient: torch.Tensor, before: numpy.ndarray, after: torch.Tensor, spread: bool
     ) -> list[Parameter]:
         """The statistics of each tensor: flat vectors of gradient and weights, and :meth:`look` before the step."""
-        rtol, atol = self.tolerance
         some, now = self.look(gradient), self.look(after)
+        gradients, gradient_zeros = self._sizes(some, gradient)
+        weights, weight_zeros = self._sizes(now, after)
+        with numpy.errstate(invalid="ignore", over="ignore"):  # what is infinite is said by the rules
+            changed = self._changed(now, before)
+            norms = numpy.sqrt(self._sums(numpy.square(before, dtype=float)))
+            updates = numpy.sqrt(self._sums(numpy.square(numpy.subtract(now, before, dtype=float))))
+        spreads = [_spread(part) for part in numpy.split(some, self.starts[1:])] if spread else [None] * len(self.names)
+        columns = (gradients, weights, self.counts, gradient_zeros, weight_zeros, norms.tolist(), updates.tolist())
+        return [Parameter(*row) for row in zip(self.names, *columns, changed, spreads, strict=True)]
+
+    def _sums(self, numbers: numpy.ndarray) -> numpy.ndarray:
+        """Of the numbers that are looked at, each tensor's sum."""
+        return numpy.add.reduceat(numbers, self.starts, dtype=float)
+
+    def _sizes(self, some: numpy.ndarray, values: torch.Tensor) -> tuple[list[float], list[int]]:
+        """Each tensor's mean of absolute values, and how many are zero, of the numbers that are looked at.
+
+        The others count where they say more: a sum of them all tells whether one is NaN or infinite, or not zero.
+        """
+        means = (self._sums(numpy.abs(some)) / self.counts).tolist()
+        zeros = self._sums(some == 0).astype(int).tolist()
+        finite = math.isfinite(values.sum().item())
+        if finite and all(zero < count for zero, count in zip(zeros, self.counts, strict=True)):
+            return means, zeros
+        for number, (part, count) in enumerate(zip(values.split(self.sizes), self.counts, strict=True)):
+            if not finite or zeros[number] == count:
+                total = part.sum().item()
+                means[number] = means[number] if math.isfinite(total) else total
+                zeros[number] = min(zeros[number], count - int(total != 0))
+        return means, zeros
+
+    def _changed(self, now: numpy.ndarray, before: numpy.ndarray) -> list[int]:
+        """How many numbers of each tensor have changed since the sampled step before."""
+        rtol, atol = self.tolerance
         last = before if self._last is None else self._last
-        changed = (now - last).abs_() > last.abs().mul_(rtol).add_(atol)
         self._last = now
-        update = (now - before).double()
-        numbers = torch.stack([some.abs(), now.abs(), some != 0, now != 0, before.double() ** 2, update**2, changed], 1)
-        sums = numbers.new_zeros(len(self.sizes), numbers.shape[1]).index_add_(0, self.owners, numbers)
-        # A sum of them all says whether a number that was not looked at is NaN, infinite, or just not zero.
-        totals = [torch.stack([part.sum() for part in each.split(self.sizes)]) for each in (gradient, after)]
-        columns = [*totals, *sums.unbind(1)]
-        if spread:
-            columns.append(torch.stack([_spread(part) for part in some.split(self.counts)]))
-        rows = torch.stack([column.double() for column in columns], 1).tolist()
-        return [
-            Parameter(
-                name,
-                gradient_mean=_mean(row[2], count, row[0]),
-                weight_mean=_mean(row[3], count, row[1]),
-                numbers=count,
-                gradient_zeros=_zeros(row[4], count, row[0]),
-                weight_zeros=_zeros(row[5], count, row[1]),
-                weight_norm=row[6] ** 0.5,
-                update_norm=row[7] ** 0.5,
-                changed=int(row[8]),
-                spread=row[9] if spread else None,
-            )
-            for name, count, row in zip(self.names, self.counts, rows, strict=True)
-        ]
+        return self._sums(numpy.abs(now - last) > rtol * numpy.abs(last) + atol).astype(int).tolist()
 
 
-def merged(parts: list[dict[str, tuple[str, int, int, torch.Tensor]]]) -> list[Activation]:
+def merged(parts: list[dict[str, Seen]]) -> list[Activation]:
     """The activations that several processes saw of one step's batch."""
     made = []
     for name in dict.fromkeys(name for part in parts for name in part):
         seen = [part[name] for part in parts if name in part]
         kind, inputs, units = seen[0][0], sum(each[1] for each in seen), seen[0][2]
-        sums = torch.stack([each[3] for each in seen]).sum(0)
+        sums = sum(each[3] for each in seen)
         mean, square = (sums[:2] / (inputs * units)).tolist()
-        percents = (100 * sums[2:] / inputs).floor().long()
-        activity = torch.bincount(percents, minlength=101).tolist()
+        percents = (100 * sums[2:] / inputs).astype(int)
+        activity = numpy.bincount(percents, minlength=101).tolist()
         made.append(Activation(name, kind, inputs, max(0.0, square - mean * mean), activity))
     return made
 
@@ -177,23 +189,16 @@ def _activations(module: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
 
 
 def _observations(inputs: torch.Tensor) -> torch.Tensor:
-    """Inputs as (observations, units): of (N, C, H, W) some places of some pictures, a unit a channel."""
+    """A copy of inputs as (observations, units): of (N, C, H, W) some places of some pictures, a unit a channel."""
     if inputs.dim() == 4:
         high, wide = (max(1, -(-side // PLACES)) for side in inputs.shape[2:])
         inputs = inputs[:PICTURES, :, ::high, ::wide].permute(0, 2, 3, 1)
-    return inputs.flatten(0, -2).float()
+    # An activation function may write over its inputs.
+    return inputs.flatten(0, -2).to(torch.float32, copy=True)
 
 
-def _mean(sizes: float, count: int, total: float) -> float:
-    return sizes / count if math.isfinite(total) else total
-
-
-def _zeros(others: float, count: int, total: float) -> int:
-    return count - max(int(others), int(total != 0))
-
-
-def _spread(gradient: torch.Tensor) -> torch.Tensor:
+def _spread(gradient: numpy.ndarray) -> float:
     """The distance between the percentiles 5 and 95."""
-    ordered = gradient.sort().values
+    ordered = numpy.sort(gradient)
     last = len(ordered) - 1
-    return ordered[round(0.95 * last)] - ordered[round(0.05 * last)]
+    return float(ordered[round(0.95 * last)] - ordered[round(0.05 * last)])

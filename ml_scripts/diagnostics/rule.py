@@ -4,6 +4,7 @@ A module of ``diagnostics/rules/`` that decorates a function with :func:`rule` i
 to know of it. docs/diagnostics.md shows one of one's own.
 """
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -75,9 +76,14 @@ def known_rules() -> dict[str, Rule]:
 
 def found_in(package: ModuleType, found: dict[str, Rule]) -> dict[str, Rule]:
     """What the files of a package have registered in ``found``, by name."""
+    _import_all(package)
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def _import_all(package: ModuleType) -> None:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(sorted(found.items()))
 
 
 def samples(seen: Statistics):

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from data import Split
 from distributed import Group
@@ -144,12 +145,12 @@ class Diagnostics:
         self.judge()
         self._act(epochs)
 
-    def before(self, values: torch.Tensor) -> torch.Tensor:
+    def before(self, values: torch.Tensor) -> numpy.ndarray:
         """What :meth:`took` has to know of the weights before a sampled step."""
         return self._recorder.look(values)
 
     def took(
-        self, state: Any, loss: float, gradient: torch.Tensor, before: torch.Tensor | None, after: torch.Tensor
+        self, state: Any, loss: float, gradient: torch.Tensor, before: numpy.ndarray | None, after: torch.Tensor
     ) -> None:
         """A step was taken: its mean loss and, where it was sampled, the gradient and the weights around it."""
         if not self.on:

@@ -7,7 +7,7 @@ first process writes what it knows itself, and each other one a file of its own.
 
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,8 @@ def content(profile: Profile, rules: list[dict], said: Verdict, sampler: Sampler
 
 def _rank(rank: Rank) -> dict[str, Any]:
     durations = list(rank.durations)
-    written = {name: value for name, value in asdict(rank).items() if name not in ("durations", "slow")}
+    # Not asdict, which copies every number that there is.
+    written = {each.name: getattr(rank, each.name) for each in fields(rank) if each.name not in ("durations", "slow")}
     steps: dict[str, Any] = {"count": len(durations), "first": rank.first_step}
     if durations:
         steps |= {
@@ -202,7 +203,7 @@ def _rank(rank: Rank) -> dict[str, Any]:
             "p95": percentile(durations, 95),
             "longest": max(durations),
         }
-    return written | {"steps": _rounded(steps), "slow": [_rounded(asdict(each)) for each in rank.slow]}
+    return written | {"steps": _rounded(steps), "slow": [_rounded(vars(each)) for each in rank.slow]}
 
 
 def _host(host: Host) -> dict[str, Any]:

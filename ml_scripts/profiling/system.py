@@ -116,7 +116,8 @@ def _looks() -> Callable[[], list[float]]:
 
     def look() -> list[float]:
         now, cpu, own = time.monotonic(), psutil.cpu_times(), time.process_time()
-        disk, net = psutil.disk_io_counters(), psutil.net_io_counters()
+        # Counters that begin anew are seen below; to have psutil look for them takes longer than all the rest.
+        disk, net = psutil.disk_io_counters(nowrap=False), psutil.net_io_counters(nowrap=False)
         counts = [
             getattr(disk, "read_bytes", 0),
             getattr(disk, "write_bytes", 0),
@@ -134,7 +135,7 @@ def _looks() -> Callable[[], list[float]]:
             100 * min(1.0, max(0.0, waited / ticks)),
             100 * (own - before["own"]) / seconds / cores,
             psutil.virtual_memory().percent,
-            *((new - old) / seconds / MEGABYTE for new, old in zip(counts, before["counts"], strict=True)),
+            *(max(0, new - old) / seconds / MEGABYTE for new, old in zip(counts, before["counts"], strict=True)),
         ]
         last.update(now=now, total=total, idle=cpu.idle, wait=waiting, own=own, counts=counts)
         return row + (gpus() if gpus else [])

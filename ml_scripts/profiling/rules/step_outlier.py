@@ -4,7 +4,7 @@ Some always do: this project's ``lost_percent`` is what they have to cost, as a 
 a usual (the median) step takes. The first steps, which allocate, are left out.
 """
 
-from statistics import fmean, median, pstdev
+import numpy
 
 from profiling.recorded import Profile, Rank
 from profiling.rule import Issue, NotApplicable, profiler_rule, worked
@@ -16,12 +16,11 @@ LEAST = 20
 
 def outliers(rank: Rank, deviations: float) -> tuple[int, float]:
     """How many steps are beyond so many standard deviations, and the percentage of the work that they lost."""
-    durations = list(rank.durations)[WARMING_UP:]
-    if not durations:
+    durations = numpy.array(rank.durations)[WARMING_UP:]
+    if not len(durations):
         return 0, 0.0
-    limit, usual = fmean(durations) + deviations * pstdev(durations), median(durations)
-    beyond = [seconds for seconds in durations if seconds > limit]
-    return len(beyond), 100 * sum(seconds - usual for seconds in beyond) / rank.work
+    beyond = durations[durations > durations.mean() + deviations * durations.std()]
+    return len(beyond), float(100 * (beyond - numpy.median(durations)).sum() / rank.work)
 
 
 @profiler_rule(
