@@ -35,8 +35,8 @@ def main() -> None:
         f"reading {len(bodies)} histories of {RUNS} runs, {size:.1f} MB, no request's: {seconds * 1000:.0f} ms of CPU"
     )
     seen = {("history", dag): Seen(past.Known(each), now) for dag, each in read.items()}
-    seen |= {"serving": Seen(None, now), "traffic": Seen(serving.Traffic(), now)}
-    rights = overview.Rights(histories=(TRAIN, DEPLOY), costs=False, roll_back=True, try_photo=True)
+    seen |= {"serving": Seen(None, now), "traffic": Seen(serving.Traffic(), now), "live": Seen(None, now)}
+    rights = overview.Rights(histories=(TRAIN, DEPLOY), costs=False, roll_back=True, deploy=True)
     request = types.SimpleNamespace(scope={"root_path": "/musher"}, headers={})
 
     def page() -> bytes:

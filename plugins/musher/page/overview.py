@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from musher.page import past, serving
+from musher.page import live, past, serving
 from musher.page.aws import Aws
 from musher.page.dags import DEPLOY, REMEMBERED, ROLL_BACK, RUNNING_COSTS
 from musher.page.reader import Reader, Seen
@@ -21,12 +21,13 @@ IN_TABLE = 25
 
 @dataclass(frozen=True)
 class Rights:
-    """What a user may do: see the runs of which DAGs, see what costs money, start a roll-back, try a photo."""
+    """What a user may do: see the runs of which DAGs, see what costs money, start a roll-back; and `deploy`, with which
+    come trying a photo, and seeing those of callers: who deploys says whether they are captured."""
 
     histories: tuple[str, ...]
     costs: bool
     roll_back: bool
-    try_photo: bool
+    deploy: bool
 
 
 def rights(user: Any) -> Rights:
@@ -35,7 +36,7 @@ def rights(user: Any) -> Rights:
         histories=tuple(dag for dag in REMEMBERED if may(user, "GET", dag)),
         costs=may(user, "GET", RUNNING_COSTS),
         roll_back=may(user, "POST", ROLL_BACK),
-        try_photo=may(user, "POST", DEPLOY),
+        deploy=may(user, "POST", DEPLOY),
     )
 
 
@@ -44,6 +45,7 @@ async def look(aws: Aws, reader: Reader, allowed: Rights) -> dict[Any, Seen]:
     subjects: dict[Any, Any] = {
         "serving": reader.look("serving", lambda before: serving.read(aws)),
         "traffic": reader.look("traffic", lambda before: serving.traffic(aws)),
+        "live": reader.look("live", lambda before: live.read(aws, before), every=live.EVERY_SECONDS),
     }
     if allowed.costs:
         read = lambda before: serving.costs(aws, before)  # noqa: E731
@@ -71,6 +73,7 @@ def shown(seen: Mapping[Any, Seen], allowed: Rights) -> dict[str, Any]:
         "serves": serves,
         "since": serves and (past.since(known, serves.config) or serves.since),
         "traffic": seen["traffic"].value,
+        "live": seen["live"].value,
         "costs": seen["costs"].value if "costs" in seen else None,
         "history": Seen(
             value=known,

@@ -43,7 +43,7 @@ def reading(aws: Aws, dag: str) -> Callable[[Known | None], Known]:
     return read
 
 
-def releases(runs: Iterable[PastRun], most: int = 8) -> list[PastRun]:
+def releases(runs: Iterable[PastRun], most: int = 6) -> list[PastRun]:
     """What changed, or was to change, what serves; the newest first."""
     found = [each for each in runs if each.dag in (DEPLOY, ROLL_BACK)]
     return sorted(found, key=lambda each: each.at, reverse=True)[:most]

@@ -17,6 +17,14 @@ from musher.release.parity import Answer
 CONFIDENCE = 0.95
 
 
+def wilson(successes: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Between which shares the one behind so many successes of a count above 0 lies (Wilson's score interval)."""
+    # By hand: SciPy takes a second and 60 MB, which Airflow's API server has better uses for.
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), successes / count
+    middle, spread = share + z * z / (2 * count), z * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return tuple(min(1.0, max(0.0, end / (1 + z * z / count))) for end in (middle - spread, middle + spread))
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """A model's share of right answers, and on how many pictures; None where nobody counted them."""
@@ -27,13 +35,7 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Between which shares it lies with CONFIDENCE (Wilson); None where the pictures were not counted."""
-        if not self.images:
-            return None
-        # By hand: SciPy takes a second and 60 MB, which Airflow's API server has better uses for.
-        count, z = self.images, NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-        share = round(self.share * count) / count
-        middle, spread = share + z * z / (2 * count), z * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-        return tuple(min(1.0, max(0.0, end / (1 + z * z / count))) for end in (middle - spread, middle + spread))
+        return wilson(round(self.share * self.images), self.images) if self.images else None
 
     def __str__(self) -> str:
         if (interval := self.interval) is None:

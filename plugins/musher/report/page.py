@@ -153,9 +153,9 @@ def setting(value: Any) -> str:
         return text
 
 
-def percent(value: Any) -> str:
-    """A share as percent with one decimal."""
-    return f"{value:.1%}" if isinstance(value, int | float) else _NONE
+def percent(value: Any, digits: int = 1) -> str:
+    """A share as percent with so many decimals."""
+    return f"{value:.{digits}%}" if isinstance(value, int | float) else _NONE
 
 
 def points(value: Any) -> str:

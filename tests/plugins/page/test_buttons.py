@@ -19,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.chain.browsing import chromium, violations
+from tests.plugins.page.test_live import panel
 from tests.plugins.page.test_overview import EVIL, NOW, SERVES, page
 
 REQUEST = {
@@ -62,6 +63,7 @@ def written():
         {
             "serving": Seen(SERVES, NOW),
             "traffic": Seen(serving.Traffic(hour, [3.0, 4.0, 1.0], [0.0] * 3, [80.0, None, 70.0]), NOW),
+            "live": Seen(panel(), NOW),
             "costs": Seen(listed, NOW),
             ("history", TRAIN): Seen(past.Known(History(runs=runs)), NOW),
             ("history", DEPLOY): Seen(past.Known(History(runs=[runs[0].replace(dag=DEPLOY)])), NOW),

@@ -14,7 +14,7 @@ from musher.release.registered import Accuracy
 
 NOW = dt.datetime.now(dt.UTC)
 EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}"
-ALL = overview.Rights(histories=(TRAIN, DEPLOY), costs=True, roll_back=True, try_photo=True)
+ALL = overview.Rights(histories=(TRAIN, DEPLOY), costs=True, roll_back=True, deploy=True)
 SERVES = serving.Serving(
     endpoint="musher-image-classifier", status="InService", config="new", instances=2, instance_type="ml.m5.large",
     since=NOW, before="old", package_arn="arn:aws:sagemaker:us-east-1:1:model-package/group/3",
@@ -23,7 +23,7 @@ SERVES = serving.Serving(
 
 
 def page(seen=None, allowed=ALL):
-    none = {"serving": Seen(at=NOW), "traffic": Seen(value=serving.Traffic(), at=NOW)}
+    none = {"serving": Seen(at=NOW), "live": Seen(at=NOW), "traffic": Seen(value=serving.Traffic(), at=NOW)}
     none |= {("history", dag): Seen(value=past.Known(History()), at=NOW) for dag in allowed.histories}
     request = types.SimpleNamespace(scope={"root_path": "/musher"}, headers={})
     values = overview.shown({**none, **(seen or {})}, allowed)
@@ -47,7 +47,7 @@ def test_what_serves_is_there_with_its_figures():
 
 
 def test_a_viewer_has_no_button_that_would_be_refused():
-    viewer = overview.Rights(histories=(TRAIN,), costs=False, roll_back=False, try_photo=False)
+    viewer = overview.Rights(histories=(TRAIN,), costs=False, roll_back=False, deploy=False)
     found = page({"serving": Seen(SERVES, NOW)}, viewer)
     assert '<button type="button" id="roll-back" data-dag="roll_back_deployment" disabled>' in found
     assert "You may look" in found
