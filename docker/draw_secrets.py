@@ -1,7 +1,8 @@
-"""Draw what the containers have to keep secret, once, into three volumes: the passwords of the database and of Celery's
-broker, and all of Airflow's.
+"""Draw what the containers have to keep secret, once, into four volumes: the passwords of the database and of Celery's
+broker, the token by which Airflow gets its role's credentials from the local AWS, and all of Airflow's.
 
-The database's and the broker's own users read theirs, so the files are readable to everyone who has that volume.
+The database's, the broker's and the local AWS's own users read theirs, so the files are readable to everyone who has
+that volume.
 """
 
 import base64
@@ -26,6 +27,7 @@ def drawn(file: Path) -> str:
 
 
 password = drawn(ROOT / "database/password")
+write(ROOT / "airflow/aws_token", drawn(ROOT / "aws/token"))
 for name in ("fernet_key", "jwt_secret", "api_secret_key"):
     drawn(ROOT / "airflow" / name)
 write(ROOT / "airflow/sql_alchemy_conn", f"postgresql+psycopg2://airflow:{password}@postgres/airflow")

@@ -9,10 +9,14 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local_aws.clock import parse_duration
 from local_aws.iam.mode import Mode
 from local_aws.state import SAVE_SECONDS
+
+if TYPE_CHECKING:
+    from local_aws.iam.sessions import Lasting
 
 COMMANDS = {
     "serve": "run it, until Ctrl-C or SIGTERM; what it does when no command is named",
@@ -70,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="an access key that may do everything; repeatable (default: test:test)")  # fmt: skip
     serve.add_argument("--offer", type=_offer, action="append", default=[], metavar="ROLE:SERVICE:TOKEN",
                        help="give the credentials of a role that a service of AWS's may take to whoever asks at "
-                            "/_local_aws/credentials/TOKEN; repeatable")  # fmt: skip
+                            "/_local_aws/credentials/TOKEN; with @FILE for TOKEN at /_local_aws/credentials/ROLE, to "
+                            "whoever sends what is in the file as Authorization; repeatable")  # fmt: skip
     serve.add_argument("--no-loopback-tls", action="store_true",
                        help="let policies see that calls over loopback come without TLS")  # fmt: skip
     serve.add_argument("--verbose", action="store_true", help="log every call")
@@ -196,14 +201,21 @@ def _key(text: str) -> tuple[str, str]:
     return key, secret
 
 
-def _offer(text: str) -> tuple[str, str, str]:
-    role, service, token = [*text.split(":"), "", "", ""][:3]
-    if text.count(":") != 2 or not (role and service and len(token) >= 16):
+def _offer(text: str) -> Lasting:
+    from local_aws.iam.sessions import Lasting
+
+    role, service, token = [*text.split(":", 2), "", "", ""][:3]
+    file = token.removeprefix("@") if token.startswith("@") else ""
+    try:
+        secret = Path(file).read_text().strip() if file else token
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"the token of {role} in {file}: {error.strerror}") from None
+    if not (role and service and len(secret) >= 16):
         raise argparse.ArgumentTypeError(
-            "a role's name, a service and a token of at least 16 characters, such as jobs:sagemaker.amazonaws.com:"
-            f"0123456789abcdef, not {text}"
+            "a role's name, a service and a token of at least 16 characters, or @ and a file with one, such as "
+            f"jobs:sagemaker.amazonaws.com:0123456789abcdef, not {text}"
         )
-    return role, service, token
+    return Lasting(role, service, role, secret) if file else Lasting(role, service, token)
 
 
 def _count(text: str) -> int | None:

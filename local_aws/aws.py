@@ -14,6 +14,7 @@ from local_aws.door import Door
 from local_aws.environments import Environments
 from local_aws.iam.authority import Authority
 from local_aws.iam.mode import Mode
+from local_aws.iam.sessions import Lasting
 from local_aws.instances import Instances
 from local_aws.logs import Logs
 from local_aws.quotas import Quotas
@@ -56,8 +57,8 @@ class Settings:
     iam: Mode = Mode.OFF
     administrators: Mapping[str, str] = field(default_factory=lambda: dict([ADMINISTRATOR]))
     """Access key -> secret of those who may do everything."""
-    offers: tuple[tuple[str, str, str], ...] = ()
-    """(role, service of AWS's, token) of the roles whose credentials are to be had at an address with the token."""
+    offers: tuple[Lasting, ...] = ()
+    """The roles whose credentials are to be had at an address for as long as the daemon runs."""
     loopback_is_tls: bool = True
     """Whether policies see a call over loopback as one over TLS."""
 

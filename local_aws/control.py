@@ -25,12 +25,12 @@ class Refused(Exception):
     """What was told can't be done, as one sentence."""
 
 
-def answer(aws: LocalAws, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON answer of a request below PREFIX."""
+def answer(aws: LocalAws, method: str, path: str, body: bytes, authorization: str = "") -> tuple[int, dict[str, Any]]:
+    """The status and the JSON answer of a request below PREFIX; `authorization` is its header of that name."""
     if path == "/_local_aws/health":
         return 200, {"status": "ready", "ssh_port": aws.settings.ssh_port, "state": aws.saver.describe()}
     if method == "GET" and path.startswith(sessions.PREFIX):
-        return aws.iam.sessions.answer(path)
+        return aws.iam.sessions.answer(path, authorization)
     orders = {"interrupt": interrupt, "capacity": capacity, "quota": quota, "published": published,
               "iam-stream": iam_stream, "iam-denials": iam_denials, "iam-explain": iam_explain}  # fmt: skip
     named = path.removeprefix(PREFIX)

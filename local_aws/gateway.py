@@ -108,7 +108,9 @@ class Gateway:
 
     def _control(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        status, answer = control.answer(self.aws, environ["REQUEST_METHOD"], environ["PATH_INFO"], body)
+        method, path, authorization = (environ.get(each, "") for each in ("REQUEST_METHOD", "PATH_INFO",
+                                                                           "HTTP_AUTHORIZATION"))  # fmt: skip
+        status, answer = control.answer(self.aws, method, path, body, authorization)
         return _answer(start_response, status, [("Content-Type", "application/json")], json.dumps(answer).encode())
 
     def _plan(self, service: str, operation: str, protocol: str) -> Plan:

@@ -12,13 +12,14 @@ from local_aws.errors import AwsError
 from local_aws.iam import denials, documents, signatures
 from local_aws.iam.asked import Call, Question
 from local_aws.iam.context import Keys, Way
-from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict, evaluate
+from local_aws.iam.decisions import Decisions
+from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict
 from local_aws.iam.holdings import Holdings
 from local_aws.iam.identities import Identities, Identity
 from local_aws.iam.journal import Denial, Journal
 from local_aws.iam.mode import Mode
 from local_aws.iam.questions import questions
-from local_aws.iam.sessions import Offer, Sessions
+from local_aws.iam.sessions import Lasting, Offer, Sessions
 
 if TYPE_CHECKING:
     from local_aws.pipeline.exchange import Exchange
@@ -41,7 +42,7 @@ class Authority:
     own_key
         The access key and secret of the daemon's calls to itself, which are part of a call that was decided on.
     offers
-        (role's name, service, token): the credentials of a role that the service may take are to be had by the token.
+        The roles whose credentials are to be had at an address all the time.
     loopback_is_tls
         Whether a call that comes without TLS counts as one with it: nobody but this machine can read it.
     """
@@ -52,7 +53,7 @@ class Authority:
         mode: Mode,
         administrators: dict[str, str],
         own_key: tuple[str, str],
-        offers: Iterable[tuple[str, str, str]] = (),
+        offers: Iterable[Lasting] = (),
         *,
         loopback_is_tls: bool,
     ) -> None:
@@ -60,10 +61,14 @@ class Authority:
         self.identities = Identities(aws.account, administrators)
         self.holdings = Holdings(aws, self.identities)
         self.journal = Journal()
+        self._decisions = Decisions()
         lasting = {
-            token: Offer(f"arn:aws:iam::{aws.account}:role/{role}", service, service.partition(".")[0], owner="")
-            for role, service, token in offers
-        }
+            each.name: Offer(
+                f"arn:aws:iam::{aws.account}:role/{each.role}", each.service, each.service.partition(".")[0], owner="",
+                authorization=each.authorization,
+            )
+            for each in offers
+        }  # fmt: skip
         self.sessions = Sessions(aws.account, aws.region, self.identities, lasting)
         self._own_key, self._own_secret = own_key
 
@@ -161,7 +166,7 @@ class Authority:
             resource_account=_account(question.resource),
             resource_must_allow=assuming,
         )
-        return evaluate(question.action, question.resource, identity.principal if identity else NOBODY, keys, policies)
+        return self._decisions.decide(question, identity.principal if identity else NOBODY, keys, policies)
 
     def may(self, exchange: Exchange, action: str, resource: str) -> bool:
         """Whether the caller may do something else, too."""

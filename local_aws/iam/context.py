@@ -55,6 +55,11 @@ class Keys:
         self._call, self._question, self._asker, self._way, self._tags_of = call, question, asker, way, tags_of
         self._known: dict[str, Values | None] = dict(question.keys)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Those that were asked for, in an order that is the same for the same ones."""
+        return tuple(sorted(self._known))
+
     def get(self, key: str, /) -> Values | None:
         try:
             return self._known[key]

@@ -53,9 +53,9 @@ class Principal:
         return self.arn.endswith(":root")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Named:
-    """A policy and what it is called."""
+    """A policy and what it is called; equal to itself alone."""
 
     name: str
     policy: Policy

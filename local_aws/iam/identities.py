@@ -49,14 +49,20 @@ class Identities:
     def __init__(self, account: str, administrators: Mapping[str, str]) -> None:
         self.account, self.administrators = account, dict(administrators)
         self._sessions: dict[str, Any] = {}
+        self._role_ids: dict[str, str] = {}
+        """ARN -> moto's key of a role: where to look first."""
+
+    @functools.cached_property
+    def _backends(self) -> tuple[Any, Any]:
+        return get_backend("iam"), get_backend("sts")
 
     @property
     def _iam(self) -> Any:
-        return get_backend("iam")[self.account]["aws"]
+        return self._backends[0][self.account]["aws"]
 
     @property
     def _sts(self) -> Any:
-        return get_backend("sts")[self.account]["aws"]
+        return self._backends[1][self.account]["aws"]
 
     def find(self, key: str) -> Identity | None:
         """The identity of an access key; None for a key that is not known."""
@@ -70,7 +76,13 @@ class Identities:
 
     def role(self, arn: str) -> Any:
         """Moto's role of an ARN; None for one that is not there."""
-        return next((role for role in self._iam.roles.values() if role.arn == arn), None)
+        roles, known = self._iam.roles, self._role_ids.get(arn)
+        found = roles.get(known) if known is not None else None
+        if found is None or found.arn != arn:
+            found = next((role for role in list(roles.values()) if role.arn == arn), None)
+            if found is not None:
+                self._role_ids[arn] = found.id
+        return found
 
     def trust(self, arn: str) -> Named | None:
         """A role's trust policy."""

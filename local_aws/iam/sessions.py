@@ -7,6 +7,7 @@ their metadata service, functions have them in their environment. All are sessio
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 import secrets
 import threading
 import time
@@ -37,6 +38,19 @@ class Offer(NamedTuple):
     service: str
     name: str
     owner: str
+    authorization: str = ""
+    """What has to come along as the header Authorization, as `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` has SDKs send it;
+    empty where the address itself is the secret."""
+
+
+class Lasting(NamedTuple):
+    """An offer that the daemon is started with: a role by its name, the service that takes it, at which address below
+    PREFIX, and what has to come along as `Offer.authorization`."""
+
+    role: str
+    service: str
+    name: str
+    authorization: str = ""
 
 
 class Sessions:
@@ -47,7 +61,7 @@ class Sessions:
     region
         The daemon's.
     lasting
-        Token -> offer, of those that the daemon was started with.
+        What comes behind PREFIX -> offer, of those that the daemon was started with.
     """
 
     def __init__(self, account: str, region: str, identities: Identities, lasting: Mapping[str, Offer]) -> None:
@@ -101,12 +115,13 @@ class Sessions:
             self._offers = {token: each for token, each in self._offers.items() if each.owner != owner}
             self._given = {token: each for token, each in self._given.items() if token in self._offers}
 
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
         """What a path of an offer answers: status and JSON. The same session is given until it is soon over, as the
         agents of AWS's containers do."""
         token = path.removeprefix(PREFIX)
         found = self._offers.get(token)
-        if found is None:
+        wanted = found.authorization if found is not None else ""
+        if found is None or (wanted and not hmac.compare_digest(wanted.encode(), authorization.encode())):
             return 404, {"code": "NotFound", "message": "No credentials are to be had here."}
         session, until = self._given.get(token, ({}, 0.0))
         if until < time.monotonic():

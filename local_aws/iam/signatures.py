@@ -1,4 +1,4 @@
-"""Whether a request is signed by the key that it names: botocore's own signers do it over again.
+"""Whether a request is signed by the key that it names.
 
 Sources: IAM user guide, "Create a signed AWS API request"; Amazon S3 API reference, "Authenticating Requests".
 """
@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from botocore.auth import HmacV1Auth, S3SigV4Auth, SigV4Auth
+from botocore.auth import HmacV1Auth
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
+
+from local_aws.iam import canonical
 
 # By how much a client's clock may differ from this one's.
 SKEW = dt.timedelta(minutes=15)
@@ -60,7 +62,7 @@ def signed(environ: Mapping[str, Any]) -> Signed | None:
     """Which key a request is signed with, and how; None for one that is not signed."""
     written, query = environ.get("HTTP_AUTHORIZATION", ""), environ.get("QUERY_STRING", "")
     if written.startswith("AWS4-HMAC-SHA256"):
-        credential = dict(PARAMETER.findall(written)).get("Credential", "")
+        credential, _, _ = _parts(written)
         return Signed(_key(credential), environ.get("HTTP_X_AMZ_SECURITY_TOKEN"), "REST-HEADER", "AWS4-HMAC-SHA256")
     if written.startswith("AWS "):
         key = written[4:].partition(":")[0]
@@ -107,59 +109,13 @@ def verify(
         )
 
 
-class _Headers(dict[str, str]):
-    """Headers as the signers read them. botocore's own class is an e-mail's, and takes longer than all else here."""
-
-    def get_all(self, name: str) -> list[str]:
-        return [self[name]]
-
-
-class _Request(NamedTuple):
-    """A request as the signers read it."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    signed: _Headers
-    context: dict[str, str]
-    params: None = None
-
-
-class _Signer:
-    """Signs the headers that the client has signed, whichever they are."""
-
-    def headers_to_sign(self, request: _Request) -> _Headers:
-        return request.signed
-
-    def signature(self, string_to_sign: str, request: _Request) -> str:
-        key = _key_of(
-            self.credentials.secret_key, request.context["timestamp"][:8], self._region_name, self._service_name
-        )
-        return self._sign(key, string_to_sign, hex=True)
-
-
-@functools.lru_cache(maxsize=1024)
-def _key_of(secret: str, day: str, region: str, service: str) -> bytes:
-    """What a day's signatures are made with: the steps of botocore's signer, whose last one signs."""
-    key, sign = f"AWS4{secret}".encode(), SigV4Auth(None, service, region)._sign
-    for part in (day, region, service, "aws4_request"):
-        key = sign(key, part)
-    return key
-
-
-class _Any(_Signer, SigV4Auth):
-    pass
-
-
-class _S3(_Signer, S3SigV4Auth):
-    pass
-
-
 class _Given(NamedTuple):
     """What a signature of version 4 says of itself."""
 
-    scope: str
-    names: str
+    scope: tuple[str, str, str]
+    """Day, region, service."""
+    headers: tuple[tuple[str, tuple[str, ...]], ...]
+    """Of each signed header its name, and under which keys WSGI has it, first the one that is looked at first."""
     signature: str
     moment: str
     query: str
@@ -169,21 +125,54 @@ class _Given(NamedTuple):
 def _given(found: Signed, environ: Mapping[str, Any]) -> _Given:
     query = environ.get("QUERY_STRING", "")
     if found.way == "REST-HEADER":
-        parts = dict(PARAMETER.findall(environ["HTTP_AUTHORIZATION"]))
+        scope, names, signature = _parts(environ["HTTP_AUTHORIZATION"])
         moment = environ.get("HTTP_X_AMZ_DATE", "")
     else:
         parts = {key.removeprefix("X-Amz-"): value for key, value in parse_qsl(query, keep_blank_values=True)}
         moment, query = parts.get("Date", ""), SIGNATURE.sub("", query).lstrip("&")
-    scope, names, signature = (parts.get(each, "") for each in ("Credential", "SignedHeaders", "Signature"))
+        scope, names, signature = (parts.get(each, "") for each in ("Credential", "SignedHeaders", "Signature"))
     if scope.count("/") < 4 or not names or not signature:
         raise Wrong(INCOMPLETE, "Authorization requires 'Credential', 'SignedHeaders' and 'Signature' parameters.")
-    return _Given(scope, names, signature, moment, query)
+    day, region, service, end = scope.split("/")[-4:]
+    if end != "aws4_request":
+        raise Wrong(MISMATCH, f"Credential should be scoped with a valid terminator: 'aws4_request', not '{end}'.")
+    return _Given((day, region, service), _keys(names), signature, moment, query)
+
+
+def _parts(authorization: str) -> tuple[str, str, str]:
+    """Credential, SignedHeaders and Signature of the header; empty where it does not say them."""
+    head, signed, signature = authorization.rpartition(", Signature=")
+    if signed and signature.isalnum():
+        return *_head(head), signature
+    parts = dict(PARAMETER.findall(authorization))
+    return parts.get("Credential", ""), parts.get("SignedHeaders", ""), parts.get("Signature", "")
+
+
+@functools.lru_cache(maxsize=4096)
+def _head(text: str) -> tuple[str, str]:
+    """What is the same in all that a client sends with a key in a day."""
+    parts = dict(PARAMETER.findall(text))
+    return parts.get("Credential", ""), parts.get("SignedHeaders", "")
+
+
+@functools.lru_cache(maxsize=4096)
+def _keys(names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The signed headers in the order of their names, each with where WSGI has it."""
+    found = []
+    for name in sorted({each.lower().strip() for each in names.split(";")}):
+        key = name.upper().replace("-", "_")
+        # What the local AWS's server changes it keeps as it came.
+        came = {"CONTENT_TYPE": "local_aws.content_type", "CONTENT_LENGTH": "local_aws.content_length",
+                "CONTENT_ENCODING": "local_aws.content_encoding"}.get(key)  # fmt: skip
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+        found.append((name, (came, key) if came else (key,)))
+    return tuple(found)
 
 
 def _v4(found: Signed, secret: str, environ: Mapping[str, Any], body: Callable[[], bytes], now: dt.datetime) -> bool:
     given = _given(found, environ)
     _check_time(found, given.moment, environ, now)
-    day, region, service = given.scope.split("/")[-4:-1]
+    day, _, service = given.scope
     if not given.moment.startswith(day):
         raise Wrong(MISMATCH, f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date: {day}.")
     path = (environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
@@ -192,36 +181,21 @@ def _v4(found: Signed, secret: str, environ: Mapping[str, Any], body: Callable[[
         if found.way == "REST-HEADER":
             raise Wrong(INCOMPLETE, "Missing required header for this request: x-amz-content-sha256")
         hashed = UNSIGNED
-    request = _Request(
-        environ["REQUEST_METHOD"],
-        f"http://host{path}?{given.query}" if given.query else f"http://host{path}",
-        {"X-Amz-Content-SHA256": hashed or hashlib.sha256(body()).hexdigest()},
-        _Headers({name: _header(environ, name) for name in given.names.split(";")}),
-        {"timestamp": given.moment},
-    )
-    signer = (_S3 if service == "s3" else _Any)(Credentials(found.key, secret), service, region)
-    made = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    return hmac.compare_digest(made, given.signature)
-
-
-def _header(environ: Mapping[str, Any], name: str) -> str:
-    key = name.upper().replace("-", "_")
-    if key == "CONTENT_TYPE":
-        return environ.get("local_aws.content_type", environ.get("CONTENT_TYPE", ""))
-    if key == "CONTENT_LENGTH":
-        return environ.get("local_aws.content_length", environ.get("CONTENT_LENGTH", ""))
-    if key == "CONTENT_ENCODING":
-        return environ.get("local_aws.content_encoding", environ.get("HTTP_CONTENT_ENCODING", ""))
-    return environ.get(f"HTTP_{key}", "")
+    headers = [
+        (name, next((environ[key] for key in keys if key in environ), "")) for name, keys in given.headers
+    ]  # fmt: skip
+    signed = canonical.request(
+        environ["REQUEST_METHOD"], path, given.query, headers, hashed or hashlib.sha256(body()).hexdigest(),
+        is_s3=service == "s3",
+    )  # fmt: skip
+    made = canonical.signature(secret, given.moment, given.scope, signed)
+    return hmac.compare_digest(made.encode(), given.signature.encode())
 
 
 def _check_time(found: Signed, moment: str, environ: Mapping[str, Any], now: dt.datetime) -> None:
-    try:
-        at = dt.datetime.fromisoformat(moment)
-        if not MOMENT.fullmatch(moment):
-            raise ValueError
-    except ValueError:
-        raise Wrong(INCOMPLETE, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".") from None
+    at = _moment(moment)
+    if at is None:
+        raise Wrong(INCOMPLETE, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".")
     if found.way == "REST-QUERY-STRING":
         lasts = dict(parse_qsl(environ.get("QUERY_STRING", ""))).get("X-Amz-Expires", "900")
         if not lasts.isdigit() or not 1 <= int(lasts) <= LONGEST_PRESIGNED:
@@ -238,6 +212,14 @@ def _check_time(found: Signed, moment: str, environ: Mapping[str, Any], now: dt.
     if at > latest:
         raise Wrong(SKEWED, f"Signature not yet current: {moment} is still later than {_written(latest)} "
                     f"({_written(now)} + 15 min.)")  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _moment(text: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromisoformat(text) if MOMENT.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def _written(moment: dt.datetime) -> str:
@@ -275,4 +257,4 @@ def _v2(secret: str, environ: Mapping[str, Any]) -> bool:
     made = _Older(secret, date).get_signature(
         environ["REQUEST_METHOD"], urlsplit(f"http://host{path}?{query}"), headers
     )
-    return hmac.compare_digest(made, signature)
+    return hmac.compare_digest(made.encode(), signature.encode())

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -24,9 +25,35 @@ BY_HAND = {"demo", "tests"}  # `docker compose run --rm NAME`
 PROFILES = {"demo": ["demo"], "tests": ["test"], "redis": ["celery"], "worker": ["celery"]}
 
 
+def overrides() -> dict[str, Any]:
+    """The services of docker-compose.aws.yaml; what that takes away is None."""
+    text = re.sub(r"!(override|reset)", "", (ROOT / "docker-compose.aws.yaml").read_text())
+    return yaml.safe_load(text)["services"]
+
+
 def default(value: object) -> str:
     """A value with what its variables are when nobody sets them."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+
+
+def test_the_local_aws_enforces_iam_and_airflow_is_its_role():
+    # GIVEN what the local AWS is started with
+    command = SERVICES["local-aws"]["command"]
+    told = {name: command[command.index(name) + 1] for name in ("--iam", "--administrator", "--offer")}
+    assert told["--iam"] == "enforce"
+    assert told["--administrator"] == ":".join(bootstrap.CREDENTIALS.values())
+    role, service, token = told["--offer"].split(":")
+    assert (role, service) == (bootstrap.AIRFLOW_ROLE, bootstrap.AIRFLOW_SERVICE)
+    # THEN Airflow's parts ask there, with the same token, and have no key; who prepares and watches is an administrator
+    assert AIRFLOW["AWS_CONTAINER_CREDENTIALS_FULL_URI"].endswith(f"/_local_aws/credentials/{role}")
+    drawn = (ROOT / "docker/draw_secrets.py").read_text()
+    assert 'write(ROOT / "airflow/aws_token", drawn(ROOT / "aws/token"))' in drawn
+    assert "aws-secret:/opt/musher/secrets/aws:ro" in SERVICES["local-aws"]["volumes"]
+    assert "aws-secret:/opt/musher/secrets/aws" in SERVICES["secrets"]["volumes"]
+    assert token == "@/opt/musher/secrets/aws/token"
+    assert AIRFLOW["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] == "/opt/musher/secrets/airflow/aws_token"
+    with_keys = {name for name, each in SERVICES.items() if "AWS_ACCESS_KEY_ID" in (each.get("environment") or {})}
+    assert with_keys == {"account", "demo"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -145,16 +172,18 @@ def test_the_images_have_the_versions_that_the_environments_have():
 
 
 def test_all_of_airflow_goes_to_the_real_account():
-    overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]
+    overridden = overrides()
     parts = {name for name, service in SERVICES.items() if "airflow_component" in str(service.get("command"))}
     for name in parts | {"airflow-init"}:
-        assert overridden[name]["environment"]["AWS_ENDPOINT_URL"] == "", name
+        environment = overridden[name]["environment"]
+        assert environment["AWS_ENDPOINT_URL"] == "", name
+        assert [environment[each] for each in AIRFLOW if "CONTAINER" in each] == [None, None], name
 
 
 @pytest.mark.slow
 def test_with_the_real_account_the_ui_asks_for_a_password_that_its_log_says(tmp_path):
     # GIVEN Airflow as docker-compose.aws.yaml sets it up, on top of docker-compose.yaml
-    overridden = yaml.safe_load((ROOT / "docker-compose.aws.yaml").read_text().replace("!override", ""))["services"]
+    overridden = overrides()
     settings = {name: default(value) for name, value in AIRFLOW.items() if "SIMPLE_AUTH" in name}
     settings |= {
         name: value for name, value in overridden["api-server"]["environment"].items() if name.startswith("AIRFLOW__")
