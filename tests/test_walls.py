@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,13 +31,19 @@ NOT_IN = {
 }
 
 
+@functools.cache
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Every import of a file, wherever it stands."""
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported(path: Path) -> set[str]:
-    """The top-level names of every module that a file imports, wherever in the file."""
+    """The top-level names of every module that a file imports."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        elif node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
     return names
 
@@ -69,11 +76,11 @@ def test_no_modules_import_each_other_in_a_circle():
     paths = {module(path, room): path for room in ("plugins/musher", "local_aws") for path in files(room)}
     graph: dict[str, set[str]] = {}
     for name, path in paths.items():
-        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        found = [node for node in imports(path) if isinstance(node, ast.ImportFrom)]
         # Wherever it stands, for types only or within a function, it is the same knowledge of one another.
-        imports = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
-        imports = {each if each in paths else each.rpartition(".")[0] for each in imports}
-        graph[name] = (imports & paths.keys()) - {name}
+        names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+        names = {each if each in paths else each.rpartition(".")[0] for each in names}
+        graph[name] = (names & paths.keys()) - {name}
     assert sum(map(len, graph.values())) > 100, "too few imports were found for the test to say anything"
     tuple(TopologicalSorter(graph).static_order())  # graphlib.CycleError names the circle
 

@@ -6,7 +6,6 @@ import pytest
 from musher import record
 from musher.release import registered
 from musher.release.parity import Answer
-from scipy.stats import binomtest
 
 
 def answers(right: int, pictures: int) -> list[Answer]:
@@ -76,5 +75,7 @@ def test_the_evaluation_says_it_before_the_registration_does(package, evaluation
 
 @pytest.mark.parametrize(("right", "images"), [(0, 5), (5, 5), (47, 50), (1, 3), (900, 1000)])
 def test_the_interval_of_an_accuracy_is_wilsons(right, images):
+    from scipy.stats import binomtest  # above, each process that collects this would take a second for it
+
     theirs = binomtest(right, images).proportion_ci(0.95, method="wilson")
     assert registered.Accuracy(right / images, images).interval == pytest.approx((theirs.low, theirs.high))
