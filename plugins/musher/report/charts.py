@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from unicodedata import category
 
 from musher.record import (
     Autoscaling,
@@ -348,11 +347,15 @@ def words(name: Any) -> str:
     return str(name or "").replace("_", " ")
 
 
+# Unicode's categories Cc and Cs, controls and surrogates. A page has thousands of texts: not a look-up a character.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def printable(text: str) -> str:
     """A text on one line, of characters that SVG and HTML may hold."""
     # Spaces at the ends stay: a page's own text, such as a comma and a space, comes here too.
     line = re.sub(r"\s+", " ", text)
-    return "".join("\N{REPLACEMENT CHARACTER}" if category(each) in ("Cc", "Cs") else each for each in line)
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", line)
 
 
 def short_label(label: Any) -> str:
