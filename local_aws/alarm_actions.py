@@ -83,6 +83,9 @@ def _message(aws: LocalAws, alarm: Alarm, before: str) -> dict[str, Any]:
         if name in settings
     }  # fmt: skip
     dimensions = [{"name": each["Name"], "value": each["Value"]} for each in settings.get("Dimensions") or ()]
+    about: dict[str, Any] = {"Trigger": {**trigger, "Dimensions": dimensions}}
+    if "AlarmRule" in settings:
+        about = {"AlarmRule": settings["AlarmRule"]}
     return {
         "AlarmName": alarm.name,
         "AlarmDescription": settings.get("AlarmDescription"),
@@ -95,7 +98,7 @@ def _message(aws: LocalAws, alarm: Alarm, before: str) -> dict[str, Any]:
         "AlarmArn": alarm.arn,
         "OldStateValue": before,
         **{kind: list(settings.get(kind) or ()) for kind in ACTIONS.values()},
-        "Trigger": {**trigger, "Dimensions": dimensions},
+        **about,
     }
 
 

@@ -1,6 +1,7 @@
-"""CloudWatch's alarms: how the last datapoints become a state.
+"""CloudWatch's alarms: how the last datapoints, or the states of other alarms, become a state.
 
-AWS: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treat missing data".
+AWS: CloudWatch user guide, "Alarm evaluation", "Create a composite alarm" and "Configuring how CloudWatch alarms treat
+missing data".
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from local_aws import alarm_rules
 from local_aws.metrics import Key, Metrics
 
 COMPARISONS = {
@@ -30,6 +33,8 @@ MORE_PERIODS = 2
 class Alarm:
     """One metric alarm. `scale` multiplies its datapoints before they are compared: see ApplicationAutoScaling."""
 
+    kind: ClassVar[str] = "MetricAlarm"
+    """As AlarmTypes and the history call it."""
     name: str
     arn: str
     settings: dict[str, Any]
@@ -58,7 +63,7 @@ class Alarm:
         self.history.append(
             {
                 "AlarmName": self.name,
-                "AlarmType": "MetricAlarm",
+                "AlarmType": self.kind,
                 "Timestamp": dt.datetime.now(dt.UTC),
                 "HistoryItemType": kind,
                 "HistorySummary": summary,
@@ -132,3 +137,32 @@ class Alarm:
                 "OK",
                 f"Threshold Crossed: {count} of {needed} datapoints [{shown}] crossed the threshold ({threshold:g}).",
             )
+
+
+NO_METRIC: Key = ("", "", ())
+
+
+@dataclass
+class Composite(Alarm):
+    """An alarm whose state a rule says, by the states of others."""
+
+    kind: ClassVar[str] = "CompositeAlarm"
+    seen: dict[str, str] | None = None
+    """The states of the others when it was judged last. While none changes, a state that was set by hand stays."""
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """The names of the alarms that its rule names."""
+        return alarm_rules.parse(self.settings["AlarmRule"]).children
+
+    def judge(self, alarms: Mapping[str, Alarm]) -> None:
+        """Enter the state that its rule says of all alarms, by their names."""
+        now = {name: alarms[name].state if name in alarms else "" for name in self.children}
+        if now == self.seen:
+            return
+        changed = [name for name, state in now.items() if (self.seen or {}).get(name) != state]
+        self.seen = now
+        holds = alarm_rules.parse(self.settings["AlarmRule"]).holds(lambda name: now[name])
+        moment = dt.datetime.now(dt.UTC).strftime("%A %d %B, %Y %H:%M:%S UTC")
+        told = [f"{alarms[name].arn} transitioned to {now[name]} at {moment}" for name in changed if name in alarms]
+        self.become("ALARM" if holds else "OK", "; ".join(told) or f"The rule is {str(holds).upper()}.")

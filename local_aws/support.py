@@ -23,7 +23,7 @@ MODULES = {
     "service-quotas": "servicequotas",
 }
 # Whose handlers write the answer themselves (`Service.fast_paths`).
-DATA_PLANE = {"lambda": {"Invoke"}, "sagemaker-runtime": {"InvokeEndpoint"}}
+DATA_PLANE = {"lambda": {"Invoke"}, "sagemaker-runtime": {"InvokeEndpoint", "InvokeEndpointWithResponseStream"}}
 # Where moto's own class exists but answers what AWS would not: refused rather than invented.
 INVENTED_BY_MOTO = {
     "sagemaker": {
@@ -33,8 +33,8 @@ INVENTED_BY_MOTO = {
     "sagemaker-runtime": {"InvokeEndpoint", "InvokeEndpointAsync"},
     "lambda": {"Invoke", "InvokeAsync"},
     "ec2": {
-        "RequestSpotInstances", "RequestSpotFleet", "CreateFleet", "DescribeSpotPriceHistory", "GetPasswordData",
-        "RunScheduledInstances", "ImportInstance", "StopInstances", "StartInstances", "RebootInstances",
+        "RequestSpotInstances", "RequestSpotFleet", "CreateFleet", "GetPasswordData", "RunScheduledInstances",
+        "ImportInstance",
     },
     "ec2-instance-connect": {"SendSerialConsoleSSHPublicKey"},
 }  # fmt: skip

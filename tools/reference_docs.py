@@ -117,14 +117,14 @@ After a restart:
 
 - **As they were**: buckets, objects, their versions and uploads in parts; IAM, CloudFormation, SSM, Secrets Manager,
   logs and whatever else moto keeps; the model registry; finished jobs; alarms and a day of metrics; scalable targets,
-  policies and activities; functions, versions, aliases, permissions, reserved concurrency.
+  policies and activities; functions, versions, aliases, permissions, layers, reserved concurrency.
 - **Endpoints in service** are `SystemUpdating` while as many instances as before start again, and `InvokeEndpoint` is
   answered with 503 `ServiceUnavailable`; then they are `InService`, or `Failed` with the reason.
 - **Endpoints that were changing**: a creation goes on; an update is undone, with the reason; a deletion is done.
 - **Provisioned environments** of functions are prepared anew.
 - **Training and tuning jobs that ran** are `Failed`: "the local AWS was restarted", as of the save.
-- **EC2 instances** are `terminated` with that reason and the code `Server.InternalError`, their Spot requests closed;
-  what was on their disks is gone.
+- **EC2 instances** that ran are `terminated` with that reason and the code `Server.InternalError`, their Spot requests
+  closed; what was on their disks is gone. Stopped ones have their disks, and can be started.
 - **Lost** are calls of functions that were under way, and events that waited for one or for a rule's target.
 
 `GET /_local_aws/health` says under `state` when it was saved last, whether anything waits to be saved, and why a save
@@ -138,6 +138,21 @@ one, or a damaged one, is refused with a sentence, and nothing of the folder is 
 pickle): only its owner can read it, and a state that another user owns or can change is refused. Don't take one from
 somebody else. To take objects over into another version, start the one that wrote them on their folder and copy them
 out with `aws s3 sync s3://BUCKET FOLDER`.
+
+## What instances and functions do
+
+- **A stopped EC2 instance** keeps its disk, its private address and the keys of its host, and gets another public
+  address when it is started; user data is executed by its first boot alone. All images are backed by EBS, and a Spot
+  instance cannot be stopped, since its request is a one-time one. Hibernation is refused.
+- **Spot prices** (DescribeSpotPriceHistory) are 0.3 of the price on demand, the same at all times and in each zone, of
+  the instance types that `local_aws/ec2/prices.py` has a price of. On AWS they change by the hour.
+- **InvokeEndpointWithResponseStream** gives the answer in parts once the model has all of it: AWS's inference toolkit
+  does not stream. What fails, fails before the stream begins.
+- **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; AT_LEAST and
+  suppressors of their actions are refused.
+- **Layers** are a function's `/opt`, in mounts that only its processes see: on Linux, where user namespaces are allowed
+  and the machine has no `/opt/python`, `/opt/lib` or `/opt/bin`. Elsewhere Python, `PATH` and `LD_LIBRARY_PATH` find
+  them in a folder of their own. There are those of this account alone.
 
 ## What S3 does
 

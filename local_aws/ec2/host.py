@@ -1,7 +1,8 @@
 """What runs on an EC2 host: it boots, answers SSH, executes the user data once and powers off.
 
-    python -I host.py FOLDER ADDRESS PORT
+    python -I host.py FOLDER ADDRESS[,ADDRESS] PORT
 
+The folder is its disk: on one that has booted before, the keys of the host are found and no user data is executed.
 Standard output is the console. Everything else that a host has to know it asks the metadata service, as on AWS. The
 processes that it starts find its environment, with `shutdown`, `poweroff` and `sudo` before all other commands.
 It stands alone: the Python of the local AWS runs it without the local AWS's folder on the path.
@@ -124,11 +125,11 @@ class Login(asyncssh.SSHServer):
 class Host:
     """One host, from boot to power off."""
 
-    def __init__(self, folder: Path, address: str, port: int) -> None:
-        self.folder, self.address, self.port = folder, address, port
+    def __init__(self, folder: Path, addresses: list[str], port: int) -> None:
+        self.folder, self.addresses, self.port = folder, addresses, port
         self.home = folder / "home"
         self.metadata = Metadata(os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"])
-        self.name = (self.metadata.get("meta-data/local-hostname") or address).split(".")[0]
+        self.name = (self.metadata.get("meta-data/local-hostname") or addresses[0]).split(".")[0]
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._shell = shutil.which("bash") or "/bin/sh"
         self._due = folder / "shutdown"
@@ -146,30 +147,40 @@ class Host:
         os.chdir(self.home)
         self._write_commands()
         # In the order of /etc/ssh/ssh_host_*key.pub.
-        keys = [
-            asyncssh.generate_private_key(kind, comment=f"root@{self.name}")
-            for kind in ("ecdsa-sha2-nistp256", "ssh-ed25519")
+        keys = [self._key(kind) for kind in ("ecdsa-sha2-nistp256", "ssh-ed25519")]
+        servers = [
+            await asyncssh.listen(
+                address,
+                self.port,
+                server_factory=lambda: Login(self),
+                server_host_keys=keys,
+                process_factory=self._session,
+                sftp_factory=True,
+                allow_scp=True,
+                encoding=None,
+                line_editor=False,
+            )
+            for address in self.addresses
         ]
-        server = await asyncssh.listen(
-            self.address,
-            self.port,
-            server_factory=lambda: Login(self),
-            server_host_keys=keys,
-            process_factory=self._session,
-            sftp_factory=True,
-            allow_scp=True,
-            encoding=None,
-            line_editor=False,
-        )
         console("[  OK  ] Started ssh.service - OpenBSD Secure Shell server.")
-        work = [asyncio.create_task(self._first_boot(keys, began)), asyncio.create_task(_weigh_sessions())]
+        work = [asyncio.create_task(self._configure(keys, began)), asyncio.create_task(_weigh_sessions())]
         await self._off.wait()
-        server.close()
+        for server in servers:
+            server.close()
         await self._end_processes()
         for task in work:
             task.cancel()
 
     # Boot
+
+    def _key(self, kind: str) -> asyncssh.SSHKey:
+        """The host's key of a kind, which it makes when it boots first."""
+        file = self.folder / f"ssh_host_{kind}_key"
+        if file.exists():
+            return asyncssh.read_private_key(file)
+        key = asyncssh.generate_private_key(kind, comment=f"root@{self.name}")
+        key.write_private_key(file)
+        return key
 
     def _write_commands(self) -> None:
         folder = self.folder / "sbin"
@@ -182,9 +193,16 @@ class Host:
         for file in folder.iterdir():
             file.chmod(0o755)
 
-    async def _first_boot(self, keys: list[asyncssh.SSHKey], began: float) -> None:
-        """cloud-init's last stage: the user data, then the host's keys on the console, then its final message."""
-        await self._execute_user_data()
+    async def _configure(self, keys: list[asyncssh.SSHKey], began: float) -> None:
+        """cloud-init's last stage: the user data, then the host's keys on the console, then its final message.
+
+        The user data is executed by the first boot of an instance alone, as cloud-init's modules that have the
+        frequency "once per instance".
+        """
+        configured = self.folder / "configured"
+        if not configured.exists():
+            configured.touch()
+            await self._execute_user_data()
         stamp = time.strftime("<14>%b %e %H:%M:%S ec2: ", time.gmtime())
         console(
             *(
@@ -440,9 +458,9 @@ def _others() -> list[psutil.Process]:
     return found
 
 
-async def main(folder: Path, address: str, port: int) -> None:
-    await Host(folder, address, port).run()
+async def main(folder: Path, addresses: list[str], port: int) -> None:
+    await Host(folder, addresses, port).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3])))

@@ -1,4 +1,4 @@
-"""One EC2 instance: its states, its host, its console, who may log in and what its metadata says."""
+"""One EC2 instance: its states, its host and its disk, its console, who may log in and what its metadata says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local_aws import instance_types
 from local_aws.clock import Clock
 from local_aws.ec2.credentials import profile_role, role_credentials
 from local_aws.ec2.metadata import MetadataService
-from local_aws.ec2.past import USER, PastInstance, transition
+from local_aws.ec2.past import USER, InstanceRecord, PastInstance, transition
 from local_aws.ec2.record import Record
 from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
 from local_aws.environments import pip_variables
@@ -62,13 +62,24 @@ class Ec2Instance(PastInstance):
         self._console_at = self.launched
         self._notice: dt.datetime | None = None
         self._ending: tuple[str, str] | None = None
+        self._rebooting = False
         self._host: Instance | None = None
         self._metadata: MetadataService | None = None
         self._lock = threading.RLock()
         self._folder = aws.settings.state / "instances" / "ec2" / self.id
+        self._volume = volume(aws, self.id)
+        self.address = record.address
+
+    def launch(self) -> None:
+        """It is one that RunInstances has just made."""
         self.address = self._free_address()
-        record.take_address(self.address)
-        record.enter("pending")
+        self.record.take_address(self.address)
+        self.record.enter("pending")
+
+    def recall(self, kept: InstanceRecord) -> None:
+        super().recall(kept)
+        self._console.append(self._said)
+        self._console_at = self._said_at
 
     def _free_address(self) -> str:
         """An address on which the SSH port is free.
@@ -91,8 +102,53 @@ class Ec2Instance(PastInstance):
         with self._lock:
             if self.record.state == "stopped":
                 self._close(USER, "terminated")
-            elif self.record.state in {"pending", "running"}:
+            elif self.record.state in {"pending", "running", "stopping"}:
                 self._end(USER)
+
+    def power_off(self, *, at_once: bool) -> None:
+        """StopInstances: its disk, its private address and its id stay; nothing happens to what is stopped already.
+
+        Parameters: `at_once` to kill its processes rather than to ask them to end.
+        Raises AwsError for an instance that does not run.
+        """
+        with self._lock:
+            if self.record.state in {"stopping", "stopped"}:
+                return
+            if self.record.state != "running":
+                raise self.cannot_be("stopped")
+            self._end(USER, "stopping")
+            if at_once and self._host:
+                self._host.kill()
+
+    def power_on(self) -> None:
+        """StartInstances, with another public address; nothing happens to what runs already.
+
+        Raises AwsError for an instance that is not stopped.
+        """
+        with self._lock:
+            if self.record.state in {"pending", "running"}:
+                return
+            if self.record.state != "stopped":
+                raise self.cannot_be("started")
+            # After a restart of the local AWS another instance may have taken its address.
+            if refused_port(self.address, self.aws.settings.ssh_port) is not None:
+                self.address = self._free_address()
+            self._ending, self.launched = None, Clock.now()
+            self.record.start_again(self.address, self._free_address())
+        self.start()
+
+    def reboot(self) -> None:
+        """RebootInstances: its host ends and boots again, while it is running all the time.
+
+        AWS ignores it for an instance that has ended. Raises AwsError for another that does not run.
+        """
+        with self._lock:
+            if self.record.state in {"shutting-down", "terminated"} or self._rebooting:
+                return
+            if self.record.state != "running" or self._host is None:
+                raise self.cannot_be("rebooted")
+            self._rebooting, self.reachable = True, False
+            self._shut_down(self._host)
 
     def interrupt(self) -> float:
         """Give a Spot instance its notice; the real seconds until it is taken away.
@@ -120,19 +176,11 @@ class Ec2Instance(PastInstance):
                 self._close(self._ending, "terminated")
                 return
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                if self._volume.exists():
+                    self._folder.parent.mkdir(parents=True, exist_ok=True)
+                    self._volume.rename(self._folder)
                 self._metadata = MetadataService(self.address, self._tree(), self._admits)
-                self._host = self.aws.instances.start(
-                    "ec2",
-                    [sys.executable, "-I", str(HOST), str(self._folder), self.address, str(self.aws.settings.ssh_port)],
-                    environment=self._environment(self._metadata.url),
-                    folder=self._folder,
-                    address=self.address,
-                    threads=instance_types.threads(self.record.instance_type),
-                    niceness=NICENESS,
-                    on_line=self._line,
-                    on_exit=self._ended,
-                )
+                self._start_host(self._metadata.url)
             except Exception:
                 # A full disk, too many processes: on AWS an instance that can't be started is terminated.
                 log.exception("%s could not be started", self.id)
@@ -141,28 +189,53 @@ class Ec2Instance(PastInstance):
             self.record.enter("running")
         self.aws.saver.changed()
 
+    def _start_host(self, metadata: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        addresses = dict.fromkeys([self.address, self.record.public_address or self.address])
+        self._host = self.aws.instances.start(
+            "ec2",
+            [sys.executable, "-I", str(HOST), str(self._folder), ",".join(addresses), str(self.aws.settings.ssh_port)],
+            environment=self._environment(metadata),
+            folder=self._folder,
+            address=self.address,
+            threads=instance_types.threads(self.record.instance_type),
+            niceness=NICENESS,
+            on_line=self._line,
+            on_exit=self._ended,
+        )
+
     def _take_away(self) -> None:
         with self._lock:
             if self.record.state == "running":
                 self.interrupted = True
                 self._end(INTERRUPTED)
 
-    def _end(self, why: tuple[str, str]) -> None:
+    def _end(self, why: tuple[str, str], state: str = "shutting-down") -> None:
         self._ending = why
         self.reachable = False
-        self.record.enter("shutting-down", reason=_transition(why), code=why[0], message=why[1])
+        self.record.enter(state, reason=_transition(why), code=why[0], message=why[1])
         if self._host:
-            threading.Thread(
-                target=self._host.stop, args=(GRACE_SECONDS,), name=f"shutdown-{self.id}", daemon=True
-            ).start()
+            self._shut_down(self._host)
+
+    def _shut_down(self, host: Instance) -> None:
+        threading.Thread(target=host.stop, args=(GRACE_SECONDS,), name=f"shutdown-{self.id}", daemon=True).start()
 
     def _ended(self, host: Instance) -> None:
         """Nothing of the host runs any more: it was told to end, or it has shut itself down, or it broke."""
         with self._lock:
+            if self._rebooting and self._ending is None and self._metadata:
+                self._rebooting = False
+                try:
+                    self._start_host(self._metadata.url)
+                except Exception:
+                    log.exception("%s could not be rebooted", self.id)
+                    self._close(BROKEN, "terminated")
+                return
+            self._rebooting = False
             why = self._ending or (INSIDE if host.returncode == 0 else BROKEN)
             # A one-time Spot request's instance can't be stopped, only end.
             stops = why is INSIDE and self.record.shutdown_behavior == "stop" and self.spot is None
-            self._close(why, "stopped" if stops else "terminated")
+            self._close(why, "stopped" if stops or self.record.state == "stopping" else "terminated")
 
     def _close(self, why: tuple[str, str], state: str) -> None:
         self.reachable = False
@@ -170,8 +243,13 @@ class Ec2Instance(PastInstance):
             # Its loop may be busy with the very request that asks for this lock.
             threading.Thread(target=self._metadata.close, daemon=True).start()
             self._metadata = None
-        if state == "terminated":
+        if state == "stopped":
+            # Beside what is deleted whenever the local AWS starts.
+            self._volume.parent.mkdir(parents=True, exist_ok=True)
+            self._folder.rename(self._volume)
+        else:
             shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self._volume, ignore_errors=True)
             if self.spot:
                 code = "instance-terminated-no-capacity" if self.interrupted else "instance-terminated-by-user"
                 self.spot.enter(code, "closed")
@@ -271,6 +349,11 @@ class Ec2Instance(PastInstance):
             "version": "2017-09-30",
         }
         return json.dumps(document, indent=2)
+
+
+def volume(aws: LocalAws, instance_id: str) -> Path:
+    """Where the disk of a stopped instance is."""
+    return aws.settings.state / "volumes" / instance_id
 
 
 def _iso(when: dt.datetime | None) -> str | None:

@@ -43,13 +43,10 @@ class PastInstance:
         self.keys = ActiveKeys()
         self._said, self._said_at = "", self.launched
 
-    @classmethod
-    def restored(cls, kept: InstanceRecord, record: Record) -> PastInstance:
-        """An instance that was saved."""
-        instance = cls(record, kept.reservation_id, kept.spot)
-        instance.launched, instance.interrupted = kept.launched, kept.interrupted
-        instance._said, instance._said_at = kept.console, kept.console_at
-        return instance
+    def recall(self, kept: InstanceRecord) -> None:
+        """It was saved."""
+        self.launched, self.interrupted = kept.launched, kept.interrupted
+        self._said, self._said_at = kept.console, kept.console_at
 
     def remember(self) -> InstanceRecord:
         console, at = self.console()
@@ -68,6 +65,23 @@ class PastInstance:
         """TerminateInstances: nothing happens to what has ended already."""
         if self.record.state == "stopped":
             self.record.enter("terminated", reason=transition(USER), code=USER[0], message=USER[1])
+
+    def power_off(self, *, at_once: bool) -> None:
+        """StopInstances. Raises AwsError: it does not run."""
+        raise self.cannot_be("stopped")
+
+    def power_on(self) -> None:
+        """StartInstances. Raises AwsError: its disk is gone."""
+        raise self.cannot_be("started")
+
+    def reboot(self) -> None:
+        """RebootInstances: AWS ignores it for an instance that has ended."""
+
+    def cannot_be(self, what: str) -> AwsError:
+        """AWS's refusal for a state from which it cannot be "started", "stopped" or "rebooted"."""
+        return AwsError(
+            "IncorrectInstanceState", f"The instance '{self.id}' is not in a state from which it can be {what}."
+        )
 
     def interrupt(self) -> float:
         """Take Spot capacity back. Raises AwsError: it has none."""

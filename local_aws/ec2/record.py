@@ -34,10 +34,13 @@ class Record:
         self._backend = backend(account, region)
         self._instance = self._backend.get_instance(instance_id)
         self.id = instance_id
-        self.instance_type: str = self._instance.instance_type
         self.image_id: str = self._instance.image_id
         self.launch_index: int = self._instance.ami_launch_index
         self.zone: str = self._instance.placement.zone
+
+    @property
+    def instance_type(self) -> str:
+        return self._instance.instance_type
 
     @property
     def shutdown_behavior(self) -> str:
@@ -48,6 +51,11 @@ class Record:
     def protected(self) -> bool:
         """Whether TerminateInstances is refused (DisableApiTermination)."""
         return bool(self._instance.disable_api_termination)
+
+    @property
+    def protected_from_stop(self) -> bool:
+        """Whether StopInstances is refused (DisableApiStop)."""
+        return bool(self._instance.disable_api_stop)
 
     @property
     def state(self) -> str:
@@ -61,12 +69,31 @@ class Record:
 
     def take_address(self, address: str) -> None:
         """Make a loopback address the private one, and the public one where the launch asked for one."""
+        self._is_private(address)
+        if self._instance.nics[0].public_ip:
+            self._instance.nics[0].public_ip = address
+
+    def start_again(self, address: str, public: str) -> None:
+        """Launch it anew, with its private address and, where the launch asked for one, another public one."""
+        from moto.core.utils import utcnow
+
+        with CHANGES:
+            self._is_private(address)
+            if self._instance.nics[0].public_ip_auto_assign:
+                self._instance.nics[0].public_ip = public
+            self._instance.launch_time = utcnow()
+            self.enter("pending")
+
+    def _is_private(self, address: str) -> None:
         interface = self._instance.nics[0]
         interface.private_ip_address = address
         interface.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": address}]
         interface.private_dns_name = self._instance.private_dns_name
-        if interface.public_ip:
-            interface.public_ip = address
+
+    @property
+    def address(self) -> str:
+        """The private one."""
+        return self._instance.private_ip
 
     @property
     def host_name(self) -> str:

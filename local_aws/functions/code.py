@@ -9,7 +9,7 @@ import shutil
 import stat
 import uuid
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local_aws.errors import AwsError
@@ -28,13 +28,27 @@ class Code:
     sha256: str
     size: int
 
+    def moved(self, folder: Path) -> Code:
+        """The same code below another folder. Raises FileNotFoundError when it is not there."""
+        target = folder / self.archive.parent.name
+        moved = replace(self, folder=target / self.folder.name, archive=target / self.archive.name)
+        if not moved.archive.exists():
+            raise FileNotFoundError(f"the code {moved.archive} is missing")
+        return moved
+
 
 def invalid(message: str) -> AwsError:
     """The error that Lambda gives for most wrong parameters."""
     return AwsError("InvalidParameterValueException", message)
 
 
-def unpack(data: bytes, folder: Path, *, direct: bool) -> Code:
+def unzipped(code: Code) -> int:
+    """How many bytes unpacked code has."""
+    with zipfile.ZipFile(code.archive) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def unpack(data: bytes, folder: Path, *, direct: bool, operation: str = "CreateFunction") -> Code:
     """Check a zip and unpack it under `folder/<digest>/`; the same zip is unpacked once.
 
     Raises AwsError("InvalidParameterValueException") for what Lambda refuses.
@@ -42,7 +56,7 @@ def unpack(data: bytes, folder: Path, *, direct: bool) -> Code:
     if direct and len(data) > LARGEST_ZIP:
         raise AwsError(
             "RequestTooLargeException",
-            f"Request must be smaller than {LARGEST_ZIP} bytes for the CreateFunction operation; this zip "
+            f"Request must be smaller than {LARGEST_ZIP} bytes for the {operation} operation; this zip "
             f"has {len(data)}.",
             status=413,
         )

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_aws.functions import opt
 from local_aws.functions.runtime_api import ACCEPTED, Gone, RuntimeApi, RuntimeRequest, event_answer
 from local_aws.iam.sessions import CannotAssume
 from local_aws.instances import Instance, describe_exit
@@ -83,16 +84,21 @@ class Environment:
         self._output = os.open(self._folder / "output", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._instance = self.aws.instances.start(
             "lambda",
-            [*runtime_client(), self.version.settings["Handler"]],
+            self._command(),
             environment=self._variables(scratch),
             folder=self._folder,
             cwd=self.version.code.folder,
             threads=0,
             output=self._output,
             on_exit=self._ended,
-            forked_from=TEMPLATE,
+            # Mounts of its own are made before it starts.
+            forked_from=None if self.version.opt and opt.mountable() else TEMPLATE,
             read_at_start=READ_AT_START,
         )
+
+    def _command(self) -> list[str]:
+        runtime = [*runtime_client(), self.version.settings["Handler"]]
+        return opt.command(self.version.opt, runtime) if self.version.opt else runtime
 
     def _variables(self, scratch: Path) -> dict[str, str]:
         """AWS: Lambda developer guide, "Defined runtime environment variables"."""
@@ -104,7 +110,7 @@ class Environment:
             **self._credentials(),
             "AWS_EC2_METADATA_DISABLED": "true",
             "TMPDIR": str(scratch),
-            **version.settings.get("Environment", {}).get("Variables", {}),
+            **self._users_variables(),
             "_HANDLER": version.settings["Handler"],
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
@@ -119,6 +125,12 @@ class Environment:
             "LAMBDA_TASK_ROOT": str(version.code.folder),
             **READ_AT_START,
         }
+
+    def _users_variables(self) -> dict[str, str]:
+        given = self.version.settings.get("Environment", {}).get("Variables", {})
+        if self.version.opt is None:
+            return given
+        return opt.variables(self.version.opt, self.version.settings["Runtime"]) | given
 
     def _credentials(self) -> dict[str, str]:
         """A session of the function's role; as on AWS, a role that is gone leaves the function without."""

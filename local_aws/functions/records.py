@@ -7,7 +7,7 @@ import random
 import re
 import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Version:
     settings: dict[str, Any]
     modified: str = field(default_factory=lambda: stamp())
     revision: str = field(default_factory=lambda: str(uuid.uuid4()))
+    opt: Path | None = None
+    """What its layers hold, merged."""
 
     @property
     def arn(self) -> str:
@@ -57,7 +59,7 @@ class Version:
             "FunctionName": function.name,
             "FunctionArn": f"{function.arn}:{self.number}" if qualified else self.arn,
             # AWS leaves out what was not given.
-            **{name: value for name, value in self.settings.items() if value not in (None, {})},
+            **{name: value for name, value in self.settings.items() if value not in (None, {}, [])},
             "CodeSize": self.code.size,
             "CodeSha256": self.code.sha256,
             "Version": self.number,
@@ -127,7 +129,7 @@ class Function:
     def restored(self, folder: Path) -> None:
         """It was saved, and its code is below `folder` now. Raises FileNotFoundError where that is not so."""
         for version in self.versions.values():
-            version.code = _moved(version.code, folder)
+            version.code = version.code.moved(folder)
         # Counted by another process's clock, and long over.
         self.active_at = self.updated_at = 0.0
 
@@ -145,15 +147,6 @@ class Function:
         if number not in self.versions:
             raise not_found(f"{self.arn}:{qualifier}")
         return self.versions[number]
-
-
-def _moved(code: Code, folder: Path) -> Code:
-    """The same code below another folder. Raises FileNotFoundError when it is not there."""
-    target = folder / code.archive.parent.name
-    moved = replace(code, folder=target / code.folder.name, archive=target / code.archive.name)
-    if not moved.archive.exists():
-        raise FileNotFoundError(f"the code {moved.archive} is missing")
-    return moved
 
 
 def stamp() -> str:

@@ -51,7 +51,15 @@ WRITES = {
 def _lambda(call: Call, needed: tuple[str, ...]) -> Iterator[Question]:
     """A function by its name, its ARN or a part of it, with the qualifier that the request gives."""
     name = call.params.get("FunctionName")
-    if name is None or "LayerName" in call.params:
+    if "VersionNumber" in call.params:
+        layer = str(call.params.get("LayerName")).rpartition(":layer:")[2]
+        arn = f"arn:aws:lambda:{call.region}:{call.account}:layer:{layer}:{call.params['VersionNumber']}"
+        yield from (Question(action, arn, NO_KEYS) for action in needed)
+        return
+    # Lambda developer guide, "Working with layers": whoever gives a function a layer may get it.
+    for arn in call.params.get("Layers") or ():
+        yield Question("lambda:GetLayerVersion", arn, NO_KEYS)
+    if name is None:
         for action in needed:
             for arn in resources(call, action):
                 yield Question(action, arn, NO_KEYS)

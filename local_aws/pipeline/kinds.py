@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
         Kind("event source mapping", "event-source-mapping:{}", ("UUID",), ("EventSource",), ours=True),
         Kind("code signing config", "code-signing-config:{}", (), ("CodeSigning",), ours=True),
         Kind("layer", "layer:{}", ("LayerName",),
-             ("LayerVersionPermission", "LayerVersionPolicy", "LayerVersion", "Layer")),
+             ("LayerVersionPermission", "LayerVersionPolicy", "LayerVersion", "Layer"), ours=True),
     ),
     "sagemaker": (
         Kind("training-job", "training-job/{}", ("TrainingJobName",), ("TrainingJob",), ours=True),

@@ -13,11 +13,13 @@ from local_aws.services.cloudwatch import CloudWatch
 from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
+from local_aws.services.ec2_power import Ec2Power
 from local_aws.services.events import EventBridge
 from local_aws.services.iam_simulator import IamSimulator
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
 from local_aws.services.lambda_events import LambdaEvents
+from local_aws.services.lambda_layers import LambdaLayers
 from local_aws.services.lambda_permissions import LambdaPermissions
 from local_aws.services.lambda_urls import LambdaUrls
 from local_aws.services.s3_listing import S3Listing
@@ -51,9 +53,11 @@ SERVICES: list[type[Service]] = [
     Lambda,
     LambdaConcurrency,
     LambdaEvents,
+    LambdaLayers,
     LambdaPermissions,
     LambdaUrls,
     Ec2,
+    Ec2Power,
     Ec2InstanceConnect,
     Ssm,
     Sts,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from local_aws import alarm_actions, metric_requests
-from local_aws.alarms import Alarm
+from local_aws.alarms import NO_METRIC, Alarm, Composite
 from local_aws.errors import AwsError, validation
 from local_aws.metric_requests import aware
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
@@ -72,17 +72,39 @@ class CloudWatch(Service):
 
     def put_alarm(self, name: str, settings: dict[str, Any], scale: float = 1.0) -> Alarm:
         """Create or replace an alarm; `scale` multiplies its datapoints before they are compared."""
-        arn = f"arn:aws:cloudwatch:{self.aws.region}:{self.aws.account}:alarm:{name}"
         key = key_of(settings["Namespace"], settings["MetricName"], settings.get("Dimensions"))
+        return self._put(Alarm(name, self.alarm_arn(name), settings, key, scale))
+
+    def put_composite(self, name: str, settings: dict[str, Any]) -> Composite:
+        """Create or replace a composite alarm, and judge it."""
+        alarm = Composite(name, self.alarm_arn(name), settings, NO_METRIC)
+        self._put(alarm)
+        self.judge_composites()
+        return alarm
+
+    def _put(self, alarm: Alarm) -> Alarm:
         with self._lock:
-            old = self._alarms.get(name)
-            alarm = Alarm(name, arn, settings, key, scale)
+            old = self._alarms.get(alarm.name)
             if old is not None:
                 # A changed configuration keeps the state until the next evaluation.
                 alarm.state, alarm.reason, alarm.history = old.state, old.reason, old.history
-            self._alarms[name] = alarm
-        alarm.record("ConfigurationUpdate", f'Alarm "{name}" {"updated" if old else "created"}', {})
+            self._alarms[alarm.name] = alarm
+        alarm.record("ConfigurationUpdate", f'Alarm "{alarm.name}" {"updated" if old else "created"}', {})
         return alarm
+
+    def alarm_arn(self, name: str) -> str:
+        return f"arn:aws:cloudwatch:{self.aws.region}:{self.aws.account}:alarm:{name}"
+
+    def judge_composites(self) -> None:
+        """Until none changes, since rules may name composite alarms; in a circle as often as there are alarms."""
+        composites = [each for each in self.alarms() if isinstance(each, Composite)]
+        for _ in composites:
+            before = [each.state for each in composites]
+            for each, state in zip(composites, before, strict=True):
+                each.judge(self._alarms)
+                alarm_actions.carry_out(self.aws, each, state)
+            if before == [each.state for each in composites]:
+                return
 
     def remove_alarm(self, name: str) -> None:
         """Delete an alarm if it is there."""
@@ -104,10 +126,12 @@ class CloudWatch(Service):
         return [name for name in names if name not in self._alarms]
 
     def every_minute(self, now: float) -> None:
-        for alarm in list(self._alarms.values()):
-            before = alarm.state
-            alarm.evaluate(self.data, now)
-            alarm_actions.carry_out(self.aws, alarm, before)
+        for alarm in self.alarms():
+            if not isinstance(alarm, Composite):
+                before = alarm.state
+                alarm.evaluate(self.data, now)
+                alarm_actions.carry_out(self.aws, alarm, before)
+        self.judge_composites()
 
     # --- metrics
 
@@ -203,7 +227,7 @@ class CloudWatch(Service):
             and params.get("MetricName") in (None, metric)
             and all(any(name == n and value in (None, v) for n, v in dimensions) for name, value in wanted)
         ]
-        return _page(found, call, "Metrics", 500)
+        return paged(found, call, "Metrics", 500)
 
     # --- alarms
 
@@ -227,53 +251,12 @@ class CloudWatch(Service):
         alarm_actions.check(params, self.aws.service(ApplicationAutoScaling).has_policy)
         settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
         new = params["AlarmName"] not in self._alarms
+        if not new and isinstance(self._alarms[params["AlarmName"]], Composite):
+            raise validation(f"{params['AlarmName']} is a composite alarm: a metric alarm has another name.")
         alarm = self.put_alarm(params["AlarmName"], {"ActionsEnabled": True, "Dimensions": []} | settings)
         if new:
             # AWS: PutMetricAlarm, Tags: ignored for an alarm that is there already.
             self.tags.add(alarm.arn, params.get("Tags"))
-
-    def describe_alarms(self, call: Call) -> dict[str, Any]:
-        params = call.params
-        names = params.get("AlarmNames")
-        found = [
-            each.describe()
-            for each in sorted(self._alarms.values(), key=lambda each: each.name)
-            if (not names or each.name in names)
-            and each.name.startswith(params.get("AlarmNamePrefix") or "")
-            and params.get("StateValue") in (None, each.state)
-        ]
-        return _page(found, call, "MetricAlarms", params.get("MaxRecords") or 50) | {"CompositeAlarms": []}
-
-    def delete_alarms(self, call: Call) -> None:
-        unknown = [name for name in call.params["AlarmNames"] if name not in self._alarms]
-        if unknown:
-            raise AwsError("ResourceNotFound", f"Alarm {unknown[0]} does not exist.")
-        for name in call.params["AlarmNames"]:
-            self.remove_alarm(name)
-
-    def set_alarm_state(self, call: Call) -> None:
-        alarm = self._alarms.get(call.params["AlarmName"])
-        if alarm is None:
-            raise AwsError("ResourceNotFound", f"Alarm {call.params['AlarmName']} does not exist.")
-        before = alarm.state
-        alarm.become(call.params["StateValue"], call.params["StateReason"])
-        alarm_actions.carry_out(self.aws, alarm, before)
-
-    def describe_alarm_history(self, call: Call) -> dict[str, Any]:
-        params = call.params
-        start, end = params.get("StartDate"), params.get("EndDate")
-        items = [
-            item
-            for alarm in list(self._alarms.values())
-            if params.get("AlarmName") in (None, alarm.name)
-            for item in alarm.history
-            if params.get("HistoryItemType") in (None, item["HistoryItemType"])
-            and (start is None or item["Timestamp"] >= aware(start))
-            and (end is None or item["Timestamp"] <= aware(end))
-        ]
-        newest_first = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
-        items.sort(key=lambda item: item["Timestamp"], reverse=newest_first)
-        return _page(items, call, "AlarmHistoryItems", params.get("MaxRecords") or 100)
 
 
 def _statistics(points: list[Point], name: str) -> list[tuple[float, float]]:
@@ -299,7 +282,8 @@ def _token(call: Call) -> int:
     return int(token or 0)
 
 
-def _page(items: list[Any], call: Call, key: str, size: int) -> dict[str, Any]:
+def paged(items: list[Any], call: Call, key: str, size: int) -> dict[str, Any]:
+    """One page of a list, in CloudWatch's words. Raises AwsError for a token that this did not give out."""
     start = _token(call)
     answer: dict[str, Any] = {key: items[start : start + size]}
     if start + size < len(items):

@@ -7,6 +7,7 @@ import binascii
 import datetime as dt
 import functools
 import re
+import shutil
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_aws import quotas
 from local_aws.aws import ASKS_MOTO, OWN_ACCESS_KEY, LocalAws
 from local_aws.ec2 import images
-from local_aws.ec2.instance import Ec2Instance
+from local_aws.ec2.instance import Ec2Instance, volume
 from local_aws.ec2.past import PastInstance
 from local_aws.ec2.record import CHANGES, Record
 from local_aws.ec2.spot import Capacity, SpotRequest
@@ -59,11 +60,21 @@ class Ec2(Service):
         for instance_type, free in kept["capacity"].items():
             self.capacity.limit(instance_type, free)
         for each in kept["instances"]:
-            instance = PastInstance.restored(each, Record(self.aws.account, each.region, each.id))
+            record = Record(self.aws.account, each.region, each.id)
+            stopped = record.state == "stopped" and volume(self.aws, each.id).exists()
+            instance: PastInstance = (
+                self._hosted(record, each.reservation_id, each.spot)
+                if stopped
+                else PastInstance(record, each.reservation_id, each.spot)
+            )
+            instance.recall(each)
             self.instances[each.id] = instance
-            if instance.record.state not in {"stopped", "terminated"}:
+            if not stopped and record.state != "terminated":
                 instance.lose(RESTARTED)
                 self._ended(instance)
+        for disk in self.aws.settings.state.glob("volumes/*"):
+            if disk.name not in self.instances or self.instances[disk.name].record.state != "stopped":
+                shutil.rmtree(disk, ignore_errors=True)
 
     def running(self) -> list[PastInstance]:
         """The instances that run, or have one more shutdown to go."""
@@ -97,7 +108,7 @@ class Ec2(Service):
         return reservation
 
     def terminate_instances(self, call: Call) -> dict[str, Any]:
-        instances = self._named(call)
+        instances = self.named(call)
         for each in instances:
             if each.record.protected:
                 raise AwsError(
@@ -105,7 +116,7 @@ class Ec2(Service):
                     f"The instance '{each.id}' may not be terminated. Modify its 'disableApiTermination' instance "
                     "attribute and try again.",
                 )
-        _refuse_dry_run(call)
+        refuse_dry_run(call)
         answer = []
         for each in instances:
             before = each.record.described_state
@@ -192,7 +203,7 @@ class Ec2(Service):
         if not 1 <= least <= most:
             raise AwsError("InvalidParameterValue", f"Invalid value '{least}' for minCount.")
         instance_type = request.setdefault("InstanceType", "m1.small")
-        self._check_quota(instance_type, spot is not None, least)
+        self.check_quota(instance_type, spot is not None, least)
         count = most if spot is None or request.get("DryRun") else self.capacity.take(instance_type, least, most)
         request |= {"MinCount": count, "MaxCount": count}
         made = []
@@ -211,13 +222,13 @@ class Ec2(Service):
                 made.append(self._make(record, reservation["ReservationId"], request, spot))
         return made
 
-    def _check_quota(self, instance_type: str, spot: bool, count: int) -> None:
+    def check_quota(self, instance_type: str, spot: bool, count: int) -> None:
         """Whether the account may have so many more instances of a type. Raises AwsError."""
         bucket = quotas.ec2_name(instance_type, spot)
         used = sum(
             quotas.vcpus(each.record.instance_type)
             for each in list(self.instances.values())
-            if each.record.state in {"pending", "running", "shutting-down"}
+            if each.record.state in {"pending", "running", "stopping", "shutting-down"}
             and quotas.ec2_name(each.record.instance_type, each.spot is not None) == bucket
         )
         self.aws.quotas.check_vcpus(instance_type, spot, used, count * quotas.vcpus(instance_type))
@@ -239,10 +250,12 @@ class Ec2(Service):
             )
             self._requests[spot_request.id] = spot_request
             record.is_spot(spot_request.id)
-        self.instances[record.id] = Ec2Instance(
-            self.aws, record, reservation, spot=spot_request, peers=self.running, on_end=self._ended
-        )
+        self.instances[record.id] = instance = self._hosted(record, reservation, spot_request)
+        instance.launch()
         return record.id
+
+    def _hosted(self, record: Record, reservation: str, spot: SpotRequest | None) -> Ec2Instance:
+        return Ec2Instance(self.aws, record, reservation, spot=spot, peers=self.running, on_end=self._ended)
 
     def _ended(self, instance: PastInstance) -> None:
         if instance.spot and not instance.interrupted:
@@ -312,7 +325,8 @@ class Ec2(Service):
                 return self.instances[instance_id]
         raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist")
 
-    def _named(self, call: Call) -> list[PastInstance]:
+    def named(self, call: Call) -> list[PastInstance]:
+        """The instances that a call names. Raises AwsError for what is none."""
         return [self._instance(each) for each in _required(call, "InstanceIds")]
 
     def _known_requests(self, ids: list[str]) -> list[SpotRequest]:
@@ -390,7 +404,8 @@ def _required(call: Call, name: str) -> Any:
     return value
 
 
-def _refuse_dry_run(call: Call) -> None:
+def refuse_dry_run(call: Call) -> None:
+    """Raises AwsError when the call only asks whether it would have succeeded."""
     if call.params.get("DryRun"):
         raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
 

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ from local_aws.functions import records
 from local_aws.functions.code import Code, invalid, unpack
 from local_aws.functions.concurrency import ACCOUNT_LIMIT, Concurrency, ProvisionedRecord
 from local_aws.functions.invocations import Invocations
+from local_aws.functions.layers import Layers
 from local_aws.functions.records import (
     LATEST,
     SETTLE_SECONDS,
@@ -36,7 +38,7 @@ from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Ser
 
 SETTINGS = {"Runtime": None, "Role": None, "Handler": None, "Description": "", "Timeout": 3, "MemorySize": 128,
             "Environment": None, "Architectures": ["x86_64"], "EphemeralStorage": {"Size": 512},
-            "TracingConfig": {"Mode": "PassThrough"}, "LoggingConfig": None}  # fmt: skip
+            "TracingConfig": {"Mode": "PassThrough"}, "LoggingConfig": None, "Layers": None}  # fmt: skip
 # AWS: Lambda quotas. The model's are higher: those of functions on instances of one's own (CapacityProviderConfig).
 LONGEST_TIMEOUT, MOST_MEMORY = 900, 10_240
 # AWS: Lambda developer guide, "Defined runtime environment variables".
@@ -56,6 +58,7 @@ class Lambda(Service):
     def __init__(self, aws) -> None:
         super().__init__(aws)
         self.functions: dict[str, Function] = {}
+        self.layers = Layers(aws.account, aws.region, aws.settings.state / "layers")
         self.lock = threading.RLock()
         self.concurrency = Concurrency(aws)
         self.invocations = Invocations(aws, self.concurrency, self.find)
@@ -77,14 +80,18 @@ class Lambda(Service):
             "functions": self.functions,
             "provisioned": self.concurrency.remember(),
             "concurrency_limit": self.concurrency.limit,
+            "layers": self.layers.known,
         }
 
     def restore(self, kept: dict[str, Any], saved_at: dt.datetime) -> None:
         folder = self.aws.settings.state / "functions"
         self.functions = kept["functions"]
         self.concurrency.limit = kept.get("concurrency_limit", ACCOUNT_LIMIT)  # states of before know the first one
+        self.layers.restored(kept.get("layers", {}))
         for function in self.functions.values():
             function.restored(folder / function.name)
+            for version in function.versions.values():
+                self.layers.attach(version)
             self.concurrency.register(function)
         self._provisioned = kept["provisioned"]
         used = {version.code.archive.parent for each in self.functions.values() for version in each.versions.values()}
@@ -138,9 +145,10 @@ class Lambda(Service):
         with self.lock:
             if name in self.functions:
                 raise conflict(f"Function already exist: {name}")
-            code = self._code(name, params["Code"])
+            code = self.code(self._folder(name), params["Code"])
+            settings["Layers"] = self.layers.checked(settings["Layers"] or [], code)
             function = Function(name, call.arn(f"function:{name}"), dict(params.get("Tags") or {}))
-            function.versions[LATEST] = Version(function, LATEST, code, settings)
+            function.versions[LATEST] = self._version(function, LATEST, code, settings)
             self.functions[name] = function
             self.concurrency.register(function)
             version = self._publish(function, None) if params.get("Publish") else function.latest
@@ -179,7 +187,7 @@ class Lambda(Service):
             )
         with self.lock:
             self._check_update(function, call)
-            code = self._code(function.name, call.params)
+            code = self.code(self._folder(function.name), call.params, "UpdateFunctionCode")
             if not call.params.get("DryRun"):
                 self._replace(function, code, function.latest.settings)
             version = self._publish(function, None) if call.params.get("Publish") else function.latest
@@ -191,6 +199,8 @@ class Lambda(Service):
             self._check_update(function, call)
             changed = {key: value for key, value in call.params.items() if key in SETTINGS and value is not None}
             settings = function.latest.settings | changed
+            if call.params.get("Layers") is not None:
+                settings["Layers"] = self.layers.checked(settings["Layers"], function.latest.code)
             self._check_settings(settings)
             self._replace(function, function.latest.code, settings)
             return function.latest.describe()
@@ -252,14 +262,22 @@ class Lambda(Service):
 
     def _replace(self, function: Function, code: Code, settings: dict[str, Any]) -> None:
         old = function.latest
-        function.versions[LATEST] = Version(function, LATEST, code, settings)
+        function.versions[LATEST] = self._version(function, LATEST, code, settings)
         function.updated_at = time.monotonic() + SETTLE_SECONDS
         self.concurrency.forget(function, old)
 
-    def _code(self, name: str, source: dict[str, Any]) -> Code:
-        folder = self.aws.settings.state / "functions" / name
+    def _version(self, function: Function, number: str, code: Code, settings: dict[str, Any]) -> Version:
+        version = Version(function, number, code, settings)
+        self.layers.attach(version)
+        return version
+
+    def _folder(self, name: str) -> Path:
+        return self.aws.settings.state / "functions" / name
+
+    def code(self, folder: Path, source: dict[str, Any], operation: str = "CreateFunction") -> Code:
+        """The code that a request gives, unpacked below a folder. Raises AwsError for what Lambda refuses."""
         if source.get("ZipFile") is not None:
-            return unpack(source["ZipFile"], folder, direct=True)
+            return unpack(source["ZipFile"], folder, direct=True, operation=operation)
         bucket, key = source.get("S3Bucket"), source.get("S3Key")
         if not bucket or not key:
             raise invalid("Please provide a source for function code.")
@@ -340,7 +358,7 @@ class Lambda(Service):
             return last
         function.published += 1
         settings = latest.settings | ({"Description": description} if description else {})
-        version = Version(function, str(function.published), latest.code, settings)
+        version = self._version(function, str(function.published), latest.code, settings)
         function.versions[version.number] = version
         return version
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from moto.backends import get_backend
 
 from local_aws import quotas, usage
-from local_aws.endpoints import deployment, router
+from local_aws.endpoints import deployment, router, streams
 from local_aws.endpoints.endpoint import Endpoint
 from local_aws.endpoints.fleet import Fleet
 from local_aws.endpoints.record import EndpointRecord
@@ -174,12 +174,12 @@ class SageMakerEndpoints(Service):
         endpoint.delete(self._forget)
 
     def fast_paths(self) -> Iterable[FastPath]:
-        pattern = re.compile(r"/endpoints/([^/]+)/invocations")
-        return [
-            FastPath(
-                "POST", pattern, "sagemaker-runtime", "sagemaker", "InvokeEndpoint", ("EndpointName",), self.invoke
-            )
-        ]
+        for operation, place, handler in (
+            ("InvokeEndpoint", "invocations", self.invoke),
+            ("InvokeEndpointWithResponseStream", "invocations-response-stream", self.invoke_with_stream),
+        ):
+            pattern = re.compile(rf"/endpoints/([^/]+)/{place}")
+            yield FastPath("POST", pattern, "sagemaker-runtime", "sagemaker", operation, ("EndpointName",), handler)
 
     def invoke(self, request: RawRequest) -> RawResponse:
         """InvokeEndpoint, on the gateway's fast path."""
@@ -202,6 +202,10 @@ class SageMakerEndpoints(Service):
             except router.NoInstance:
                 # An update may have replaced the fleet since it was looked up: only the same one twice is an outage.
                 tried = fleet
+
+    def invoke_with_stream(self, request: RawRequest) -> RawResponse:
+        """InvokeEndpointWithResponseStream."""
+        return streams.answered(self.invoke(streams.asked(request)))
 
     # --- inside
 

@@ -53,6 +53,7 @@ class World:
     tuned: str = ""
     tuning: str = ""
     host: str = ""
+    stopped_host: str = ""
     spot_request: str = ""
     package: str = ""
     role: str = ""
@@ -155,8 +156,11 @@ def fill(daemon: Daemon) -> World:
     wait_for(lambda: world.tuning_job(world.tuned)["HyperParameterTuningJobStatus"] in ENDED, 180)
     jobs.end(world.finished)
     world.host = hosts.run_reachable(InstanceMarketOptions=SPOT)
+    script = "#!/bin/sh\necho kept > $HOME/notes\npoweroff\n"
+    world.stopped_host = hosts.run(UserData=script, InstanceInitiatedShutdownBehavior="stop")
     # Nothing is said on the console after this.
     wait_for(lambda: "Cloud-init finished" in hosts.console(world.host), 120)
+    hosts.wait(world.stopped_host, "stopped")
     world.spot_request = hosts.describe(world.host)["SpotInstanceRequestId"]
     world.running = jobs.start("hang")
     world.tuning = _tune(jobs, "running", "hang", most=2)

@@ -338,3 +338,26 @@ def test_the_answer_carries_the_custom_attributes_that_the_model_sets(serving, e
         answer = invoke({"attributes": "model=7"}, trace)
         assert answer["CustomAttributes"] == f"model=7, asked with {trace}"
     assert "x-another" not in answer["ResponseMetadata"]["HTTPHeaders"]
+
+
+def test_an_answer_comes_as_a_stream_of_events(serving, endpoint):
+    # GIVEN an answer of several parts
+    data = {"a": "b" * 200_000, "attributes": "model=7"}
+    asked = {"EndpointName": endpoint, "ContentType": "application/json", "Accept": "application/json"}
+    # WHEN it is asked for as a stream
+    answer = serving.runtime.invoke_endpoint_with_response_stream(
+        **asked, Body=json.dumps(data), CustomAttributes="trace=1"
+    )
+    # THEN its parts are the answer
+    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    assert len(parts) == 4
+    assert json.loads(b"".join(parts))["echo"] == data
+    assert answer["ContentType"] == "application/json"
+    assert answer["InvokedProductionVariant"] == "v0"
+    assert answer["CustomAttributes"] == "model=7, asked with trace=1"
+    # AND an error of the model is one of the call
+    with pytest.raises(ClientError, match="no such bird") as caught:
+        serving.runtime.invoke_endpoint_with_response_stream(**asked, Body=b'{"fail": true}')
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+    with pytest.raises(ClientError, match="Endpoint nowhere of account 123456789012 not found"):
+        serving.runtime.invoke_endpoint_with_response_stream(**asked | {"EndpointName": "nowhere"}, Body=b"{}")

@@ -11,6 +11,7 @@ from local_aws.pipeline.kinds import KINDS
 from local_aws.services import SERVICES
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
+LAYER = "arn:aws:lambda:us-east-1:123456789012:layer:l:2"
 
 
 def questions(service, operation, **params):
@@ -46,6 +47,18 @@ def test_every_name_that_is_written_by_hand_is_an_operation():
             {("s3:PutObject", "s3:::b/k"), ("s3:PutObjectTagging", "s3:::b/k"), ("s3:GetObject", "s3:::c/d")},
         ),
         (("s3", "ListBuckets", {}), {("s3:ListAllMyBuckets", "*")}),
+        (
+            ("lambda", "DeleteLayerVersion", {"LayerName": "l", "VersionNumber": 2}),
+            {("lambda:DeleteLayerVersion", "lambda:layer:l:2")},
+        ),
+        (("lambda", "PublishLayerVersion", {"LayerName": "l"}), {("lambda:PublishLayerVersion", "lambda:layer:l")}),
+        (
+            ("lambda", "UpdateFunctionConfiguration", {"FunctionName": "f", "Layers": [LAYER]}),
+            {
+                ("lambda:UpdateFunctionConfiguration", "lambda:function:f"),
+                ("lambda:GetLayerVersion", "lambda:layer:l:2"),
+            },
+        ),
         (
             ("sagemaker", "CreateTrainingJob", {"TrainingJobName": "j", "RoleArn": ROLE, "Tags": [{"Key": "a"}]}),
             {

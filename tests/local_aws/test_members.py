@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local_aws import conformance
 from local_aws.errors import AwsError
@@ -28,7 +29,7 @@ SOURCES = {
     "lambda": ("services/lambda*.py", "functions/*.py"),
     "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "metric_requests.py", "tags.py"),
     "application-autoscaling": ("services/application_autoscaling*.py", "endpoints/s*.py", "services/base.py"),
-    "ec2": ("services/ec2.py", "ec2/*.py", "services/base.py"),
+    "ec2": ("services/ec2.py", "services/ec2_power.py", "ec2/*.py", "services/base.py"),
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
     "service-quotas": ("services/service_quotas.py", "services/base.py"),
     "ssm": ("services/ssm.py",),
@@ -47,7 +48,7 @@ READ_WHOLE = (
 # Read by moto or, of the data plane, by the names of headers.
 ELSEWHERE = {
     "RunInstances", "DescribeInstances", "DescribeInstanceStatus", "CreateModel", "CreateEndpointConfig",
-    "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint",
+    "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint", "InvokeEndpointWithResponseStream",
 }  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def test_the_tables_are_counted_and_one_operation_can_be_shown():
     shown = conformance.describe("createfunction")
     assert "lambda.CreateFunction: 62 members" in shown
     assert re.search(r"Architectures +carried out with some values: x86_64", shown)
-    assert re.search(r"Layers +refused", shown)
+    assert re.search(r"FileSystemConfigs +refused", shown)
     with pytest.raises(conformance.Unknown, match="MakeCoffee is no operation"):
         conformance.describe("MakeCoffee")
 
@@ -128,8 +129,8 @@ def refused(service, name, params):
 
 def test_a_member_that_nobody_carries_out_is_refused_by_name():
     function = {"FunctionName": "f", "Role": "r", "Code": {"ZipFile": b"z"}}
-    assert "CreateFunction: the local AWS does not carry out Layers" in refused(
-        "lambda", "CreateFunction", {**function, "Layers": ["arn"]}
+    assert "CreateFunction: the local AWS does not carry out DurableConfig" in refused(
+        "lambda", "CreateFunction", {**function, "DurableConfig": {"ExecutionTimeout": 1}}
     )
     assert "does not carry out VpcConfig: leave it out" in refused(
         "lambda", "CreateFunction", {**function, "VpcConfig": {"SubnetIds": ["s"], "SecurityGroupIds": []}}
@@ -147,10 +148,12 @@ def test_a_member_that_nobody_carries_out_is_refused_by_name():
 
 def test_the_gateway_refuses_it(local_aws, role_arn):
     functions = local_aws.client("lambda")
-    request = {"FunctionName": "layered", "Runtime": "python3.12", "Role": role_arn, "Handler": "a.b"}
+    request = {"FunctionName": "mounted", "Runtime": "python3.12", "Role": role_arn, "Handler": "a.b"}
     code = {"ZipFile": b"no zip is looked at"}
-    layers = ["arn:aws:lambda:us-east-1:123456789012:layer:a:1"]
-    assert code_of(functions.create_function, **request, Code=code, Layers=layers) == "InvalidParameterValueException"
+    files = [{"Arn": f"arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-{'0' * 17}",
+              "LocalMountPath": "/mnt/a"}]  # fmt: skip
+    with pytest.raises(ClientError, match="does not carry out FileSystemConfigs"):
+        functions.create_function(**request, Code=code, FileSystemConfigs=files)
     assert code_of(local_aws.client("ec2").run_instances, MinCount=1, MaxCount=1, ImageId="ami-1",
                    HibernationOptions={"Configured": True}) == "UnsupportedOperation"  # fmt: skip
 

@@ -17,7 +17,7 @@ from local_aws.support import implemented_by_moto, own_operations, supported_by_
 from tests.local_aws.test_pipeline import code_of
 
 OURS = {
-    "lambda": {"function", "event source mapping", "code signing config"},
+    "lambda": {"function", "event source mapping", "code signing config", "layer"},
     "sagemaker": {"training-job", "hyper-parameter-tuning-job", "endpoint"},
     "sagemaker-runtime": {"endpoint"},
     "cloudwatch": {"alarm", "metric"},

