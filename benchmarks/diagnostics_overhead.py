@@ -17,6 +17,7 @@ end of an interval, with the sampling, is above the goal.
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -49,7 +50,7 @@ from profiling.clock import CLOCK  # noqa: E402
 from profiling.system import Sampler  # noqa: E402
 from training import Plan, Stop, Task, train  # noqa: E402
 
-BACKBONE, PICTURES, CLASSES, BATCH, SIZE = "efficientnet_lite0", 300, 10, 32, 96
+BACKBONE, PICTURES, CLASSES, BATCH = "efficientnet_lite0", 300, 10, 32
 GOALS = {"a head": 3.0, "a whole network": 1.0}
 TRIMMED, RESAMPLINGS = 0.2, 2000
 
@@ -109,9 +110,9 @@ class Noise:
 
     everywhere = False
 
-    def __init__(self, normalise) -> None:
+    def __init__(self, size: int, normalise) -> None:
         self.normalise = normalise
-        self.pixels = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8)
+        self.pixels = torch.randint(0, 256, (BATCH, size, size, 3), dtype=torch.uint8)
 
     def samples(self, name: str) -> int:
         return PICTURES if name == "train" else BATCH
@@ -136,15 +137,15 @@ def head(watched: Callable) -> Task:
     return Task(module, Cached(features), Precision(torch.device("cpu"), None), Group())
 
 
-def whole(watched: Callable) -> Task:
+def whole(size: int, watched: Callable) -> Task:
     """A whole network."""
     torch.manual_seed(0)
     precision = choose_precision(training=True)
-    classifier = precision.place(Classifier(BACKBONE, "hidden", CLASSES, SIZE))
+    classifier = precision.place(Classifier(BACKBONE, "hidden", CLASSES, size))
     settle_statistics(classifier.backbone, 64)
     kind = KINDS[BACKBONE]
     normalise = watched(Normalisation(kind.mean, kind.std, precision.device))
-    return Task(classifier, Noise(normalise), precision, Group())
+    return Task(classifier, Noise(size, normalise), precision, Group())
 
 
 def pair(make: Callable, trained: str, epochs: int, number: int) -> list[list[float]]:
@@ -236,6 +237,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what the diagnostics and the profiler cost.")
     parser.add_argument("--pairs", type=int, default=8, help="of a whole network; of a head twenty times as many")
     parser.add_argument("--only", choices=GOALS, help="one of the two trainings")
+    parser.add_argument("--size", type=int, default=96, help="pixels of a whole network's pictures")
     given = parser.parse_args()
     keep_freed_memory()
     failed = False
@@ -244,12 +246,12 @@ def main() -> int:
     print(f"sampling the instance: {each:.2f} ms of CPU time, {share:.3f} % of one CPU", flush=True)
     for what, make, trained, epochs, count in (
         ("a head", head, "head", 20, 20 * given.pairs),
-        ("a whole network", whole, "all", 3, given.pairs),
+        ("a whole network", functools.partial(whole, given.size), "all", 3, given.pairs),
     ):
         if given.only not in (None, what):
             continue
         with contextlib.redirect_stdout(io.StringIO()):
-            pair(make, trained, epochs, 0)  # what is imported and allocated once
+            pair(make, trained, 1, 0)  # what is imported and allocated once
             took = numpy.array([pair(make, trained, epochs, number) for number in range(count)])
         watched, plain = took[:, WATCHED], took[:, PLAIN]
         found, (low, high) = overhead(watched, plain), interval(watched, plain)

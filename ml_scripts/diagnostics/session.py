@@ -70,6 +70,9 @@ class Diagnostics:
         self._recorder: Recorder | None = None
         self._interval = LONGEST
         self._evaluated = 0
+        # What the rules were last evaluated on, and the logits and labels of the best epoch, still to be counted.
+        self._judged: tuple = ()
+        self._predicted: tuple[torch.Tensor, torch.Tensor] | None = None
         self._exchanged = True
         self.ended_by: str | None = None
 
@@ -167,6 +170,11 @@ class Diagnostics:
     def validated(self, state: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """The validation pictures were predicted at the end of an epoch."""
         if self.on and state.best_epoch == state.epoch:
+            self._predicted = logits, labels
+
+    def _count_predictions(self) -> None:
+        if self._predicted:
+            (logits, labels), self._predicted = self._predicted, None
             classes = len(self.seen.classes)
             pairs = labels * classes + logits.argmax(1)
             self.seen.confusion = pairs.bincount(minlength=classes * classes).view(classes, classes).tolist()
@@ -235,7 +243,13 @@ class Diagnostics:
         raise TrainingEnded(sentence)
 
     def judge(self, only: str | None = None) -> None:
-        """Evaluate the rules, or one of them, on what this process knows."""
+        """Evaluate the rules, or one of them, on what this process knows; not again where nothing has been added."""
+        seen = self.seen
+        known = (len(seen.losses), seen.step, len(seen.epochs), seen.finished, seen.idle_seconds, seen.inputs)
+        if known == self._judged and not only:
+            return
+        if not only:
+            self._count_predictions()
         for each in self.chosen:
             outcome = self.outcomes[each.rule.name]
             if outcome.issue or (only and each.rule.name != only):
@@ -252,6 +266,8 @@ class Diagnostics:
                 if issue:
                     self._found(each.rule.name, issue)
             outcome.since = time.time()
+        if not only:
+            self._judged = known
 
     def _looked_at(self) -> str:
         """What rules had to go by; of a frozen backbone there are no gradients to say anything about."""

@@ -23,8 +23,8 @@ from tests.local_aws.event_rules import queue, received
 from tests.plugins.operators.listening import Listener
 from tests.plugins.triggering import event_of
 
-# A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would. At 0.02 another one says that it has
-# found something, and the training goes on until there is the file of which it is told.
+# A train.py whose rule fires above a learning rate of 0.05, as ml_scripts' would, and fails or ends it there. At 0.02
+# another one says that it has found something, and the training goes on until there is the file of which it is told.
 SCRIPT = """
 import argparse, json, os, pathlib, sys, time
 parser = argparse.ArgumentParser()
@@ -33,11 +33,12 @@ for name in ("--lr", "--epochs", "--rules"):
 told = parser.parse_known_args()[0]
 output = pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"])
 fires = float(told.lr) > 0.05 and "WeightUpdateRatio:stop" in told.rules
+ends = float(told.lr) > 0.05 and "WeightUpdateRatio:end" in told.rules
 rules = [
     {"rule": "Confusion", "status": "IssuesFound", "status_details": "a was taken for b", "action": "report",
      "issue": {"step": 20, "value": 0.3, "threshold": 0.5}},
-    {"rule": "WeightUpdateRatio", "status": "IssuesFound" if fires else "NoIssuesFound", "action": "stop",
-     "issue": {"step": 1, "value": None, "threshold": 10.0} if fires else None},
+    {"rule": "WeightUpdateRatio", "status": "IssuesFound" if fires or ends else "NoIssuesFound",
+     "action": "stop", "issue": {"step": 1, "value": None, "threshold": 10.0} if fires or ends else None},
 ]
 losses = {"train_loss": 0.5, "valid_loss": 0.4, "valid_accuracy": 0.9}
 if float(told.lr) == 0.02:
@@ -46,9 +47,10 @@ if float(told.lr) == 0.02:
     until = time.monotonic() + 120
     while not os.path.exists("GOES_ON") and time.monotonic() < until:
         time.sleep(0.05)
-epochs = [{"epoch": n, "seconds": 2.0, **losses} for n in range(1, 3 if fires else 11)]
+epochs = [{"epoch": n, "seconds": 2.0, **losses} for n in range(1, 3 if fires or ends else 11)]
 steps = [{"step": 1, "epoch": 1, "loss": 0.7, "gradient_mean": 0.1, "update_ratio": 62.1}]
-written = {"rules": rules, "planned_epochs": 10, "steps_per_epoch": 4, "ended_by": None, "epochs": epochs,
+written = {"rules": rules, "planned_epochs": 10, "steps_per_epoch": 4, "epochs": epochs,
+           "ended_by": "WeightUpdateRatio" if ends else None,
            "steps": steps, "trained": "head", "inputs": None}
 (output / "diagnostics.json").write_text(json.dumps(written))
 print("train_loss=0.5 best_valid_loss=0.4 valid_accuracy=0.9 test_loss=0.4 test_accuracy=0.9", flush=True)
@@ -263,6 +265,22 @@ def test_a_tuning_job_whose_trials_a_rule_has_failed_says_so(staged):
     # Of what both trials have found the topic is told once.
     assert [outcomes(each)["Confusion"]["taken"] for each in trials] == ["the topic was told"] * 2
     assert len(listener.messages()) == 1
+
+
+def test_trials_that_a_rule_has_ended_complete_with_the_best_objective_they_had(staged):
+    rates = {"learning_rate_min": 0.06, "learning_rate_max": 0.1}
+    on_issue = {"WeightUpdateRatio": "stop"}
+    staged.run_as("train_image_classifier", "ends", on_issue=on_issue, max_jobs=2, max_parallel_jobs=2, **rates)
+
+    tuned = staged.perform(TuneOperator, inputs=inputs(staged))
+
+    assert [(each["status"], each["objective"]) for each in tuned["trials"]] == [("Completed", 0.4)] * 2
+    assert tuned["best"]["objective"] == 0.4
+    for trial in diagnosed(staged):
+        assert (trial["step"], trial["status"], trial["fired"]) == ("tune", "Completed", "WeightUpdateRatio")
+        assert trial["saved"]["basis"].startswith("8 of ")
+        taken = outcomes(trial)["WeightUpdateRatio"]["taken"]
+        assert taken == "the training was ended after 2 epochs, and its best one kept"
 
 
 def test_what_is_not_airflow_is_told_too(staged):
