@@ -224,6 +224,9 @@ class Stack:
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
             # A changed file is read at once; reading unchanged ones over and over takes CPU from the jobs.
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,
+            # A DAG is taken away when its file was read again this long after the DAG was last written down, and on a
+            # busy machine the one may take a minute longer than the other: it would be missing until the next reading.
+            "DAG_PROCESSOR__STALE_DAG_THRESHOLD": 1800,
             # At most: it wakes when something is written (see sqlite_scheduler.py).
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1,
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 120,

@@ -332,7 +332,7 @@ def test_a_rule_that_ends_a_training_keeps_its_best_epoch(job, capsys):
     kept = json.loads((job.output / "evaluation.json").read_text())["validation"]
     assert (kept["epoch"], kept["loss"]) == (best["epoch"], best["valid_loss"])
     # What a tuning job takes for the objective is the last one that was printed.
-    assert float(re.findall(r"best_valid_loss=(\S+)", printed)[-1]) == pytest.approx(best["valid_loss"], abs=1e-5)
+    assert float(re.findall(r"best_valid_loss=(\S+)", printed)[-1]) == pytest.approx(best["valid_loss"], abs=1e-4)
 
     # AND the same job, started again, trains no further
     job.here("--epochs", 12, "--batch-size", 8, "--head", "linear", "--rules", ENDS)
