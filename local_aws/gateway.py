@@ -256,6 +256,7 @@ class Gateway:
             region=exchange.region,
             access_key=exchange.access_key,
             headers=exchange.headers if exchange.request is None else exchange.request.headers,
+            denied=exchange.denied,
         )
 
     @staticmethod

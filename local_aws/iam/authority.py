@@ -86,7 +86,7 @@ class Authority:
             message = None if wrong.code == signatures.UNKNOWN else str(wrong)
             error = denials.unauthenticated(exchange.service, exchange.protocol, wrong.code, message)
             who = f"the access key {found.key}"
-            self._deny(exchange, Denial(who, exchange.operation, "-", "-", None, error.message), error)
+            self._deny(Denial(who, exchange.operation, "-", "-", None, error.message), error)
 
     def _verified(self, exchange: Exchange, found: signatures.Signed, now: dt.datetime) -> Identity | None:
         environ = exchange.environ
@@ -127,32 +127,42 @@ class Authority:
         except KeyError:
             said = f"The local AWS's IAM knows no action of {exchange.operation} of {exchange.service}, and denies it"
             denial = Denial(who, exchange.operation, "an action that no table has", "*", None, said)
-            self._deny(exchange, denial, AwsError("AccessDeniedException", said + ".", status=403))
+            self._deny(denial, AwsError("AccessDeniedException", said + ".", status=403))
             return
         if identity is None and exchange.service != "s3":
             # S3's and Lambda's policies may let everybody in; other services ask for a signature first.
             error = denials.unauthenticated(exchange.service, exchange.protocol, "unsigned")
-            self._deny(exchange, Denial(who, exchange.operation, "-", "-", None, error.message), error)
+            self._deny(Denial(who, exchange.operation, "-", "-", None, error.message), error)
+            return
+        if (call.service, call.operation) == ("s3", "DeleteObjects"):
+            # AWS: S3 API reference, DeleteObjects: of each object, whether it was deleted, or why it was not.
+            found = {(each.action, each.resource): self._refusal(exchange, call, each) for each in asked}
+            exchange.denied = {what: error for what, error in found.items() if error is not None}
             return
         for question in self._with_profile(exchange, asked):
             self.ask(exchange, call, question)
 
     def ask(self, exchange: Exchange, call: Call, question: Question) -> None:
         """Raise AwsError, when enforcing, where the caller may not do one thing."""
+        error = self._refusal(exchange, call, question)
+        if error is not None:
+            raise error
+
+    def _refusal(self, exchange: Exchange, call: Call, question: Question) -> AwsError | None:
+        """The error, when enforcing, of a caller who may not do one thing; it is remembered."""
         identity = exchange.identity
         if self.mode is Mode.OFF or exchange.trusted:
-            return
+            return None
         who = identity.principal.arn if identity is not None else denials.ANONYMOUS
         decision = self.decide(call, question, identity, self._way(exchange))
         if identity is not None:
             self.journal.ask(identity.principal.role_arn or who, question.action, question.resource)
-        if not decision.allowed:
-            error = denials.denied(
-                exchange.service, exchange.protocol, who, question.action, question.resource, decision
-            )
-            said = denials.sentence(who, question.action, question.resource, decision)
-            denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
-            self._deny(exchange, denial, error)
+        if decision.allowed:
+            return None
+        error = denials.denied(exchange.service, exchange.protocol, who, question.action, question.resource, decision)
+        said = denials.sentence(who, question.action, question.resource, decision)
+        denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
+        return self._remembered(denial, error)
 
     def decide(self, call: Call, question: Question, identity: Identity | None, way: Way) -> Decision:
         """Whether an identity, or somebody who has not signed, may do one thing."""
@@ -192,14 +202,19 @@ class Authority:
         keys = {"iam:passedtoservice": ("ec2.amazonaws.com",)}
         return [*asked, Question("iam:PassRole", role, keys)] if role else asked
 
-    def _deny(self, exchange: Exchange, denial: Denial, error: AwsError) -> None:
-        """Remember it under the id that the answer has, and raise the error when enforcing."""
+    def _deny(self, denial: Denial, error: AwsError) -> None:
+        """Remember it, and raise the error when enforcing."""
+        found = self._remembered(denial, error)
+        if found is not None:
+            raise found
+
+    def _remembered(self, denial: Denial, error: AwsError) -> AwsError | None:
+        """Remember it under the id that the answer has; the error when enforcing."""
         request_id = str(uuid.uuid4())
         self.journal.deny(request_id, denial)
         log.warning("%s: %s (iam explain %s)", self.mode, denial.sentence, request_id)
-        if self.mode is Mode.ENFORCE:
-            error.request_id = request_id
-            raise error
+        error.request_id = request_id
+        return error if self.mode is Mode.ENFORCE else None
 
 
 def _account(arn: str) -> str | None:

@@ -38,8 +38,9 @@ class Exchange:
     """A call. The members are in the order in which the stages fill them."""
 
     __slots__ = (
-        "access_key", "account", "body", "environ", "groups", "identity", "operation", "owner", "params", "plan",
-        "protocol", "received", "region", "request", "resources", "service", "signed", "stages", "status", "trusted",
+        "access_key", "account", "body", "denied", "environ", "groups", "identity", "operation", "owner", "params", "plan",
+        "protocol", "received", "region", "request", "resources", "service", "signed", "stages", "status",
+        "trusted",
     )  # fmt: skip
 
     def __init__(self, environ: dict[str, Any], account: str, region: str) -> None:
@@ -74,6 +75,9 @@ class Exchange:
         self.params: dict[str, Any] = {}
         # resources
         self.resources: tuple[str, ...] = ()
+        # authorise
+        self.denied: Mapping[tuple[str, str], Any] = {}
+        """(action, resource) -> AwsError, of a call that is carried out for what of it is allowed."""
         # dispatch
         self.owner = ""
         self.status = 0

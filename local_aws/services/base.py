@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore import xform_name
 
+from local_aws.errors import AwsError
+
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
@@ -38,6 +40,8 @@ class Call:
     region: str
     access_key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    denied: Mapping[tuple[str, str], AwsError] = field(default_factory=dict)
+    """(action, resource) -> why not, of a call that is carried out for what of it IAM allows."""
 
     def arn(self, resource: str, *, service: str | None = None) -> str:
         """The ARN of a resource of this call's account and region: `call.arn("training-job/name")`."""

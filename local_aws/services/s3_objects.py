@@ -184,7 +184,11 @@ class S3Objects(Service):
         deleted, failed = [], []
         for each in objects:
             named = {name: each[name] for name in ("Key", "VersionId") if each.get(name)}
+            action = "s3:DeleteObjectVersion" if each.get("VersionId") else "s3:DeleteObject"
+            denied = call.denied.get((action, f"arn:aws:s3:::{call.params['Bucket']}/{each['Key']}"))
             try:
+                if denied is not None:
+                    raise denied
                 done = self._delete(call.params["Bucket"], each["Key"], each.get("VersionId"), each.get("ETag"))
             except AwsError as error:
                 failed.append(named | {"Code": error.code, "Message": error.message})

@@ -100,13 +100,11 @@ def test_a_role_does_what_its_policy_allows_and_nothing_else(aws, role):
     credentials = role(allow("s3:GetObject", "arn:aws:s3:::pictures/a/*"))
     s3 = client(aws, "s3", credentials)
     assert s3.get_object(Bucket="pictures", Key="a/x y")["Body"].read() == b"picture"
-    removed = {"Objects": [{"Key": "a/x y"}]}
     for call, params, action, resource in (
         (s3.get_object, {"Key": "b"}, "s3:GetObject", "pictures/b"),
         (s3.put_object, {"Key": "a/x", "Body": b"x"}, "s3:PutObject", "pictures/a/x"),
         (s3.list_objects_v2, {}, "s3:ListBucket", "pictures"),
         (s3.copy_object, {"Key": "a/y", "CopySource": "pictures/a/x y"}, "s3:PutObject", "pictures/a/y"),
-        (s3.delete_objects, {"Delete": removed}, "s3:DeleteObject", "pictures/a/x y"),
     ):
         code, message, _ = refused(call, Bucket="pictures", **params)
         assert code == "AccessDenied"
@@ -114,6 +112,27 @@ def test_a_role_does_what_its_policy_allows_and_nothing_else(aws, role):
             f'User: {who(credentials)} is not authorized to perform: {action} on resource: "arn:aws:s3:::{resource}" '
             f"because no identity-based policy allows the {action} action"
         )
+
+
+def test_of_several_objects_those_are_deleted_that_may_be(aws, role):
+    # GIVEN a role that may delete below one prefix WHEN it asks for more at once
+    admin = aws.client("s3")
+    for key in ("mine/1", "mine/2", "yours/1"):
+        admin.put_object(Bucket="pictures", Key=key, Body=b"x")
+    credentials = role(allow("s3:DeleteObject", "arn:aws:s3:::pictures/mine/*"))
+    named = [{"Key": "mine/1"}, {"Key": "yours/1"}, {"Key": "mine/2", "VersionId": "null"}]
+    answer = client(aws, "s3", credentials).delete_objects(Bucket="pictures", Delete={"Objects": named})
+    # THEN that prefix's objects are gone, and the answer says of each other one why it is not.
+    assert [each["Key"] for each in answer["Deleted"]] == ["mine/1"]
+    actions = {"yours/1": "s3:DeleteObject", "mine/2": "s3:DeleteObjectVersion"}
+    assert {each["Key"]: (each["Code"], each["Message"]) for each in answer["Errors"]} == {
+        key: ("AccessDenied", f"User: {who(credentials)} is not authorized to perform: {action} on resource: "
+              f'"arn:aws:s3:::pictures/{key}" because no identity-based policy allows the {action} action')
+        for key, action in actions.items()
+    }  # fmt: skip
+    left = {each["Key"] for each in admin.list_objects_v2(Bucket="pictures")["Contents"]}
+    assert left >= set(actions)
+    assert "mine/1" not in left
 
 
 def test_that_an_object_is_missing_only_those_hear_who_may_list(aws, role):
