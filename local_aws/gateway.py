@@ -213,6 +213,9 @@ class Gateway:
                 f"The local AWS answers {plan.name} of {plan.service} in {self.aws.region} alone, not in "
                 f"{exchange.region}: what lives there is kept apart.",
             )
+        if plan.handler is None:
+            # Of what nobody answers it is said so, and not that IAM knows no action of it.
+            self.upstream.check(plan)
         authorise(exchange, self.aws.iam)
         done("authorise")
 

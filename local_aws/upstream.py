@@ -33,10 +33,7 @@ class Upstream:
 
     def answer(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:
         """What moto says. Raises AwsError for what it does not have, or would only make up."""
-        # What one of our own operations hands on is about a resource that moto keeps.
-        known = (implemented_by_moto if plan.handler is not None else supported_by_moto)(plan.service)
-        if plan.service != "s3" and (known is None or plan.name not in known):
-            raise unsupported(plan.service, plan.name)
+        self.check(plan)
         if plan.service == "cloudformation":
             from local_aws.stacks import moto_side
 
@@ -59,6 +56,14 @@ class Upstream:
         exchange.status = int(status.split()[0])
         start_response(status, headers)
         return body
+
+    @staticmethod
+    def check(plan: Plan) -> None:
+        """Raise AwsError for what moto does not have, or would only make up."""
+        # What one of our own operations hands on is about a resource that moto keeps.
+        known = (implemented_by_moto if plan.handler is not None else supported_by_moto)(plan.service)
+        if plan.service != "s3" and (known is None or plan.name not in known):
+            raise unsupported(plan.service, plan.name)
 
     def _ask(self, exchange: Exchange, plan: Plan) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
         caught: list[Any] = []

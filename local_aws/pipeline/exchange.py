@@ -38,8 +38,8 @@ class Exchange:
     """A call. The members are in the order in which the stages fill them."""
 
     __slots__ = (
-        "access_key", "account", "body", "denied", "environ", "groups", "identity", "operation", "owner", "params", "plan",
-        "protocol", "received", "region", "request", "resources", "service", "signed", "stages", "status",
+        "access_key", "account", "body", "denied", "environ", "groups", "identity", "operation", "owner", "params",
+        "plan", "protocol", "received", "region", "request", "resources", "service", "signed", "stages", "status",
         "trusted",
     )  # fmt: skip
 

@@ -10,19 +10,24 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from local_aws.pipeline import reads
 from tests.local_aws.forked import Forked, fork
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
+# What tests call with: administrators' keys.
+ADMINISTRATORS = {"AKIATESTTESTTESTTEST": "test", "test": "test"}
 JOBS_PYTHON = Path(os.environ.get("MUSHER_JOBS_PYTHON", ROOT / ".venv-ml/bin/python"))
 
 
@@ -71,6 +76,16 @@ class Daemon:
             self._clients[name] = client
         return self._clients[name]
 
+    def signed(
+        self, service: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The headers of a request that no SDK sends, with an administrator's signature for a service."""
+        ((key, secret), *_) = ADMINISTRATORS.items()
+        request = AWSRequest(method, f"{self.url}{path}", dict(headers or {}), body)
+        signer = S3SigV4Auth if service == "s3" else SigV4Auth
+        signer(Credentials(key, secret), service, "us-east-1").add_auth(request)
+        return dict(request.headers)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit status."""
         if self.process.poll() is None:
@@ -89,9 +104,12 @@ def start_daemon(
     minute: float = 1.0,
     state: Path | None = None,
     options: Sequence[str] = (),
+    iam: str = "off",
     anew: bool = not sys.platform.startswith("linux"),
 ) -> Daemon:
     """Start a local AWS on a free port and wait until it answers; `options` are further ones of its own.
+
+    How strictly it takes IAM says `iam`, unless the options do; tests call as administrators.
 
     `anew` starts `python -m local_aws` as a user does, for tests of the process and of what it starts by itself; else
     it is forked from a process that has imported it.
@@ -102,6 +120,9 @@ def start_daemon(
     log = folder / "daemon.log"
     arguments = ["--port", str(port), "--minute", f"{minute}s", "--state", str(state)]
     arguments += ["--jobs-python", str(JOBS_PYTHON), *options]
+    if "--iam" not in options:
+        keys = [part for key in ADMINISTRATORS.items() for part in ("--administrator", ":".join(key))]
+        arguments += ["--iam", iam, *keys]
     os.environ[reads.VARIABLE] = str(folder / "reads.jsonl")
     process: subprocess.Popen[bytes] | Forked
     if anew:
@@ -122,14 +143,18 @@ def start_daemon(
 
 
 def make_role(daemon: Daemon, name: str = "tests") -> str:
+    """The ARN of a role that SageMaker and Lambda may take, and that may do everything."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": ["sagemaker.amazonaws.com", "lambda.amazonaws.com"]},
         "Action": "sts:AssumeRole",
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = daemon.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
-    return role["Role"]["Arn"]
+    iam = daemon.client("iam")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
+    return role
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60, message: str = "") -> Any:

@@ -181,7 +181,8 @@ def _fill_records(world: World) -> None:
     s3.put_object(Bucket=BUCKET, Key="kept/empty", Body=b"")
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
-    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+    of_the_bucket = {**policy, "Statement": [{**statement, "Principal": {"AWS": world.role}}]}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(of_the_bucket))
     iam.put_role_policy(RoleName="tests", PolicyName="inline", PolicyDocument=json.dumps(policy))
     iam.create_instance_profile(InstanceProfileName="profile")
     iam.add_role_to_instance_profile(InstanceProfileName="profile", RoleName="tests")

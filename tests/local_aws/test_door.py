@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 import zipfile
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_aws.door import Door
-from tests.local_aws.daemon import ROOT
+from tests.local_aws.daemon import ADMINISTRATORS, ROOT
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
 CREATE = "/2015-03-31/functions"
@@ -84,10 +86,25 @@ def buckets(daemon) -> set[str]:
 def calling(daemon, service: str, host: str):
     """A boto3 client that calls by a host name."""
     client = boto3.client(
-        service, endpoint_url=daemon.url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+        service,
+        endpoint_url=daemon.url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
     )
     client.meta.events.register("before-send", lambda request, **_: request.headers.__setitem__("Host", host))
     return client
+
+
+def presigned(daemon, operation: str, **params) -> tuple[str, str]:
+    """The host and the target of a signed address, with the bucket's name in the host's."""
+    ((key, secret),) = [each for each in ADMINISTRATORS.items() if each[0] == "test"]
+    s3 = boto3.client(
+        "s3", endpoint_url=f"http://localhost:{daemon.port}", region_name="us-east-1", aws_access_key_id=key,
+        aws_secret_access_key=secret, config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}),
+    )  # fmt: skip
+    address = urlsplit(s3.generate_presigned_url(operation, Params=params))
+    return address.netloc, f"{address.path or '/'}?{address.query}"
 
 
 def is_refused(answer: tuple[int, bytes], *words: str) -> None:
@@ -183,10 +200,9 @@ def test_boto3_finds_a_bucket_by_its_name_below_localhost(local_aws):
     s3 = local_aws.client("s3")
     s3.create_bucket(Bucket="virtual-host")
     s3.put_object(Bucket="virtual-host", Key="key", Body=b"body")
-    host = b"virtual-host.localhost:%d" % local_aws.port
-    authorization = SCOPE.format("s3").encode()
-    head = b"GET /key HTTP/1.1\r\nHost: " + host + b"\r\nAuthorization: " + authorization + b"\r\n\r\n"
-    assert send(local_aws, head) == (200, b"body")
+    host, target = presigned(local_aws, "get_object", Bucket="virtual-host", Key="key")
+    assert host == f"virtual-host.localhost:{local_aws.port}"
+    assert send(local_aws, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) == (200, b"body")
 
 
 def test_a_refused_requests_body_is_no_request(local_aws):
@@ -237,7 +253,8 @@ def test_motos_own_api_is_closed(local_aws):
 
 def test_no_answer_lets_a_page_read_it(local_aws):
     with socket.create_connection(("127.0.0.1", local_aws.port), 30) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        host, target = presigned(local_aws, "list_buckets")
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"access-control" not in answer.lower()

@@ -38,7 +38,13 @@ def new_profile(daemon, trust=TRUST):
 
 @pytest.fixture(scope="module")
 def profile(local_aws):
-    return new_profile(local_aws)
+    name = new_profile(local_aws)
+    written = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::*/from-the-host"}
+    local_aws.client("iam").put_role_policy(
+        RoleName=name, PolicyName="writes",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [written]}),
+    )  # fmt: skip
+    return name
 
 
 @pytest.fixture(scope="module")

@@ -71,8 +71,8 @@ def test_a_request_that_breaks_a_rule_is_refused_as_aws_does(local_aws):
         "cloudwatch",
         endpoint_url=local_aws.url,
         region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
         config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
     )
     name, message = code(cloudwatch.put_metric_data, Namespace="x" * 300, MetricData=[{"MetricName": "a", "Value": 1}])
@@ -131,14 +131,13 @@ def test_a_connection_stays_after_an_answer_without_a_body(local_aws):
     s3 = local_aws.client("s3")
     s3.create_bucket(Bucket="gateway-kept")
     s3.put_object(Bucket="gateway-kept", Key="a", Body=b"x" * 30)
-    scope = "Credential=AKIATEST/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    signed = {"Authorization": f"AWS4-HMAC-SHA256 {scope}"}
     connection = http.client.HTTPConnection("127.0.0.1", local_aws.port, timeout=30)
     connection.connect()
     socket = connection.sock
 
     def status(method: str, key: str, **headers: str) -> int:
-        connection.request(method, f"/gateway-kept{key}", headers=signed | headers)
+        path = f"/gateway-kept{key}"
+        connection.request(method, path, headers=local_aws.signed("s3", method, path, headers=headers))
         answer = connection.getresponse()
         assert answer.read() == (b"x" * 30 if method == "GET" and answer.status == 200 else b"")
         return answer.status

@@ -180,10 +180,19 @@ def test_each_service_says_so_in_its_own_form(aws, role):
     assert "Encoded authorization failure message: " in message
 
 
-def test_an_operation_that_no_table_maps_is_denied_to_everybody(aws):
-    code, message, _ = refused(aws.client("cloudwatch").describe_alarm_contributors, AlarmName="a")
-    assert code == "AccessDeniedException"
-    assert message.startswith("The local AWS's IAM knows no action of DescribeAlarmContributors of cloudwatch")
+def test_an_operation_that_no_table_maps_is_denied_to_everybody(tmp_path):
+    settings = Settings(port=1, state=tmp_path, minute_seconds=60, jobs_python=tmp_path, iam=Mode.ENFORCE)
+    iam, exchange = LocalAws(settings).iam, Exchange({}, ACCOUNT, "us-east-1")
+    exchange.service, exchange.operation = "cloudwatch", "DescribeAlarmContributors"
+    exchange.identity = iam.identities.find("test")
+    with pytest.raises(AwsError, match="IAM knows no action of DescribeAlarmContributors of cloudwatch"):
+        iam.authorise(exchange)
+
+
+def test_an_operation_that_nobody_answers_is_said_to_be_unsupported(aws, role):
+    for credentials in ({"AccessKeyId": "AKIATESTTESTTESTTEST", "SecretAccessKey": "test"}, role()):
+        alarms = client(aws, "cloudwatch", credentials)
+        assert refused(alarms.describe_alarm_contributors, AlarmName="a")[0] == "UnsupportedOperation"
 
 
 def test_a_role_is_passed_only_to_whom_a_policy_names(aws, role):

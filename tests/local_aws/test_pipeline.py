@@ -26,7 +26,7 @@ def ask(daemon, method: str, path: str, body: bytes = b"", *, signed_as: str | N
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if signed_as:
-        given["Authorization"] = SCOPE.format(signed_as)
+        given = daemon.signed(signed_as, method, path, body, given)
     connection.request(method, path, body, given)
     answer = connection.getresponse()
     found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
@@ -37,7 +37,8 @@ def ask(daemon, method: str, path: str, body: bytes = b"", *, signed_as: str | N
 def unchecked(daemon, service: str):
     """A client that lets everything through to the service."""
     return boto3.client(
-        service, endpoint_url=daemon.url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+        service, endpoint_url=daemon.url, region_name="us-east-1", aws_access_key_id="test",
+        aws_secret_access_key="test",
         config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
     )  # fmt: skip
 
@@ -120,8 +121,8 @@ def test_no_call_is_answered_as_another_service(local_aws):
 
 def test_a_gzipped_body_is_read(local_aws):
     cloudwatch = boto3.client(
-        "cloudwatch", endpoint_url=local_aws.url, region_name="us-east-1", aws_access_key_id="a",
-        aws_secret_access_key="b", config=Config(request_min_compression_size_bytes=1),
+        "cloudwatch", endpoint_url=local_aws.url, region_name="us-east-1", aws_access_key_id="test",
+        aws_secret_access_key="test", config=Config(request_min_compression_size_bytes=1),
     )  # fmt: skip
     data = [{"MetricName": f"metric-{number}", "Value": number} for number in range(100)]
     cloudwatch.put_metric_data(Namespace="pipeline/gzip", MetricData=data)
@@ -195,8 +196,8 @@ def test_what_a_shape_reads():
 def test_regions_are_kept_apart(local_aws):
     # GIVEN an alarm and a model in the daemon's region
     here, there = (
-        {name: boto3.client(name, endpoint_url=local_aws.url, region_name=region, aws_access_key_id="a",
-                            aws_secret_access_key="b", config=Config(retries={"total_max_attempts": 1}))
+        {name: boto3.client(name, endpoint_url=local_aws.url, region_name=region, aws_access_key_id="test",
+                            aws_secret_access_key="test", config=Config(retries={"total_max_attempts": 1}))
          for name in ("cloudwatch", "lambda", "sagemaker-runtime", "logs")}
         for region in ("us-east-1", "eu-central-1")
     )  # fmt: skip
