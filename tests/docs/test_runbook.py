@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import html
 import re
 
@@ -39,6 +40,7 @@ def test_every_task_has_a_row_and_every_row_a_task(dag_id):
     assert all(cell.strip() for cells in table for cell in cells)
 
 
+@functools.cache
 def sentences() -> list[str]:
     """Every text in the code that a task may fail with, with gaps for its values."""
     found = []

@@ -70,6 +70,7 @@ DEPLOYMENT_CALLS = {"get_template", "create_stack"}
 NO_CALLS = {"search", "create_job", "describe_job", "stop_job"} | DEPLOYMENT_CALLS
 
 
+@functools.cache
 def words(file: Path) -> set[str]:
     """Every word of a file that may be a client's method: attributes, texts (paginators' names), and
     `getattr(client, f"describe_{kind}")` with each of the file's texts."""
