@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import hashlib
 import importlib.machinery
+import importlib.util
+import marshal
+import os
+import sys
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -46,7 +52,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def watch(folders: list[Path]) -> None:
     """Have the functions of each module say that they run, when it is imported from one of these folders from now on.
 
-    What has been compiled before is neither read nor replaced.
+    What Python has compiled before is neither read nor replaced.
     """
     setattr(builtins, SAY, REACHED.add)
     loader: Any = importlib.machinery.SourceFileLoader
@@ -55,10 +61,30 @@ def watch(folders: list[Path]) -> None:
     def get_code_that_says(self: Any, name: str) -> CodeType:
         path = self.get_filename(name)
         if any(folder in Path(path).parents for folder in folders):
-            return compiled(self.get_data(path), path)
+            return kept_or_compiled(self.get_data(path), path)
         return get_code(self, name)
 
     loader.get_code = get_code_that_says
+
+
+def kept_or_compiled(source: bytes, path: str) -> CodeType:
+    """`compiled`, kept beside what Python compiles: else each process of the tests would take two seconds for it."""
+    file = Path(importlib.util.cache_from_source(path, optimization="reached"))
+    made_from = (importlib.util.MAGIC_NUMBER, Path(__file__).read_bytes(), os.fsencode(path), source)
+    digest = hashlib.sha256(b"\0".join(made_from)).digest()
+    with contextlib.suppress(OSError):
+        found = file.read_bytes()
+        if found.startswith(digest):
+            return marshal.loads(found[len(digest) :])
+    code = compiled(source, path)
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError):  # a folder that cannot be written to
+            file.parent.mkdir(exist_ok=True)
+            # At once, since several processes do so at the same time.
+            new = file.with_name(f"{file.name}.{os.getpid()}")
+            new.write_bytes(digest + marshal.dumps(code))
+            new.replace(file)
+    return code
 
 
 def compiled(source: bytes, path: str) -> CodeType:

@@ -75,6 +75,28 @@ def nothing_but_a_docstring():
     assert raised.traceback[-1].lineno + 1 == 4
 
 
+def test_a_module_is_compiled_anew_when_it_has_changed_and_only_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    compiled: list[bytes] = []
+    really = reached.compiled
+    monkeypatch.setattr(reached, "compiled", lambda source, path: compiled.append(source) or really(source, path))
+    path = str(tmp_path / "it.py")
+
+    def answer(source: bytes) -> tuple[int, set[str]]:
+        names: dict[str, Any] = {reached.SAY: (said := set()).add}
+        exec(reached.kept_or_compiled(source, path), names)
+        return names["answer"](), said
+
+    for source, expected in ((b"def answer():\n    return 41\n", 41), (b"def answer():\n    return 42\n", 42)):
+        assert answer(source) == (expected, {path})
+        assert answer(source) == (expected, {path})
+    assert len(compiled) == 2
+    (kept,) = (tmp_path / "__pycache__").iterdir()
+    kept.write_bytes(kept.read_bytes()[:20])
+    assert answer(source) == (42, {path})
+    assert len(compiled) == 3
+
+
 def test_a_docstring_is_no_line_of_a_function():
     source = '''
         class One:
