@@ -16,21 +16,21 @@ from tests.ml_scripts.conftest import Job
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, pictures, weights):
-    """A training, done once."""
+    """A training and a channel with its model, made once."""
     job = Job(tmp_path_factory.mktemp("training"), pictures, weights)
     job.here("--epochs", 2)
+    channel = job.base / "channel"
+    channel.mkdir()
+    with tarfile.open(channel / "model.tar.gz", "w:gz", compresslevel=1) as archive:
+        archive.add(job.model, ".")
     return job
 
 
 @pytest.fixture
 def trained(job, training):
-    """A channel with its model; the job is as if it had done it."""
+    """That channel; the job is as if it had done the training."""
     shutil.copytree(training.base, job.base, dirs_exist_ok=True)
-    channel = job.base / "channel"
-    channel.mkdir()
-    with tarfile.open(channel / "model.tar.gz", "w:gz") as archive:
-        archive.add(job.model, ".")
-    return channel
+    return job.base / "channel"
 
 
 def run(channel, test, output):

@@ -21,9 +21,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from training import Stop
 
-from tests.ml_scripts.conftest import SCRIPTS, Job
+from tests.ml_scripts.conftest import SCRIPTS, SMALL, Job
 
-COMMON = ("--epochs", 1, "--augment-views", 10, "--batch-size", 16, "--precision", "float32")
+COMMON = ("--epochs", 1, "--augment-views", 10, "--batch-size", 16, "--precision", "float32", *SMALL)
 VIEWS = 24 * 11 + 9 + 9
 TAKEN = re.compile(rf"^features: (\d+) of {VIEWS} views taken from the checkpoint$", re.MULTILINE)
 MADE = re.compile(r"^features: (\d+) views in [0-9.]+ s on (\d+) process\(es\)$", re.MULTILINE)
@@ -135,19 +135,19 @@ def test_each_process_keeps_its_own(job, ranks, often, uninterrupted):
 def test_without_a_checkpoint_folder_nothing_is_kept(job, monkeypatch, capsys):
     import train
 
-    job.here("--epochs", 1)
+    job.here("--epochs", 1, *SMALL)
     assert not list(job.base.rglob("features-*"))
     assert "taken from" not in capsys.readouterr().out
 
     monkeypatch.setattr(train, "Stop", lambda: Stop(requested=True))
     with pytest.raises(Stopped, match="SIGTERM came before the first epoch; nothing to save yet"):
-        job.here("--epochs", 1)
+        job.here("--epochs", 1, *SMALL)
 
 
 def test_jobs_that_share_a_folder_share_features_and_nothing_else(job, monkeypatch, capsys):
     # GIVEN two trials of a tuning job with one checkpoint folder
     job.checkpoints.mkdir()
-    shared = ("--epochs", 1, "--checkpoint-per-job", "true")
+    shared = ("--epochs", 1, "--checkpoint-per-job", "true", *SMALL)
     monkeypatch.setenv("TRAINING_JOB_NAME", "tune-001")
     job.here(*shared, "--lr", 0.1)
 

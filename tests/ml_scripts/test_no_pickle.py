@@ -57,11 +57,12 @@ def test_no_script_that_serves_imports_or_calls_what_reads_pickles():
         assert calls & CALLS == set(), file
 
 
-@pytest.fixture
-def artifact(tmp_path):
+# torchvision, where the second is from, takes a second to import.
+@pytest.fixture(params=["efficientnet_lite0", pytest.param("resnet18", marks=pytest.mark.slow)])
+def artifact(tmp_path, request):
     classes = ["001.Ash", "002.Elm"]
-    classifier = artifacts.Classifier("resnet18", "linear", len(classes), 64)
-    description = artifacts.Description("resnet18", "linear", classes, 64, [0.5] * 3, [0.5] * 3, {})
+    classifier = artifacts.Classifier(request.param, "linear", len(classes), 64)
+    description = artifacts.Description(request.param, "linear", classes, 64, [0.5] * 3, [0.5] * 3, {})
     artifacts.save(tmp_path / "model", classifier, description)
     return tmp_path / "model"
 

@@ -9,6 +9,8 @@ import torch
 from errors import UserError
 from safetensors.torch import load_file
 
+from tests.ml_scripts.conftest import SMALL, stage
+
 EPOCH_LINE = re.compile(
     r"^epoch=(\d+) train_loss=([0-9.eE+-]+) valid_loss=([0-9.eE+-]+) valid_accuracy=([0-9.eE+-]+) "
     r"best_valid_loss=([0-9.eE+-]+) seconds=([0-9.]+)$",
@@ -21,8 +23,9 @@ def read(path):
 
 
 @pytest.mark.slow
-def test_the_command_trains_reports_and_leaves_an_artifact(job):
-    # GIVEN a job as SageMaker starts it
+def test_the_command_trains_reports_and_leaves_an_artifact(job, tmp_path):
+    # GIVEN a job as SageMaker starts it, on the package's own file as it is staged for one
+    job.weights = stage(tmp_path / "original")
     done = job.start(
         "--epochs", 6, "--augment-views", 1, "--batch-size", 16, "--_tuning_objective_metric", "valid:loss", anew=True
     )
@@ -94,7 +97,7 @@ def test_the_kept_epoch_is_the_one_with_the_lowest_validation_loss(job):
 
 @pytest.mark.slow
 def test_the_feature_cache_changes_nothing_but_the_time(job, tmp_path):
-    common = ("--epochs", 3, "--augment-views", 2, "--precision", "float32")
+    common = ("--epochs", 3, "--augment-views", 2, "--precision", "float32", *SMALL)
     job.here(*common)
     cached = read(job.output / "history.json")
     job.here(*common, "--no-feature-cache", "--workers", 2)
@@ -138,7 +141,7 @@ def test_patience_ends_training_early(job):
 def test_the_same_seed_trains_the_same_model(job):
     weights = []
     for _ in range(2):
-        job.here("--epochs", 2, "--augment-views", 1, "--seed", 7)
+        job.here("--epochs", 2, "--augment-views", 1, "--seed", 7, *SMALL)
         weights.append(load_file(job.model / "model.safetensors"))
 
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -174,7 +177,7 @@ def spoil(folder, count):
 def test_unreadable_pictures_below_the_share_are_named_and_left_out(job, copied, capsys, mode):
     names = spoil(copied, 2)
 
-    job.here("--epochs", 1, *mode, pictures=copied)
+    job.here("--epochs", 1, *mode, *SMALL, pictures=copied)
 
     printed = capsys.readouterr().out
     assert f"unreadable image: {names[0]} (not a picture in one of the formats JPEG" in printed
@@ -216,7 +219,7 @@ def test_hidden_files_are_no_pictures(job, copied, capsys):
     (copied / "train" / "001.Ash_spitz" / ".DS_Store").write_text("x")
     (copied / "train" / ".cache").mkdir()
 
-    job.here("--epochs", 1, pictures=copied)
+    job.here("--epochs", 1, *SMALL, pictures=copied)
 
     assert "images: train=24 valid=9 test=9 unreadable=0" in capsys.readouterr().out
 
