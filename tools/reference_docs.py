@@ -150,6 +150,8 @@ out with `aws s3 sync s3://BUCKET FOLDER`.
   does not stream. What fails, fails before the stream begins.
 - **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; AT_LEAST and
   suppressors of their actions are refused.
+- **Searches of logs** take words that all have to be there, or one phrase in quotes (FilterLogEvents); of Logs
+  Insights, `fields`, `sort @timestamp` and `limit`. Other patterns and commands are refused.
 - **Layers** are a function's `/opt`, in mounts that only its processes see: on Linux, where user namespaces are allowed
   and the machine has no `/opt/python`, `/opt/lib` or `/opt/bin`. Elsewhere Python, `PATH` and `LD_LIBRARY_PATH` find
   them in a folder of their own. There are those of this account alone.

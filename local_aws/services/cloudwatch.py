@@ -19,7 +19,7 @@ from local_aws.metric_requests import aware
 from local_aws.metrics import PERCENTILE, SIMPLE, Key, Metrics, Point, key_of
 from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.base import Call, Service
-from local_aws.tags import Tags
+from local_aws.tags import Tags, check_tags
 
 MOST_DATAPOINTS = 100_800
 # ListMetrics shows what had data within two weeks.
@@ -250,6 +250,7 @@ class CloudWatch(Service):
             raise validation(f"The local AWS supports no anomaly detection: {params['ComparisonOperator']}.")
         alarm_actions.check(params, self.aws.service(ApplicationAutoScaling).has_policy)
         settings = {name: params[name] for name in ALARM_SETTINGS if params.get(name) is not None}
+        check_tags(params.get("Tags"))
         new = params["AlarmName"] not in self._alarms
         if not new and isinstance(self._alarms[params["AlarmName"]], Composite):
             raise validation(f"{params['AlarmName']} is a composite alarm: a metric alarm has another name.")

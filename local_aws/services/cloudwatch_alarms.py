@@ -12,6 +12,7 @@ from local_aws.metric_requests import aware
 from local_aws.metrics import key_of
 from local_aws.services.base import FORWARD, Call, Service
 from local_aws.services.cloudwatch import CloudWatch, paged
+from local_aws.tags import check_tags
 
 COMPOSITE_SETTINGS = (
     "AlarmDescription", "ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions", "AlarmRule",
@@ -44,6 +45,7 @@ class CloudWatchAlarms(Service):
             )
         # Neither hosts nor capacity are among the actions that AWS's composite alarms have.
         alarm_actions.check(params, lambda arn: False)
+        check_tags(params.get("Tags"))
         settings = {each: params[each] for each in COMPOSITE_SETTINGS if params.get(each) is not None}
         alarm = self.cloudwatch.put_composite(name, {"ActionsEnabled": True} | settings)
         if old is None:
@@ -160,6 +162,7 @@ class CloudWatchAlarms(Service):
         arn = self._tagged(call)
         if arn is None:
             return FORWARD
+        check_tags(call.params["Tags"])
         self.cloudwatch.tags.add(arn, call.params["Tags"])
         return {}
 

@@ -22,6 +22,7 @@ from local_aws.ec2.past import PastInstance
 from local_aws.ec2.record import CHANGES, Record
 from local_aws.ec2.spot import Capacity, SpotRequest
 from local_aws.errors import AwsError
+from local_aws.services import ec2_tags
 from local_aws.services.base import FORWARD, RESTARTED, Call, Service, page
 
 # AWS: EC2 user guide, "Resource IDs": 8 digits in older accounts, 17 in others.
@@ -186,6 +187,8 @@ class Ec2(Service):
         """Make records and instances of a launch; their ids. Raises AwsError for what AWS refuses."""
         request = dict(call.params)
         spot = _spot_options(request)
+        for each in request.get("TagSpecifications") or ():
+            ec2_tags.check(each.get("Tags") or ())
         request["ImageId"] = self._image(call)
         check_instance_type(request.get("InstanceType", "m1.small"))
         self._check_names(request)

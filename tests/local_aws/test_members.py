@@ -29,10 +29,11 @@ SOURCES = {
     "lambda": ("services/lambda*.py", "functions/*.py"),
     "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "metric_requests.py", "tags.py"),
     "application-autoscaling": ("services/application_autoscaling*.py", "endpoints/s*.py", "services/base.py"),
-    "ec2": ("services/ec2.py", "services/ec2_power.py", "ec2/*.py", "services/base.py"),
+    "ec2": ("services/ec2.py", "services/ec2_power.py", "services/ec2_tags.py", "ec2/*.py", "services/base.py"),
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
     "service-quotas": ("services/service_quotas.py", "services/base.py"),
     "ssm": ("services/ssm.py",),
+    "logs": ("services/log_queries.py",),
     "events": ("services/events.py",),
     "cloudformation": ("services/cloudformation.py", "stacks/*.py"),
     "iam": ("services/iam_simulator.py", "iam/simulate.py"),
@@ -47,7 +48,8 @@ READ_WHOLE = (
 )  # fmt: skip
 # Read by moto or, of the data plane, by the names of headers.
 ELSEWHERE = {
-    "RunInstances", "DescribeInstances", "DescribeInstanceStatus", "CreateModel", "CreateEndpointConfig",
+    "RunInstances", "CreateTags", "StartQuery", "DescribeInstances", "DescribeInstanceStatus", "CreateModel",
+    "CreateEndpointConfig",
     "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint", "InvokeEndpointWithResponseStream",
 }  # fmt: skip
 
