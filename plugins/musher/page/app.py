@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as Refusal
 
+from musher.errors import UserError
 from musher.page import answers, overview, past, photo, report, runs
 from musher.page.aws import Aws
 from musher.page.reader import Reader, Seen
@@ -59,8 +60,10 @@ def make() -> FastAPI:
                 told = await run_in_threadpool(photo.ask, aws, asked)
             finally:
                 turns.give_back()
-        except photo.Refused as refused:
-            return JSONResponse({"error": str(refused)}, refused.status, headers=answers.HEADERS)
+        except (photo.Refused, UserError) as error:
+            # not the photo's fault: such as a Variable that is missing
+            status = error.status if isinstance(error, photo.Refused) else 409
+            return JSONResponse({"error": str(error)}, status, headers=answers.HEADERS)
         return JSONResponse(told, headers=answers.HEADERS)
 
     @app.get("/report/{dag_id}/{run_id:path}", dependencies=[may_read_run])

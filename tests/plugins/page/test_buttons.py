@@ -16,7 +16,6 @@ from musher.page.dags import DEPLOY, TRAIN
 from musher.page.reader import Seen
 from musher.record import History, PastRun
 from PIL import Image
-from playwright.sync_api import expect
 
 from tests.chain.browsing import chromium, violations
 from tests.plugins.page.test_live import panel
@@ -101,8 +100,12 @@ def answer(written, asked):
     return answer
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_button(browser, answer, asked, theme):
+@pytest.mark.parametrize(
+    ("theme", "option", "said"), [("light", "Reject", "Rejected"), ("dark", "Approve", "Approved")]
+)
+def test_every_button(browser, answer, asked, theme, option, said):
+    from playwright.sync_api import expect
+
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=theme)
     shown, complaints = context.new_page(), []
     shown.on("pageerror", lambda error: complaints.append(str(error)))
@@ -126,12 +129,12 @@ def test_every_button(browser, answer, asked, theme):
     assert [each[:2] for each in asked] == [("POST", "/api/v2/dags/roll_back_deployment/dagRuns")]
 
     shown.get_by_label("Why").fill("not today")
-    shown.get_by_role("button", name="Reject").click()
-    shown.get_by_text("Rejected: the run goes on.").wait_for()
+    shown.get_by_role("button", name=option).click()
+    shown.get_by_text(f"{said}: the run goes on.").wait_for()
     assert asked[1] == (
         "PATCH",
         f"/api/v2/dags/{DEPLOY}/dagRuns/a%20run/taskInstances/approve_release/-1/hitlDetails",
-        {"chosen_options": ["Reject"], "params_input": {"why": "not today"}},
+        {"chosen_options": [option], "params_input": {"why": "not today"}},
     )
 
     shown.locator("#url").fill("https://example.com/dog.jpg")
