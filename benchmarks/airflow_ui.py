@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import random
 import statistics
 import sys
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 
-from musher.page import answers, overview, past, serving
+from musher import record
+from musher.page import answers, live, overview, past, serving
+from musher.page.captured import MOST_CALLS, Call, Captured
 from musher.page.dags import DEPLOY, TRAIN
 from musher.page.reader import Seen
 from musher.record import History, PastRun
@@ -35,7 +38,12 @@ def main() -> None:
         f"reading {len(bodies)} histories of {RUNS} runs, {size:.1f} MB, no request's: {seconds * 1000:.0f} ms of CPU"
     )
     seen = {("history", dag): Seen(past.Known(each), now) for dag, each in read.items()}
-    seen |= {"serving": Seen(None, now), "traffic": Seen(serving.Traffic(), now), "live": Seen(None, now)}
+    calls, judged = captured_calls(now), predictions()
+    seconds = median(lambda: live.compare(calls, judged))
+    print(f"holding {len(calls)} calls beside {len(judged.pictures)} predictions: {seconds * 1000:.0f} ms of CPU")
+    compared = live.compare(calls, judged)
+    panel = live.Live(True, 20, "", Captured(tuple(calls)), judged, "", compared, tuple(live.foreign(calls, judged)))
+    seen |= {"serving": Seen(None, now), "traffic": Seen(serving.Traffic(), now), "live": Seen(panel, now)}
     rights = overview.Rights(histories=(TRAIN, DEPLOY), costs=False, roll_back=True, deploy=True)
     request = types.SimpleNamespace(scope={"root_path": "/musher"}, headers={})
 
@@ -44,6 +52,23 @@ def main() -> None:
 
     length = len(page()) / 1e3
     print(f"the page of these ({length:.0f} kB): {median(page) * 1000:.0f} ms of CPU")
+
+
+def captured_calls(now: dt.datetime) -> list[Call]:
+    """As many as are read, each with a picture of its own."""
+    chance = random.Random(0)
+    return [
+        Call(now, str(number), number, f"{number % 133:03}.Breed", chance.random(), "weights", "key", number)
+        for number in range(MOST_CALLS)
+    ]
+
+
+def predictions() -> record.Predictions:
+    """Those of a data set of 133 breeds with 836 test pictures."""
+    chance = random.Random(1)
+    classes = [f"{number:03}.Breed" for number in range(133)]
+    pictures = [(f"{number}.jpg", 10**6 + number, number % 133, number % 133, chance.random()) for number in range(836)]
+    return record.Predictions(weights="weights", classes=classes, pictures=pictures)
 
 
 def history(dag: str, now: dt.datetime) -> History:
