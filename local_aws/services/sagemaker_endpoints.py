@@ -96,6 +96,9 @@ class SageMakerEndpoints(Service):
 
     # --- what other services use
 
+    def all(self) -> list[Endpoint]:
+        return list(self._endpoints.values())
+
     def find(self, name: str) -> Endpoint | None:
         """An endpoint by name."""
         return self._endpoints.get(name)

@@ -340,7 +340,7 @@ def test_the_answer_carries_the_custom_attributes_that_the_model_sets(serving, e
     assert "x-another" not in answer["ResponseMetadata"]["HTTPHeaders"]
 
 
-def test_an_answer_comes_as_a_stream_of_events(serving, endpoint):
+def test_an_answer_comes_as_a_stream_of_events_and_an_endpoint_is_searched_for(serving, endpoint):
     # GIVEN an answer of several parts
     data = {"a": "b" * 200_000, "attributes": "model=7"}
     asked = {"EndpointName": endpoint, "ContentType": "application/json", "Accept": "application/json"}
@@ -355,6 +355,15 @@ def test_an_answer_comes_as_a_stream_of_events(serving, endpoint):
     assert answer["ContentType"] == "application/json"
     assert answer["InvokedProductionVariant"] == "v0"
     assert answer["CustomAttributes"] == "model=7, asked with trace=1"
+    # AND it is found by a search, and not by one for another
+    only = {"Filters": [{"Name": "EndpointName", "Operator": "Equals", "Value": endpoint},
+                        {"Name": "Tags.run", "Operator": "Equals", "Value": "7"}]}  # fmt: skip
+    (found,) = serving.sagemaker.search(Resource="Endpoint", SearchExpression=only)["Results"]
+    assert found["Endpoint"]["EndpointStatus"] == "InService"
+    only["Filters"][1]["Value"] = "8"
+    assert serving.sagemaker.search(Resource="Endpoint", SearchExpression=only)["Results"] == []
+    with pytest.raises(ClientError, match="does not search for resources of the kind Model"):
+        serving.sagemaker.search(Resource="Model")
     # AND an error of the model is one of the call
     with pytest.raises(ClientError, match="no such bird") as caught:
         serving.runtime.invoke_endpoint_with_response_stream(**asked, Body=b'{"fail": true}')
