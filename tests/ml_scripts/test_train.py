@@ -112,7 +112,8 @@ def test_the_feature_cache_changes_nothing_but_the_time(job, tmp_path):
 def test_finetuning_everything_changes_the_backbone_and_learns(job):
     import pretrained
 
-    job.here("--epochs", 3, "--finetune", "all", "--augment-views", 1, "--head", "linear", "--batch-size", 12)
+    trained = ("--epochs", 3, "--finetune", "all", "--augment-views", 1, "--head", "linear", "--batch-size", 12)
+    job.here(*trained, "--image-size", 64)
 
     history, trained = read(job.output / "history.json"), load_file(job.model / "model.safetensors")
     assert history[-1]["train_loss"] < history[0]["train_loss"]
