@@ -22,9 +22,9 @@ from musher.release.parity import Prediction, predictions_in
 
 DAYS = 7
 MOST_CALLS = 500
-MOST_FILES = 60
+MOST_FILES = 300
 # Of a round; what is left comes with the next one.
-MOST_BYTES = 16 * 2**20
+FILES_A_ROUND, MOST_BYTES = 60, 16 * 2**20
 # Files of an hour come some minutes after its end.
 SETTLED = dt.timedelta(minutes=30)
 _FOLDERS = ("year", "month", "day", "hour")
@@ -73,19 +73,19 @@ def read(
     hours: dict[str, tuple[tuple[str, int], ...]] = {}
     files: dict[str, tuple[tuple[Call, ...], int]] = {}
     calls: list[Call] = []
-    left, more, unread = MOST_BYTES, False, False
+    left, asked, more, unread = MOST_BYTES, 0, False, False
     for key, size in _newest(s3, bucket, prefix, before.hours, hours, now or dt.datetime.now(dt.UTC)):
         if len(files) == MOST_FILES or len(calls) >= MOST_CALLS:
             more = True
             break
         if key in before.files:
             files[key] = before.files[key]
-        elif left < size and left < MOST_BYTES:
+        elif asked == FILES_A_ROUND or (left < size and left < MOST_BYTES):
             unread = True
             break
         else:
             files[key] = parsed(_body(s3, bucket, key, left), key, classes)
-            left -= size
+            left, asked = left - size, asked + 1
         calls += files[key][0]
     calls.sort(key=lambda each: each.at, reverse=True)
     unreadable = sum(count for _, count in files.values())

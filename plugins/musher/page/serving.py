@@ -161,8 +161,12 @@ def traffic(aws: Aws) -> Traffic:
     pages = aws.client("cloudwatch").get_paginator("get_metric_data")
     for page in pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
         for result in page["MetricDataResults"]:
-            points = zip(result["Timestamps"], result["Values"], strict=True)
-            values[result["Id"]] |= {int(at.timestamp()): value for at, value in points}
+            of_minutes, slowest = values[result["Id"]], result["Id"] == "p99"
+            for at, value in zip(result["Timestamps"], result["Values"], strict=True):
+                # The local AWS may have shorter minutes, and so more points than one in one of ours.
+                minute = int(at.timestamp()) // 60 * 60
+                before = of_minutes.get(minute, 0.0)
+                of_minutes[minute] = max(before, value) if slowest else before + value
     at = [int(start.timestamp()) + 60 * minute for minute in range(LOOK_BACK_MINUTES)]
     return Traffic(
         at=at,

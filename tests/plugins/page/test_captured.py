@@ -51,9 +51,10 @@ def test_each_file_is_read_once_and_an_hour_that_has_settled_listed_once(bucket,
     assert not [key for operation, key in bucket.asked if key.endswith("/07/")]
 
 
-def test_a_round_reads_no_more_than_its_limit_and_the_next_one_goes_on(bucket, read, monkeypatch):
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "FILES_A_ROUND"])
+def test_a_round_reads_no_more_than_its_limit_and_the_next_one_goes_on(bucket, read, monkeypatch, limit):
     files = [bucket.capture(NOW - minutes * HOUR / 60, line(photo(minutes))) for minutes in range(4)]
-    monkeypatch.setattr(captured, "MOST_BYTES", 2 * len(bucket.objects[files[0]]))
+    monkeypatch.setattr(captured, limit, 2 * len(bucket.objects[files[0]]) if limit == "MOST_BYTES" else 2)
     first = read()
     assert (len(first.calls), first.unread) == (2, True)
     second = read(first)
