@@ -14,6 +14,7 @@ import botocore
 from moto.core.model import OperationModel, ServiceModel
 from moto.core.utils import get_service_model
 
+DATA = Path(botocore.__file__).parent / "data"
 HEAD_BYTES = 8192
 METADATA = re.compile(r'"metadata"\s*:\s*')
 # The signing name of a request, where botocore's models have another one.
@@ -47,7 +48,7 @@ def directory() -> Directory:
 
 def _heads() -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for folder in sorted((Path(botocore.__file__).parent / "data").iterdir()):
+    for folder in sorted(DATA.iterdir()):
         versions = sorted(folder.glob("*/service-2.json.gz"))
         if versions:
             with gzip.open(versions[-1], "rt", encoding="utf-8") as file:
@@ -63,6 +64,11 @@ def services_signed_as(name: str) -> tuple[str, ...]:
     return COMMON.get(name) or directory().by_signing_name.get(SIGNING_NAMES.get(name, name), ())
 
 
+def _there(*services: str) -> tuple[str, ...]:
+    """Those that this botocore has: MWAA's lines carry several, and not the newest."""
+    return tuple(service for service in services if (DATA / service).is_dir())
+
+
 # Asked for most, and known without reading all heads; tests/local_aws/test_pipeline.py holds them to the directory.
 COMMON = {
     "s3": ("s3", "s3control"),
@@ -74,9 +80,9 @@ COMMON = {
     "cloudformation": ("cloudformation",),
     "application-autoscaling": ("application-autoscaling",),
     "ec2-instance-connect": ("ec2-instance-connect",),
-    "iam": ("iam", "iam-toolbox"),
-    "lambda": ("lambda", "lambda-web", "lambda-core", "lambda-microvms"),
-    "sagemaker": (
+    "iam": _there("iam", "iam-toolbox"),
+    "lambda": _there("lambda", "lambda-web", "lambda-core", "lambda-microvms"),
+    "sagemaker": _there(
         "sagemaker", "sagemaker-edge", "sagemaker-metrics", "sagemaker-runtime", "sagemakerjobruntime",
         "sagemaker-a2i-runtime", "sagemaker-featurestore-runtime", "sagemakertrainingsessionruntime",
     ),

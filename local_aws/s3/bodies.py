@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import itertools
 import os
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from local_aws.s3.checksums import CHECKSUMS, encoded
 
 BLOCK = 1 << 20
 SYNCED_AT_ONCE = 8
@@ -20,27 +20,6 @@ SYNCED_AT_ONCE = 8
 
 class Readable(Protocol):
     def read(self, count: int, /) -> bytes: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-CHECKSUMS: dict[str, Callable[[], Any]] = {
-    "CRC32": _Crc32,
-    "MD5": lambda: hashlib.md5(usedforsecurity=False),
-    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
-    "SHA256": hashlib.sha256,
-    "SHA512": hashlib.sha512,
-}
-"""S3's algorithms that are computed here. The others' values are kept as they are sent."""
 
 
 @dataclass
@@ -89,27 +68,31 @@ class Bodies:
             except BaseException:
                 aside.unlink(missing_ok=True)
                 raise
-        computed = {name: base64.b64encode(each.digest()).decode() for name, each in sums.items()}
+        computed = {name: encoded(each) for name, each in sums.items()}
         data = block if whole else None
         return Received(size, sha256.hexdigest(), md5.digest(), computed, data, aside)
 
-    def join(self, digests: list[str]) -> Received:
-        """Bodies that are kept, one after the other, as a new one. Raises FileNotFoundError when one is dropped
-        meanwhile, OSError."""
-        digest = hashlib.sha256()
+    def join(self, digests: list[str], algorithms: Iterable[str] = ()) -> Received:
+        """Bodies that are kept, one after the other, as a new one, with further checksums of it.
+
+        Raises FileNotFoundError when one is dropped meanwhile, OSError.
+        """
+        digest, sums = hashlib.sha256(), {name: CHECKSUMS[name]() for name in algorithms}
         aside, size = self._aside(), 0
         try:
             with aside.open("xb", buffering=0) as whole:
                 for each in digests:
                     with self.open(each) as part:
                         while block := part.read(BLOCK):
-                            digest.update(block)
+                            for known in (digest, *sums.values()):
+                                known.update(block)
                             _write(whole, block)
                             size += len(block)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
-        return Received(size, digest.hexdigest(), b"", aside=aside)
+        computed = {name: encoded(known) for name, known in sums.items()}
+        return Received(size, digest.hexdigest(), b"", computed, aside=aside)
 
     def keep(self, body: Received) -> str:
         """Give a body its name. Raises OSError."""

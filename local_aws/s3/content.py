@@ -5,14 +5,14 @@ In the words of S3's API throughout; `StoredObject.about` has it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 from urllib.parse import parse_qsl
 
 from local_aws.errors import AwsError
+from local_aws.s3 import checksums as integrity
 from local_aws.s3 import errors
-from local_aws.s3.bodies import CHECKSUMS, Received
+from local_aws.s3.bodies import Received
+from local_aws.s3.checksums import CHECKSUMS
 from local_aws.s3.chunked import Chunked
 from local_aws.s3.index import StoredObject
 from local_aws.s3.store import Store, moment, quoted
@@ -24,7 +24,6 @@ HTTP_MEMBERS = (
 ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
 RECORDED = (*HTTP_MEMBERS, *ENCRYPTION, "WebsiteRedirectLocation")
 DEFAULT_TYPE = "binary/octet-stream"
-ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128")
 # AWS: S3 user guide, "Understanding and managing Amazon S3 storage classes". Archived objects are not to be had here.
 STORAGE_CLASSES = {
     "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR",
@@ -114,52 +113,44 @@ def check_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return tags
 
 
-def receive(store: Store, params: dict[str, Any], headers: dict[str, str]) -> tuple[Received, dict[str, str]]:
-    """A request's body and the checksums that it came with. Raises AwsError, OSError."""
+def receive(
+    store: Store, params: dict[str, Any], headers: dict[str, str], also: str | None = None
+) -> tuple[Received, dict[str, str]]:
+    """A request's body, and its checksum by algorithm: the one it came with, `also`, or what S3 gives without one.
+
+    Raises AwsError, OSError.
+    """
     stream, chunked = params["Body"], None
     sent_as = headers.get("x-amz-content-sha256", "")
     if sent_as.startswith("STREAMING-") or "aws-chunked" in headers.get("content-encoding", ""):
         stream = chunked = Chunked(stream)
-    named = {each for each in ALGORITHMS if params.get(f"Checksum{each}") is not None}
-    trailer = headers.get("x-amz-trailer", "").lower().removeprefix("x-amz-checksum-").upper()
-    wanted = named | ({trailer} & set(ALGORITHMS))
-    asked = (params.get("ChecksumAlgorithm") or "").upper()
-    if asked in ALGORITHMS:
-        wanted.add(asked)
-    body = store.bodies.receive(stream, wanted & CHECKSUMS.keys())
+    values = {each: value for each in CHECKSUMS if (value := params.get(f"Checksum{each}")) is not None}
+    algorithm, value = integrity.given(values, headers.get("x-amz-trailer"), params.get("ChecksumAlgorithm"))
+    if also is not None and algorithm not in {None, also}:
+        raise AwsError(
+            "InvalidRequest",
+            f"Checksum Type mismatch occurred, expected checksum Type: {also.lower()}, actual checksum Type: "
+            f"{str(algorithm).lower()}",
+        )
+    body = store.bodies.receive(stream, {algorithm or also or integrity.DEFAULT})
     try:
-        given = {each: params[f"Checksum{each}"] for each in named}
         if chunked is not None:
-            for each in wanted:
-                if (value := chunked.trailers.get(f"x-amz-checksum-{each.lower()}")) is not None:
-                    given[each] = value
+            if algorithm is not None and value is None:
+                name = f"{integrity.PREFIX}{algorithm.lower()}"
+                value = integrity.check_trailer(algorithm, chunked.trailers.get(name))
             expected = headers.get("x-amz-decoded-content-length")
             if expected is not None and expected != str(body.size):
                 raise errors.incomplete_body()
-        for algorithm, value in given.items():
-            if algorithm in body.checksums and body.checksums[algorithm] != value:
-                raise AwsError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
-        _check_digests(body, params.get("ContentMD5"), sent_as)
+        if algorithm is not None and value is not None:
+            integrity.check(algorithm, value, body.checksums[algorithm])
+        integrity.check_md5(params.get("ContentMD5"), body.md5)
+        if len(sent_as) == 64 and sent_as.lower() != body.digest:
+            message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+            raise AwsError("XAmzContentSHA256Mismatch", message)
     except BaseException:
         store.bodies.discard(body)
         raise
-    return body, given | body.checksums
-
-
-def _check_digests(body: Received, md5: str | None, sha256: str) -> None:
-    if md5 is not None:
-        try:
-            known = base64.b64decode(md5, validate=True)
-        except binascii.Error:
-            known = b""
-        if len(known) != 16:
-            raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
-        if known != body.md5:
-            raise AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.")
-    if len(sha256) == 64 and sha256.lower() != body.digest:
-        raise AwsError(
-            "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."
-        )
+    return body, body.checksums
 
 
 def checksums(found: StoredObject) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 from local_aws.errors import AwsError
-from local_aws.s3 import errors
-from local_aws.s3.bodies import CHECKSUMS, Received
-from local_aws.s3.content import ALGORITHMS
+from local_aws.s3 import checksums, errors
+from local_aws.s3.bodies import BLOCK, Received
+from local_aws.s3.checksums import CHECKSUMS
 from local_aws.s3.index import Part, StoredObject, Upload
 from local_aws.s3.store import Store, new_id
 
@@ -62,22 +61,34 @@ class Uploads:
         upload: Upload,
         named: list[dict[str, Any]],
         check: Callable[[StoredObject | None], None],
-        about: Callable[[list[Part]], dict[str, Any]],
+        algorithm: str | None,
+        about: Callable[[list[Part], dict[str, str]], dict[str, Any]],
     ) -> StoredObject:
-        """Make an object of the parts that are named, in the API's words. `about` gives what else to know of it.
+        """Make an object of the parts that are named, in the API's words.
 
-        Raises AwsError.
+        Parameters: `algorithm` is what the whole gets a checksum of, if any; `about` gives what else to know of it, by
+        the parts and that checksum. Raises AwsError.
         """
-        parts = chosen(self.index.parts(upload.id), named)
+        composite = upload.about.get("UploadAlgorithm") if algorithm is None else None
+        parts = chosen(self.index.parts(upload.id), named, composite)
         etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False).hexdigest()
-        if len(parts) == 1:
-            body = Received(parts[0].size, parts[0].body, b"")
-        else:
-            try:
-                body = self.store.bodies.join([part.body for part in parts])
-            except FileNotFoundError:
-                raise errors.no_such_upload(upload.id) from None
-        described = about(parts) | {"Parts": [[part.size, part.about.get("Checksums", {})] for part in parts]}
+        wanted = [algorithm] if algorithm else []
+        try:
+            if len(parts) == 1:
+                body = Received(parts[0].size, parts[0].body, b"")
+                with self.store.bodies.open(body.digest) as file:
+                    blocks = iter(lambda: file.read(BLOCK), b"")
+                    body.checksums = {each: checksums.of(each, blocks) for each in wanted}
+            else:
+                body = self.store.bodies.join([part.body for part in parts], wanted)
+        except FileNotFoundError:
+            raise errors.no_such_upload(upload.id) from None
+        try:
+            described = about(parts, body.checksums)
+        except BaseException:
+            self.store.bodies.discard(body)
+            raise
+        described |= {"Parts": [[part.size, part.about.get("Checksums", {})] for part in parts]}
 
         def check_both(before: StoredObject | None) -> None:
             if self.index.upload(upload.id) is None:
@@ -100,8 +111,11 @@ class Uploads:
             self.store.drop(bodies)
 
 
-def chosen(parts: list[Part], named: list[dict[str, Any]]) -> list[Part]:
-    """The parts that CompleteMultipartUpload names. Raises AwsError, as AWS does (API reference of it, "Errors")."""
+def chosen(parts: list[Part], named: list[dict[str, Any]], composite: str | None = None) -> list[Part]:
+    """The parts that CompleteMultipartUpload names. Raises AwsError, as AWS does (API reference of it, "Errors").
+
+    Parameters: `composite` is the algorithm whose checksums of the parts the whole one is made of; each is to be named.
+    """
     if not named:
         raise errors.malformed_xml()
     known = {part.number: part for part in parts}
@@ -113,7 +127,7 @@ def chosen(parts: list[Part], named: list[dict[str, Any]]) -> list[Part]:
     for each in named:
         part = known.get(each.get("PartNumber") or 0)
         known_sums = part.about.get("Checksums", {}) if part is not None else {}
-        said = {name: each.get(f"Checksum{name}") for name in ALGORITHMS}
+        said = {name: each.get(f"Checksum{name}") for name in CHECKSUMS}
         other = any(value and value != known_sums.get(name, value) for name, value in said.items())
         if part is None or other or part.etag != (each.get("ETag") or "").strip('"'):
             raise AwsError(
@@ -121,6 +135,12 @@ def chosen(parts: list[Part], named: list[dict[str, Any]]) -> list[Part]:
                 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
                 "specified entity tag may not match the part's entity tag.",
                 PartNumber=each.get("PartNumber"),
+            )
+        if composite is not None and not said[composite]:
+            raise AwsError(
+                "InvalidRequest",
+                f"The upload was created using a {composite.lower()} checksum. The complete request must include the "
+                f"checksum for each part. It was missing for part {part.number} in the request.",
             )
         found.append(part)
     for part in found[:-1]:
@@ -130,16 +150,3 @@ def chosen(parts: list[Part], named: list[dict[str, Any]]) -> list[Part]:
                 ProposedSize=part.size, MinSizeAllowed=SMALLEST_PART, PartNumber=part.number,
             )  # fmt: skip
     return found
-
-
-def composite(parts: list[Part], algorithm: str) -> str | None:
-    """The checksum of the parts' checksums (AWS: S3 user guide, "Checking object integrity", composite checksums).
-
-    None where a part has none, or the algorithm is one that is not computed here.
-    """
-    values = [part.about.get("Checksums", {}).get(algorithm) for part in parts]
-    if algorithm not in CHECKSUMS or not all(values):
-        return None
-    digest = CHECKSUMS[algorithm]()
-    digest.update(b"".join(base64.b64decode(value) for value in values))
-    return f"{base64.b64encode(digest.digest()).decode()}-{len(parts)}"

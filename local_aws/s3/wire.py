@@ -21,7 +21,7 @@ from moto.core.parse import RestXMLParser
 from moto.core.utils import get_service_model
 
 from local_aws.errors import AwsError
-from local_aws.s3 import errors
+from local_aws.s3 import checksums, errors
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -129,6 +129,7 @@ class _Input:
                 self.prefix = (name, wire.lower())
         payload = shape.serialization.get("payload") if shape else None
         self.payload = payload
+        self.needs_checksum = bool((operation.http_checksum or {}).get("requestChecksumRequired"))
         self.payload_shape = members[payload] if payload else None
 
 
@@ -166,8 +167,11 @@ def parse(
     if known.payload and known.payload_shape is not None:
         if known.payload_shape.type_name == "blob":
             params[known.payload] = body
-        elif data := body.read():
-            params[known.payload] = parse_xml(name, known.payload_shape, data)
+        else:
+            data = body.read()
+            checksums.check_document(data, headers, required=known.needs_checksum)
+            if data:
+                params[known.payload] = parse_xml(name, known.payload_shape, data)
     return params
 
 

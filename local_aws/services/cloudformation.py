@@ -181,18 +181,7 @@ class CloudFormation(Service):
 
     def execute_change_set(self, call: Call) -> dict[str, Any]:
         params, backend = call.params, self._backend(call)
-        name = params["ChangeSetName"]
-        found = next(
-            (
-                each
-                for each in backend.change_sets.values()
-                if each.change_set_id == name
-                or (each.change_set_name == name and params.get("StackName") in (each.stack_name, each.stack_id))
-            ),
-            None,
-        )
-        if found is None:
-            raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", status=404)
+        found = self._change_set(call)
         if found.execution_status != "AVAILABLE":
             raise AwsError(
                 "InvalidChangeSetStatus",
@@ -220,6 +209,44 @@ class CloudFormation(Service):
             roll_back = roll_back and found.on_stack_failure != "DO_NOTHING"
             self._run(stack, lambda change: change.update(found.template, found.parameters, found.tags, roll_back))
         return {}
+
+    def describe_change_set(self, call: Call) -> dict[str, Any]:
+        found = self._change_set(call)
+        parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in found.parameters.items()]
+        return _summary(found) | {
+            "Parameters": parameters,
+            "NotificationARNs": found.notification_arns or [],
+            "Capabilities": found.capabilities,
+            "Tags": [{"Key": key, "Value": value} for key, value in (found.tags or {}).items()],
+            "OnStackFailure": found.on_stack_failure,
+            "Changes": [{"Type": "Resource", "ResourceChange": _change(each)} for each in found.changes],
+        }
+
+    def list_change_sets(self, call: Call) -> dict[str, Any]:
+        stack = self._stack(call)
+        found = [each for each in self._backend(call).change_sets.values() if each.stack is stack]
+        return {"Summaries": [_summary(each) for each in found]}
+
+    def delete_change_set(self, call: Call) -> dict[str, Any]:
+        try:
+            found = self._change_set(call)
+        except AwsError as error:
+            if error.code == "ChangeSetNotFound":
+                return {}  # AWS: DeleteChangeSet is successful when it is gone
+            raise
+        del self._backend(call).change_sets[found.change_set_id]
+        return {}
+
+    def _change_set(self, call: Call) -> Any:
+        """A change set by its ARN, or by its name and its stack's. Raises AwsError."""
+        name, stack = call.params["ChangeSetName"], call.params.get("StackName")
+        if not name.startswith("arn:") and stack is None:
+            raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
+        for each in self._backend(call).change_sets.values():
+            of_stack = stack is None or stack in (each.stack_name, each.stack_id)
+            if of_stack and name in (each.change_set_id, each.change_set_name):
+                return each
+        raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", status=404)
 
     # --- resources
 
@@ -404,6 +431,23 @@ def _token(token: str | None) -> int:
     if token is not None and not token.isdigit():
         raise invalid(f"The token {token!r} is invalid.")
     return int(token or 0)
+
+
+def _summary(found: Any) -> dict[str, Any]:
+    """What ListChangeSets says of a change set, and DescribeChangeSet as well."""
+    return {
+        "ChangeSetName": found.change_set_name, "ChangeSetId": found.change_set_id, "StackId": found.stack_id,
+        "StackName": found.stack_name, "Description": found.description, "CreationTime": found.creation_time,
+        "ExecutionStatus": found.execution_status, "Status": found.status, "StatusReason": found.status_reason,
+    }  # fmt: skip
+
+
+def _change(each: Any) -> dict[str, Any]:
+    return {
+        "Action": each.action, "LogicalResourceId": each.logical_resource_id, "ResourceType": each.resource_type,
+        "PhysicalResourceId": each.physical_resource_id, "Scope": each.scope,
+        "Replacement": getattr(each, "replacement", None),
+    }  # fmt: skip
 
 
 def _resource(stack: Any, entry: Any) -> dict[str, Any]:

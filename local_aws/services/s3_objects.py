@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_aws.errors import AwsError
-from local_aws.s3 import content, errors
+from local_aws.s3 import checksums, content, errors
 from local_aws.s3.conditions import byte_range, check_deletion, check_replacement, copy_source, unchanged
 from local_aws.s3.index import StoredObject
 from local_aws.s3.store import moment, quoted
@@ -29,9 +29,7 @@ class S3Objects(Service):
     def put_object(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
         about = content.described(store, params)
-        body, sums = content.receive(store, params, call.headers)
-        if sums:
-            about["Checksums"] = sums
+        body, about["Checksums"] = content.receive(store, params, call.headers)
         key, conditions = params["Key"], (params.get("IfMatch"), params.get("IfNoneMatch"))
         found = store.put(
             params["Bucket"], key, body, about, check=lambda before: check_replacement(before, key, *conditions)
@@ -63,15 +61,14 @@ class S3Objects(Service):
                 "This copy request is illegal because it is trying to copy an object to itself without changing the "
                 "object's metadata, storage class, website redirect location or encryption attributes.",
             )
-        sums = source.about.get("Checksums") if source.about.get("ChecksumType") != "COMPOSITE" else None
         with store.index.lock:
             source, file = store.open_body(source.bucket, source.key, source.version)
             # Held open, the body can be taken again whatever happens to the source.
         with file:
-            asked = (params.get("ChecksumAlgorithm") or "").upper()
-            body = store.bodies.receive(file, {asked} & content.CHECKSUMS.keys())
-        if body.checksums or sums:
-            about["Checksums"] = body.checksums or sums
+            # AWS: CopyObject, "ChecksumAlgorithm": without one the copy has the source's, always of the whole object.
+            algorithms = [params["ChecksumAlgorithm"]] if params.get("ChecksumAlgorithm") else None
+            body = store.bodies.receive(file, algorithms or source.about.get("Checksums") or [checksums.DEFAULT])
+        about["Checksums"] = body.checksums
         key, conditions = params["Key"], (params.get("IfMatch"), params.get("IfNoneMatch"))
         found = store.put(
             params["Bucket"], key, body, about, check=lambda before: check_replacement(before, key, *conditions)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from local_aws.errors import AwsError
-from local_aws.s3 import content, errors
+from local_aws.s3 import checksums, content, errors
 from local_aws.s3.bodies import Received
 from local_aws.s3.conditions import byte_range, check_replacement, copy_source
 from local_aws.s3.index import Part
 from local_aws.s3.store import moment, quoted
-from local_aws.s3.uploads import MOST_PARTS, Uploads, composite
+from local_aws.s3.uploads import MOST_PARTS, Uploads
 from local_aws.services.base import Call, Service
 from local_aws.services.s3_objects import CREATED
 
@@ -28,14 +28,13 @@ class S3Uploads(Service):
         params = call.params
         about = content.described(self.aws.store, params)
         algorithm = (params.get("ChecksumAlgorithm") or "").upper() or None
-        # AWS: S3 user guide, "Checking object integrity": CRC64NVME is of the full object, others may be of the parts.
-        kind = params.get("ChecksumType") or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
+        kind = checksums.kind_of(algorithm, params.get("ChecksumType"))
         if algorithm:
             about |= {"UploadAlgorithm": algorithm, "ChecksumType": kind}
         upload = self._uploads.begin(params["Bucket"], params["Key"], about)
         return {
             "Bucket": upload.bucket, "Key": upload.key, "UploadId": upload.id, "ChecksumAlgorithm": algorithm,
-            "ChecksumType": kind if algorithm else None, **content.encryption(about),
+            "ChecksumType": kind, **content.encryption(about),
         }  # fmt: skip
 
     def upload_part(self, call: Call) -> dict[str, Any]:
@@ -43,9 +42,7 @@ class S3Uploads(Service):
         content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         _check_number(params["PartNumber"])
-        if upload.about.get("UploadAlgorithm") and not params.get("ChecksumAlgorithm"):
-            params["ChecksumAlgorithm"] = upload.about["UploadAlgorithm"]
-        body, sums = content.receive(store, params, call.headers)
+        body, sums = content.receive(store, params, call.headers, upload.about.get("UploadAlgorithm"))
         part = self._add(call, body, sums)
         return {
             "ETag": quoted(part.etag), **{f"Checksum{name}": value for name, value in sums.items()},
@@ -62,7 +59,7 @@ class S3Uploads(Service):
         start, end = byte_range(asked, source.size) or (0, source.size)
         if asked is not None and not asked.endswith(f"-{end - 1}"):
             raise AwsError("InvalidArgument", f"Range specified is not valid for source object of size: {source.size}")
-        algorithm = {upload.about.get("UploadAlgorithm")} & content.CHECKSUMS.keys()
+        algorithm = {upload.about.get("UploadAlgorithm", checksums.DEFAULT)}
         source, file = store.open_body(source.bucket, source.key, source.version)
         with file:
             file.seek(start)
@@ -88,26 +85,42 @@ class S3Uploads(Service):
         content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         known = dict(upload.about)
-        algorithm, kind = known.pop("UploadAlgorithm", None), known.get("ChecksumType")
-        given = {each: params[f"Checksum{each}"] for each in content.ALGORITHMS if params.get(f"Checksum{each}")}
+        algorithm, kind = known.pop("UploadAlgorithm", checksums.DEFAULT), known.get("ChecksumType", "FULL_OBJECT")
+        if params.get("ChecksumType", kind) != kind:
+            raise AwsError(
+                "InvalidRequest",
+                f"The upload was created using the {kind} checksum mode. The complete request must use the same "
+                "checksum mode.",
+            )
+        # A composite one may be given with its count of parts, or without.
+        values = {
+            each: value.partition("-")[0]
+            for each in checksums.CHECKSUMS
+            if (value := params.get(f"Checksum{each}")) is not None
+        }
+        given = checksums.given(values, None, None)
+        if given[0] not in {None, algorithm}:
+            message = f"Checksum Type mismatch occurred, expected checksum Type: {algorithm.lower()}, actual checksum "
+            raise AwsError("InvalidRequest", f"{message}Type: {str(given[0]).lower()}")
 
-        def about(parts: list[Part]) -> dict[str, Any]:
-            sums = given
-            if algorithm and kind == "COMPOSITE" and (value := composite(parts, algorithm)):
-                if given.get(algorithm, value) not in {value, value.rpartition("-")[0]}:
-                    raise AwsError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
-                sums = {algorithm: value}
+        def about(parts: list[Part], whole: dict[str, str]) -> dict[str, Any]:
+            if kind == "COMPOSITE":
+                whole = {
+                    algorithm: checksums.composite(algorithm, [part.about["Checksums"][algorithm] for part in parts])
+                }
+            if given[1] is not None:
+                checksums.check(algorithm, given[1], whole[algorithm].partition("-")[0])
             size = params.get("MpuObjectSize")
             computed = sum(part.size for part in parts)
             if size is not None and size != computed:
                 said = f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed"
                 raise AwsError("InvalidRequest", f"{said}: {computed}")
-            return known | ({"Checksums": sums} if sums else {})
+            return known | {"Checksums": whole}
 
         found = self._uploads.complete(
             upload, (params.get("MultipartUpload") or {}).get("Parts") or [],
             lambda before: check_replacement(before, upload.key, params.get("IfMatch"), params.get("IfNoneMatch")),
-            about,
+            algorithm if kind == "FULL_OBJECT" else None, about,
         )  # fmt: skip
         store.notify(f"{CREATED}CompleteMultipartUpload", found)
         return {

@@ -58,7 +58,8 @@ class Daemon:
 
     def client(self, name: str, **options: Any) -> Any:
         """A boto3 client without retries, the same one each time unless options are given."""
-        if options or name not in self._clients:
+        own = bool(options)
+        if own or name not in self._clients:
             config = Config(retries={"total_max_attempts": 1}, max_pool_connections=64).merge(
                 options.pop("config", Config())
             )
@@ -71,7 +72,7 @@ class Daemon:
                 config=config,
                 **options,
             )
-            if options:
+            if own:
                 return client
             self._clients[name] = client
         return self._clients[name]

@@ -115,7 +115,7 @@ def test_the_tables_are_counted_and_one_operation_can_be_shown():
         assert operations > 0
         assert (sum(each), each[-1]) == (total, 0)
     shown = conformance.describe("createfunction")
-    assert "lambda.CreateFunction: 62 members" in shown
+    assert re.match(r"lambda.CreateFunction: \d\d members\n", shown)
     assert re.search(r"Architectures +carried out with some values: x86_64", shown)
     assert re.search(r"FileSystemConfigs +refused", shown)
     with pytest.raises(conformance.Unknown, match="MakeCoffee is no operation"):

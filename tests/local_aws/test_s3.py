@@ -172,21 +172,6 @@ def test_conditions_of_writing(s3, bucket):
     assert body(s3.get_object(**named)) == b"2"
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256"])
-def test_checksums_are_checked_kept_and_given_back(s3, bucket, algorithm):
-    put = s3.put_object(Bucket=bucket, Key="sum", Body=b"checked", ChecksumAlgorithm=algorithm)
-    name = f"Checksum{algorithm}"
-    read = s3.get_object(Bucket=bucket, Key="sum", ChecksumMode="ENABLED")
-    assert put[name] == read[name]
-    assert read["ChecksumType"] == "FULL_OBJECT"
-    wanted = ["Checksum", "ObjectSize", "ETag"]
-    attributes = s3.get_object_attributes(Bucket=bucket, Key="sum", ObjectAttributes=wanted)
-    assert attributes["Checksum"][name] == put[name]
-    assert (attributes["ObjectSize"], attributes["ETag"]) == (7, put["ETag"].strip('"'))
-    wrong = {name: base64.b64encode(hashlib.sha256(b"other").digest()[:4]).decode()}
-    assert refused(s3.put_object, Bucket=bucket, Key="sum", Body=b"x", **wrong) == ("BadDigest", 400)
-
-
 def test_bodies_that_are_not_what_they_are_said_to_be_are_refused(s3, bucket, local_aws):
     md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     assert refused(s3.put_object, Bucket=bucket, Key="a", Body=b"x", ContentMD5=md5) == ("BadDigest", 400)

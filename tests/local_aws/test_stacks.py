@@ -290,6 +290,19 @@ def test_change_sets(local_aws, stacks):
     assert changes(other) == [("Modify", "Alarm", "True"), ("Add", "New", None)]
     gone = change_set("UPDATE", json.dumps({"Resources": {"New": alarm()}}), "gone")
     assert ("Remove", "Alarm", None) in changes(gone)
+    # AND a name belongs to a stack: the same one of another stack is another one
+    beside = {"StackName": f"{stacks.name}-beside", "ChangeSetName": "gone"}
+    client.create_change_set(**beside, ChangeSetType="CREATE", TemplateBody=json.dumps({"Resources": {"B": alarm()}}))
+    assert changes(client.describe_change_set(**beside)) == [("Add", "B", None)]
+    assert changes(client.describe_change_set(ChangeSetName="gone", StackName=stacks.name)) == changes(gone)
+    assert code_of(client.describe_change_set, ChangeSetName="gone") == "ValidationError"
+    client.delete_change_set(**beside)
+    client.delete_change_set(**beside)
+    assert code_of(client.describe_change_set, **beside) == "ChangeSetNotFound"
+    assert client.list_change_sets(StackName=beside["StackName"])["Summaries"] == []
+    client.delete_stack(StackName=beside["StackName"])
+    listed = client.list_change_sets(StackName=stacks.name)["Summaries"]
+    assert {each["ChangeSetName"] for each in listed} == {"more", "other", "gone"}
 
 
 @pytest.mark.parametrize(
