@@ -14,6 +14,8 @@ AIRFLOW ?=
 ENV ?=
 DRY_RUN ?=
 CONFIRM ?=
+# The port of a local AWS whose calls `make prove-least-privilege` goes by, instead of the recorded ones.
+CALLS ?=
 
 OLDER = $(addprefix -,$(filter-out $(shell sed -n 's/^apache-airflow==//p' requirements/airflow.in),$(AIRFLOW)))
 
@@ -23,7 +25,7 @@ export LOCAL_AWS_PORT AIRFLOW_PORT AWS_MINUTE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environments demo test check test-airflow test-clients test-compose up down status lint docs package deploy doctor destroy bench images prices lock clean
+.PHONY: help environments demo test check test-airflow test-clients test-compose up down status lint docs package deploy doctor destroy bench prove-least-privilege images prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -91,6 +93,9 @@ test-compose: environments ## bring docker-compose.yaml up in Docker, or in a pr
 
 bench: environments ## print the measured comparisons
 	@.venv/bin/python tools/run_benchmarks.py
+
+prove-least-privilege: environments ## say what of the roles' policies could change without being noticed: nothing; CALLS=4566 for what a local AWS has seen
+	@.venv/bin/python -m tools.iam.prove $(addprefix --port ,$(CALLS))
 
 images: ## fail when AWS's support of an image that is used here has ended or ends within 60 days, and nobody says why it is used
 	@$(PYTHON) tools/environments.py airflow

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     iam = command["iam"].add_subparsers(dest="what", required=True)
     iam.add_parser("denials", help="what was denied, or would be").set_defaults(request_id=None)
     iam.add_parser("stream", help="per role, what it has called as a policy").set_defaults(request_id=None)
+    iam.add_parser("calls", help="per role, each call once, with its condition keys").set_defaults(request_id=None)
     explained = iam.add_parser("explain", help="what decided on a denied call, and what came closest")
     explained.add_argument("request_id", metavar="REQUEST-ID", help="of the answer, or of the log")
     command.update({f"iam {name}": each for name, each in iam.choices.items()})

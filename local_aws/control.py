@@ -32,7 +32,8 @@ def answer(aws: LocalAws, method: str, path: str, body: bytes, authorization: st
     if method == "GET" and path.startswith(sessions.PREFIX):
         return aws.iam.sessions.answer(path, authorization)
     orders = {"interrupt": interrupt, "capacity": capacity, "quota": quota, "published": published,
-              "iam-stream": iam_stream, "iam-denials": iam_denials, "iam-explain": iam_explain}  # fmt: skip
+              "iam-stream": iam_stream, "iam-calls": iam_calls, "iam-denials": iam_denials,
+              "iam-explain": iam_explain}  # fmt: skip
     named = path.removeprefix(PREFIX)
     if named not in orders or method != "POST":
         return 404, {"message": f"There is no {method} {path}."}
@@ -120,6 +121,11 @@ def published(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]
 def iam_stream(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """POST {}: per role and user, what it has called as the smallest policy that allows it, as JSON."""
     return 200, {"message": json.dumps(aws.iam.journal.stream(), indent=1)}
+
+
+def iam_calls(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """POST {}: per role and user, each call once, with resource, condition keys and whether it was allowed, as JSON."""
+    return 200, {"message": json.dumps(aws.iam.journal.calls(), indent=1)}
 
 
 def iam_denials(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -222,6 +222,9 @@ class Stack:
             # Jobs saturate a laptop, and the API server waits with everyone else.
             "WORKERS__EXECUTION_API_TIMEOUT": 60,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+            # A file that takes longer counts as broken, and its runs stand still until it is read again, ten minutes
+            # later: 50 s, the default, were not enough on two cores with 50 processes waiting for them.
+            "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": 300,
             # A changed file is read at once; reading unchanged ones over and over takes CPU from the jobs.
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,
             # A DAG is taken away when its file was read again this long after the DAG was last written down, and on a

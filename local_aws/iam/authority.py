@@ -16,7 +16,7 @@ from local_aws.iam.decisions import Decisions
 from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict
 from local_aws.iam.holdings import Holdings
 from local_aws.iam.identities import Identities, Identity
-from local_aws.iam.journal import Denial, Journal
+from local_aws.iam.journal import Asked, Denial, Journal, Values
 from local_aws.iam.mode import Mode
 from local_aws.iam.questions import questions
 from local_aws.iam.sessions import Lasting, Offer, Sessions
@@ -154,9 +154,11 @@ class Authority:
         if self.mode is Mode.OFF or exchange.trusted:
             return None
         who = identity.principal.arn if identity is not None else denials.ANONYMOUS
-        decision = self.decide(call, question, identity, self._way(exchange))
+        keys = Keys(call, question, identity.asker if identity else None, self._way(exchange), self.holdings.tags)
+        decision = self._decide(question, identity, keys)
         if identity is not None:
-            self.journal.ask(identity.principal.role_arn or who, question.action, question.resource)
+            asked = Asked(question.action, question.resource, _values(identity, question.action, keys))
+            self.journal.ask(identity.principal.role_arn or who, asked, decision.allowed)
         if decision.allowed:
             return None
         error = denials.denied(exchange.service, exchange.protocol, who, question.action, question.resource, decision)
@@ -164,9 +166,8 @@ class Authority:
         denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
         return self._remembered(denial, error)
 
-    def decide(self, call: Call, question: Question, identity: Identity | None, way: Way) -> Decision:
+    def _decide(self, question: Question, identity: Identity | None, keys: Keys) -> Decision:
         """Whether an identity, or somebody who has not signed, may do one thing."""
-        keys = Keys(call, question, identity.asker if identity else None, way, self.holdings.tags)
         assuming = question.action == "sts:AssumeRole"
         policies = Policies(
             identity=identity.policies if identity else (),
@@ -183,7 +184,9 @@ class Authority:
         if self.mode is not Mode.ENFORCE or exchange.trusted:
             return True
         call = Call(exchange.service, exchange.operation, {}, exchange.account, exchange.region)
-        return self.decide(call, Question(action, resource, {}), exchange.identity, self._way(exchange)).allowed
+        question, identity = Question(action, resource, {}), exchange.identity
+        keys = Keys(call, question, identity.asker if identity else None, self._way(exchange), self.holdings.tags)
+        return self._decide(question, identity, keys).allowed
 
     def _way(self, exchange: Exchange) -> Way:
         environ, signed = exchange.environ, exchange.signed
@@ -215,6 +218,13 @@ class Authority:
         log.warning("%s: %s (iam explain %s)", self.mode, denial.sentence, request_id)
         error.request_id = request_id
         return error if self.mode is Mode.ENFORCE else None
+
+
+def _values(identity: Identity, action: str, keys: Keys) -> Values:
+    """What a call says to the condition keys that its caller's own policies ask about."""
+    names = frozenset().union(*(each.policy.keys(action) for each in identity.policies))
+    found = ((name, keys.get(name)) for name in sorted(names))
+    return tuple((name, values) for name, values in found if values is not None)
 
 
 def _account(arn: str) -> str | None:

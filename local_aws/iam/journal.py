@@ -46,12 +46,25 @@ class Denial(NamedTuple):
         return "\n".join(lines)
 
 
+Values = tuple[tuple[str, tuple[str, ...]], ...]
+"""Condition keys with their values, in the order of the keys."""
+
+
+class Asked(NamedTuple):
+    """What somebody called, once for all calls that are alike."""
+
+    action: str
+    resource: str
+    keys: Values
+    """Those that a policy of the caller's asks about for this action, and the request had."""
+
+
 class Journal:
     """Keeps both, for as long as the daemon runs."""
 
     def __init__(self) -> None:
         self._denials: OrderedDict[str, Denial] = OrderedDict()
-        self._asked: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._asked: dict[str, dict[Asked, bool]] = defaultdict(dict)
         self._lock = threading.Lock()
 
     def deny(self, request_id: str, denial: Denial) -> None:
@@ -60,11 +73,11 @@ class Journal:
             while len(self._denials) > KEPT:
                 self._denials.popitem(last=False)
 
-    def ask(self, who: str, action: str, resource: str) -> None:
-        asked = self._asked[who]
-        if (action, resource) not in asked and len(asked) < MOST_ASKED:
+    def ask(self, who: str, asked: Asked, allowed: bool) -> None:
+        known = self._asked[who]
+        if known.get(asked) is not allowed and (len(known) < MOST_ASKED or asked in known):
             with self._lock:
-                asked.add((action, resource))
+                known[asked] = allowed
 
     def explain(self, request_id: str) -> str | None:
         """What is known of a denial; None for another request."""
@@ -84,9 +97,25 @@ class Journal:
 
     def stream(self) -> dict[str, dict[str, Any]]:
         """Who called -> the smallest policy that allows it: a statement for each service and set of resources."""
+        return {
+            who: policy({(each.action, each.resource) for each in asked})
+            for who, asked in sorted(self._copied().items())
+        }
+
+    def calls(self) -> dict[str, list[dict[str, Any]]]:
+        """Who called -> every call once, with the condition keys that it was decided by and whether it was allowed."""
+        return {
+            who: [
+                {"action": each.action, "resource": each.resource,
+                 "keys": {key: list(values) for key, values in each.keys}, "allowed": allowed}
+                for each, allowed in sorted(asked.items())
+            ]
+            for who, asked in sorted(self._copied().items())
+        }  # fmt: skip
+
+    def _copied(self) -> dict[str, dict[Asked, bool]]:
         with self._lock:
-            asked = {who: set(pairs) for who, pairs in self._asked.items()}
-        return {who: policy(pairs) for who, pairs in sorted(asked.items())}
+            return {who: dict(asked) for who, asked in self._asked.items()}
 
 
 def policy(pairs: set[tuple[str, str]]) -> dict[str, Any]:

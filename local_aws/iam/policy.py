@@ -84,12 +84,21 @@ class Policy:
     statements: tuple[Statement, ...]
     id: str | None = None
     _about: dict[str, tuple[Statement, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _keys: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def about(self, action: str) -> tuple[Statement, ...]:
         """The statements that are about an action."""
         found = self._about.get(action)
         if found is None:
             found = self._about[action] = tuple(each for each in self.statements if each.is_about(action))
+        return found
+
+    def keys(self, action: str) -> frozenset[str]:
+        """The condition keys, in lower case, that its statements about an action ask about."""
+        found = self._keys.get(action)
+        if found is None:
+            asked = (condition.key.lower() for each in self.about(action) for condition in each.conditions)
+            found = self._keys[action] = frozenset(asked)
         return found
 
 

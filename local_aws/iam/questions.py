@@ -112,5 +112,8 @@ def _tagged(call: Call, found: list[Question]) -> list[Question]:
         return []
     of = action.partition(":")[0] + ":"
     mine = {each.resource for each in found if each.action.startswith(of) and each.resource != "*"}
+    # CreateEndpoint is about its configuration, too: tags are set on what is made.
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", call.operation.removeprefix("Create")).lower()
+    mine = {each for each in mine if f":{kind}/" in each} or mine
     keys = {"ec2:createaction": (call.operation,)} if call.service == "ec2" else NO_KEYS
     return [Question(action, resource, keys) for resource in sorted(mine)[:1] or ["*"]]

@@ -10,10 +10,12 @@ import time
 import pytest
 import requests
 
+from local_aws.control import tell
 from local_aws.pipeline import STAGES
 from tests.chain.conftest import COUNTED_CHECKS
 from tests.chain.leaks import Search, secrets_of
 from tools.airflow_rest import RestError
+from tools.iam.record import missing
 from tools.sample_dataset import draw
 
 TRAIN, DEPLOY, REMOVE = "train_image_classifier", "deploy_image_classifier", "remove_deployment"
@@ -206,3 +208,8 @@ def test_every_call_of_the_chain_passed_every_stage(airflow_stack, deployed):
     assert {("sagemaker", "own"), ("sagemaker", "moto"), ("lambda", "own"), ("iam", "moto")} <= set(answered)
     operations = {call["operation"] for call in calls}
     assert {"Invoke", "InvokeEndpoint", "PutObject", "CreateTrainingJob", "CreateFunction"} <= operations
+
+
+def test_no_role_called_what_the_recording_lacks(airflow_stack, deployed):
+    """By which least privilege is proved: docs/least_privilege.md says how to record anew."""
+    assert missing(json.loads(tell(airflow_stack.stack.local_aws_port, "iam-calls", {}))) == []

@@ -382,6 +382,23 @@ def test_the_stream_is_the_smallest_policy(aws, role):
     ]
 
 
+def test_calls_have_the_condition_keys_that_their_caller_is_asked_about(aws, role):
+    prefixed = {"StringLike": {"s3:prefix": "a/*"}}
+    credentials = role(allow("s3:ListBucket", Condition=prefixed), allow("s3:GetObject"))
+    s3 = client(aws, "s3", credentials)
+    for prefix in ("a/", "a/", "b/"):
+        with contextlib.suppress(ClientError):
+            s3.list_objects_v2(Bucket="pictures", Prefix=prefix)
+    s3.get_object(Bucket="pictures", Key="a/x y")
+    calls = json.loads(tell(aws.port, "iam-calls", {}))[credentials["Role"]]
+    bucket = "arn:aws:s3:::pictures"
+    assert calls == [
+        {"action": "s3:GetObject", "resource": f"{bucket}/a/x y", "keys": {}, "allowed": True},
+        {"action": "s3:ListBucket", "resource": bucket, "keys": {"s3:prefix": ["a/"]}, "allowed": True},
+        {"action": "s3:ListBucket", "resource": bucket, "keys": {"s3:prefix": ["b/"]}, "allowed": False},
+    ]
+
+
 def test_the_simulator_says_what_enforcement_does(aws, role):
     iam = aws.client("iam")
     arn = role(allow("s3:GetObject", "arn:aws:s3:::pictures/*", Condition={"Bool": {"aws:SecureTransport": "true"}}))[

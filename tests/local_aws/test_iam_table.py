@@ -68,6 +68,18 @@ def test_every_name_that_is_written_by_hand_is_an_operation():
             },
         ),
         (
+            (
+                "sagemaker",
+                "CreateEndpoint",
+                {"EndpointName": "e", "EndpointConfigName": "c", "Tags": [{"Key": "a", "Value": "b"}]},
+            ),
+            {
+                ("sagemaker:CreateEndpoint", "sagemaker:endpoint/e"),
+                ("sagemaker:CreateEndpoint", "sagemaker:endpoint-config/c"),
+                ("sagemaker:AddTags", "sagemaker:endpoint/e"),
+            },
+        ),
+        (
             ("sagemaker", "CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
             {
                 ("sagemaker:CreateEndpoint", "sagemaker:endpoint/e"),
