@@ -23,6 +23,7 @@ from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
 from local_aws.environments import pip_variables
 from local_aws.errors import AwsError
 from local_aws.instances import NICENESS, Instance, refused_port
+from local_aws.processes.forks import Template
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST = Path(__file__).with_name("host.py")
+# What it imports: half a second of a core. ctypes is the supervisor's.
+TEMPLATE = Template(sys.executable, ("asyncio", "asyncssh", "ctypes", "psutil", "pty", "urllib.request"))
 # AWS keeps the last 64 KiB of a console.
 CONSOLE_BYTES = 65_536
 SSH_RULE_PORT = 22
@@ -202,6 +205,7 @@ class Ec2Instance(PastInstance):
             niceness=NICENESS,
             on_line=self._line,
             on_exit=self._ended,
+            forked_from=TEMPLATE,
         )
 
     def _take_away(self) -> None:

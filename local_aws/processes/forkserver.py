@@ -4,10 +4,10 @@
 
 ORDERS is the descriptor of a socket to the daemon, see order.py; a MODULE is one to import, see forks.Template. What is
 forked is an instance's supervisor, and from that what the instance runs: the order's command and, for whoever holds the
-descriptor that LOCAL_AWS_ORDERS names, further ones (see launcher.py). A forked process is as `python SCRIPT ...` or
-`python -m NAME ...` would be, but for the seed of its strings' hashes and for modules that are imported already. What
-has to differ from the start on, or brings a module of its own in place of an imported one, is executed instead, which
-is as good and slower.
+descriptor that LOCAL_AWS_ORDERS names, further ones (see launcher.py). A forked process is as `python SCRIPT ...`,
+`python -I SCRIPT ...` or `python -m NAME ...` would be, but for the seed of its strings' hashes, for sys.flags of an
+isolated one and for modules that are imported already. What has to differ from the start on, or brings a module of its
+own in place of an imported one, is executed instead, which is as good and slower.
 
 Runs in the environment of what it forks, with one thread and nothing computed: neither threads nor pools of them
 survive a fork.
@@ -98,14 +98,15 @@ def run(command, environment, cwd):
     """Run a command in this process. Returns when its script has ended; as in any process, that is not its end yet."""
     os.chdir(cwd)
     module = command[2] if command[1:2] == ["-m"] else None
-    arguments = command[2:] if command[1:2] in (["--"], ["-m"]) else command[1:]
-    places = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    isolated = command[1:2] == ["-I"]
+    arguments = command[2:] if command[1:2] in (["--"], ["-m"], ["-I"]) else command[1:]
+    places = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each and not isolated]
     prefix = prefix_of(os.path.abspath(command[0]))
     folder = cwd if module else os.path.dirname(os.path.realpath(arguments[0])) if arguments else None
     if (
         not (prefix and arguments and (module or os.path.isfile(arguments[0])))
         or differs(environment)
-        or shadowed([folder, *places])
+        or shadowed(places if isolated else [folder, *places])
     ):
         os.execvpe(command[0], command, environment)
     os.environ.clear()
@@ -114,7 +115,7 @@ def run(command, environment, cwd):
     sys.orig_argv, sys.argv = command, arguments
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     # The order and the absence of double entries are those of the module `site`.
-    sys.path[:] = [folder, *dict.fromkeys([*map(os.path.abspath, places), *sys.path])]
+    sys.path[:] = [*([] if isolated else [folder]), *dict.fromkeys([*map(os.path.abspath, places), *sys.path])]
     if prefix != sys.prefix:
         move(os.path.abspath(command[0]), prefix)
     importlib.invalidate_caches()

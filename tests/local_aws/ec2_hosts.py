@@ -149,10 +149,10 @@ def execute(client: paramiko.SSHClient, command: str, data: bytes = b"") -> tupl
 
 
 def processes(marker: str) -> list[psutil.Process]:
-    """The live processes whose command line holds a marker."""
+    """The live processes whose command line or working folder holds a marker."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = " ".join(process.info["cmdline"] or ())
+    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+        words = " ".join([*(process.info["cmdline"] or ()), process.info["cwd"] or ""])
         if marker in words and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found

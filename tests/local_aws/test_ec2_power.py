@@ -44,7 +44,7 @@ def test_a_stopped_instance_keeps_its_disk_and_its_private_address(hosts):
     assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("running", "stopping")
     stopped = hosts.wait(instance, "stopped")
     # THEN nothing of it runs, its public address is gone, and it can be stopped again
-    assert not processes(instance)
+    hosts.until(lambda: not processes(instance))
     assert "PublicIpAddress" not in stopped
     assert stopped["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
     (change,) = hosts.ec2.stop_instances(InstanceIds=[instance])["StoppingInstances"]

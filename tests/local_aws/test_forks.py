@@ -128,6 +128,30 @@ def test_a_forked_module_with_a_file_for_its_output_cannot_tell_that_it_was(inst
     assert (instance.wait(60), lines[0]) == (0, "False")
 
 
+def test_a_forked_isolated_script_finds_what_one_of_its_own_would(instances, tmp_path):
+    # GIVEN modules beside the script and in PYTHONPATH, one of them in place of what is imported already
+    for folder in ("beside", "path"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "xmlrpc.py").write_text("raise ImportError('not this one')")
+    script = tmp_path / "beside/script.py"
+    script.write_text(
+        "import json, sys\n"
+        "print('xmlrpc.client' in sys.modules)\n"
+        "import xmlrpc.client\n"
+        "print(json.dumps([sys.argv, sys.orig_argv, sys.path, xmlrpc.__path__]))\n"
+    )
+    said: list[list[str]] = []
+    for template in (Template(sys.executable, ("ctypes", "xmlrpc.client")), None):
+        said.append([])
+        instance = instances.start(
+            "test", [sys.executable, "-I", str(script), "--one"], cwd=tmp_path, on_line=said[-1].append,
+            environment={"PYTHONPATH": str(tmp_path / "path")}, forked_from=template,
+        )  # fmt: skip
+        assert instance.wait(60) == 0, said
+    assert [each[0] for each in said] == ["True", "False"]
+    assert said[0][1] == said[1][1]
+
+
 def test_a_script_of_an_environment_with_packages_is_started_anew(start, tmp_path):
     python = Environments(JOBS_PYTHON).make(tmp_path / "environment")
     (package,) = (tmp_path / "environment" / "lib").glob("python*/site-packages")
