@@ -36,7 +36,7 @@ def environment(daemon, tmp_path_factory) -> Environment:
     s3 = daemon.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     folder = tmp_path_factory.mktemp("pictures")
-    draw(folder, breeds=3, train=20, valid=3, test=3)
+    draw(folder, breeds=3, train=8, valid=3, test=3)
     for path in folder.rglob("*.jpg"):
         s3.upload_file(str(path), BUCKET, f"dataset/images/{path.relative_to(folder).as_posix()}")
     buffer = io.BytesIO()
@@ -126,7 +126,7 @@ def test_an_interruption_in_the_middle_of_the_features_costs_seconds_only(daemon
     # AND the second start takes what the first one computed
     first, second = lines(daemon, name)
     assert re.search(r"stopped: SIGTERM came while features were computed; \d+ views of this process are kept", first)
-    views = 60 * 15 + 9 + 9
+    views = 24 * 15 + 9 + 9
     taken = int(re.search(rf"features: (\d+) of {views} views taken from the checkpoint", second)[1])
     made = int(re.search(r"features: (\d+) views in ", second)[1])
     assert taken > 0
