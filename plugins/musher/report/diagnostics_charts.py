@@ -72,10 +72,13 @@ def _scaled(axes: Any, *values: Sequence[float | None]) -> None:
 
 
 def _logarithmic(axes: Any) -> None:
-    """Powers of ten: gradients span many of them."""
-    from matplotlib.ticker import NullFormatter
+    """Powers of ten, of which gradients span many; where they span few, what lies between them as well."""
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
