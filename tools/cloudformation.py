@@ -5,7 +5,6 @@ Which stacks there are and what they are for is in tools/infrastructure.py and t
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import re
@@ -144,7 +143,7 @@ class Stack:
 
     def _differences(self, now: Mapping[str, Any], body: str, given: Mapping[str, str]) -> list[str]:
         """How the stack is not as asked for, in words."""
-        there = {each["ParameterKey"]: _plain(each["ParameterValue"]) for each in now.get("Parameters", ())}
+        there = {each["ParameterKey"]: each["ParameterValue"] for each in now.get("Parameters", ())}
         found = [
             f"{name} is {there.get(name, '')!r}, to be {given.get(name, '')!r}"
             for name in sorted(there.keys() | given.keys())
@@ -166,10 +165,6 @@ class Stack:
         except ClientError as error:
             if "No updates are to be performed" in str(error):
                 return
-            if verb == "create" and not is_aws(self.client):
-                # AWS has made nothing then; moto leaves what it had made so far, in a stack that it cannot describe.
-                with contextlib.suppress(ClientError):
-                    self.client.delete_stack(StackName=self.name)
             raise InfrastructureError(f"CloudFormation does not {verb} the stack {self.name}: {said(error)}") from None
         self._wait(verb, stack)
 
@@ -265,19 +260,9 @@ def checked(parameters: Mapping[str, object], template: Mapping[str, Any]) -> di
     return values
 
 
-def is_aws(client: Any) -> bool:
-    """Whether a client talks to AWS itself."""
-    return bool(re.search(r"\.(amazonaws\.com(\.cn)?|api\.aws)$", client.meta.endpoint_url))
-
-
 def said(error: ClientError) -> str:
     """What AWS answered, with its code."""
     return f"{error.response['Error']['Message']} ({error.response['Error']['Code']})"
-
-
-def _plain(value: str) -> str:
-    """A parameter's value as it was given: moto answers a list of ids as Python writes one."""
-    return re.sub(r"[\[\]' ]", "", value) if value.startswith("['") else value
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

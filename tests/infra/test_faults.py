@@ -15,7 +15,6 @@ from botocore.stub import ANY, Stubber
 
 from tests.infra.conftest import left
 from tools import infrastructure
-from tools.cloudformation import is_aws
 from tools.infrastructure import InfrastructureError
 
 ARN = "arn:aws:cloudformation:us-east-1:111122223333:stack/musher/0a1b"
@@ -56,16 +55,6 @@ def test_what_is_there_already_is_not_taken_over(aws, deploy):
     assert left(aws, "taken") == ["taken-endpoint"]
     iam.delete_role(RoleName="taken-endpoint")
     assert deploy("taken")["project"] == "taken"
-
-
-def test_aws_is_told_from_others():
-    for url in (
-        "https://cloudformation.eu-central-1.amazonaws.com",
-        "https://cloudformation.cn-north-1.amazonaws.com.cn",
-    ):
-        assert is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
-    for url in ("http://127.0.0.1:4566", "https://amazonaws.com.example.org"):
-        assert not is_aws(boto3.client("cloudformation", region_name="us-east-1", endpoint_url=url))
 
 
 def test_outputs_of_no_stack(aws):
