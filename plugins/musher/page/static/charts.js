@@ -65,7 +65,7 @@
       },
       axes: [
         { ...axis, space: 70, size: 26, grid: { show: false }, values: (u, ticks) => ticks.map((at) => (u.scales.x.max - u.scales.x.min < 2 * 86400 ? hour : day).format(at * 1000)) },
-        { ...axis, size: 56, space: 32, values: (u, ticks) => ticks.map(write) },
+        { ...axis, size: 64, space: 32, values: (u, ticks) => ticks.map(write) },
       ],
       series: [{}, { stroke: line, width: 1.6, points: { show: few, size: 5, fill: line } }],
       hooks: { setCursor: [(u) => {
