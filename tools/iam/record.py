@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.control import Refused, tell
-from tools.iam.evidence import FOLDER, MAIN, Call, of_roles, recorded
+from tools.iam.evidence import FOLDER, MAIN, Call, by_aws, of_roles, recorded
 from tools.iam.policies import grants
 from tools.iam.templates import ACCOUNT, every_role
 
@@ -69,7 +69,7 @@ def of_a_daemon(port: int) -> list[Call]:
 
 
 def missing(found: Mapping[str, Any]) -> list[str]:
-    """What roles have called by a part of their policies that no recorded call goes by; a line for each.
+    """What roles have called by a part of their policies that no recorded or simulated call goes by; a line for each.
 
     A call like a recorded one, of another name, adds nothing to the proof, and is not missing. Parameters: `found` as
     the journal of a local AWS has it (`iam calls`). Raises EvidenceError.
@@ -79,7 +79,7 @@ def missing(found: Mapping[str, Any]) -> list[str]:
     def used(calls: Iterable[Call]) -> dict[tuple[str, str, object], Call]:
         return {(each.role, each.action, grants(roles[each.role], each)): each for each in calls if each.role in roles}
 
-    known, now = used(recorded()), used(sorted(stabilised(of_roles(found)), key=str))
+    known, now = used([*recorded(), *by_aws()[0]]), used(sorted(stabilised(of_roles(found)), key=str))
     return [f"{each.role}: {each}" for key, each in now.items() if key not in known]
 
 
