@@ -11,7 +11,6 @@ import pytest
 from musher.names import Run
 from musher.record import History, PastRun, remember
 from musher.record.history import key
-from playwright.sync_api import expect
 
 from tests.chain.browsing import Person, chromium, roles_asked, violations
 from tests.local_aws.daemon import wait_for
@@ -42,22 +41,11 @@ def server(browser, airflow_stack):
         yield started
 
 
-def waiting(stack, run_id):
-    """A run that goes on until somebody answers it."""
-    stack.trigger(DAG, {"approval": "before_release"}, run_id)
-    stack.wait_for_state(DAG, run_id, "approve_release", "awaiting_input", "deferred")
-    return run_id
-
-
-@pytest.fixture
-def other_run(airflow_stack):
-    return waiting(airflow_stack, "waits-too")
-
-
 @pytest.fixture
 def run(airflow_stack):
-    """One that has written down of its data what is hard to show."""
-    run_id = waiting(airflow_stack, "waits~2026-11-24T12:00:00+00:00")
+    """A run that goes on until somebody answers it, and that has written down of its data what is hard to show."""
+    run_id = airflow_stack.trigger(DAG, {"approval": "before_release"}, "waits~2026-11-24T12:00:00+00:00")
+    airflow_stack.wait_for_state(DAG, run_id, "approve_release", "awaiting_input", "deferred")
     classes = [f"{number}.{text}" for number, text in enumerate(EVIL)]
     write(airflow_stack, run_id, "dataset", {**RECORD["dataset"], "source": EVIL[0], "classes": classes})
     return run_id
@@ -102,7 +90,7 @@ def serves(airflow_stack):
 
 
 @pytest.mark.timeout(900)
-def test_pages(airflow_stack, server, browser, run, other_run, serves):
+def test_pages(airflow_stack, server, browser, run, serves):
     """One test for all that needs the server and the browser: these take longer to start than anything here."""
     address = f"/musher/report/{DAG}/{quote(run, safe='')}"
     tab = f"/dags/{DAG}/runs/{quote(run, safe='')}/plugin/report"
@@ -172,7 +160,7 @@ def test_pages(airflow_stack, server, browser, run, other_run, serves):
     airflow_stack.rest("PATCH", f"dags/{ROLL_BACK}", {"is_paused": True}, update_mask="is_paused")
     page.goto("/musher/")
     page.get_by_text("in service").wait_for()
-    expect(page.get_by_role("heading", name="Release approvals/1?")).to_have_count(2, timeout=60_000)
+    page.get_by_role("heading", name="Release approvals/1?").wait_for()
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#roll-back").click()
@@ -182,18 +170,11 @@ def test_pages(airflow_stack, server, browser, run, other_run, serves):
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_text("Started:").wait_for()
     assert [each["triggering_user_name"] for each in airflow_stack.runs(ROLL_BACK)] == ["operator"]
-    # nothing of the DAG goes on by the answers: there is nothing to release here
-    airflow_stack.rest("PATCH", f"dags/{DAG}", {"is_paused": True}, update_mask="is_paused")
-    for run_id, option, said in ((run, "Reject", "Rejected"), (other_run, "Approve", "Approved")):
-        request = page.locator("article", has=page.get_by_role("link", name=run_id, exact=True))
-        request.get_by_label("Why").fill(f"{option}, says the test")
-        request.get_by_role("button", name=option).click()
-        page.get_by_text(f"{said}: the run goes on.").wait_for()
-        asked = airflow_stack.rest("GET", f"dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_release/-1/hitlDetails")
-        assert (asked["chosen_options"], asked["params_input"]) == ([option], {"why": f"{option}, says the test"})
-        assert asked["responded_by_user"]["name"] == "operator"
-        airflow_stack.rest("PATCH", f"dags/{DAG}/dagRuns/{run_id}", {"state": "failed"}, update_mask="state")
-    airflow_stack.rest("PATCH", f"dags/{DAG}", {"is_paused": False}, update_mask="is_paused")
+    page.get_by_label("Why").fill("not today")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_text("Rejected: the run goes on.").wait_for()
+    asked = airflow_stack.rest("GET", f"dags/{DAG}/dagRuns/{run}/taskInstances/approve_release/-1/hitlDetails")
+    assert (asked["chosen_options"], asked["params_input"]) == (["Reject"], {"why": "not today"})
     page.locator("#url").fill("https://example.com/dog.jpg")
     page.get_by_role("button", name="Ask").click()
     page.get_by_text("Nothing is deployed: there is no function to ask.").wait_for()

@@ -28,6 +28,7 @@ REQUEST = {
         "id": "1", "dag_id": DEPLOY, "dag_run_id": "a run", "task_id": "approve_release", "map_index": -1,
     },
 }  # fmt: skip
+OTHER = {**REQUEST, "task_instance": {**REQUEST["task_instance"], "id": "2", "dag_run_id": "another run"}}
 NOTHING = "Nothing is deployed: there is no function to ask."
 ANSWER = {
     "status": 200, "milliseconds": 40.4, "function_ms": 31.0, "initialization": "warm", "weights": "0123", "model": "m",
@@ -87,7 +88,7 @@ def answer(written, asked):
             found = answers.static(path.rsplit("/", 1)[1])
             route.fulfill(body=found.body, headers=dict(found.headers))
         elif path.endswith("/hitlDetails"):
-            route.fulfill(json={"hitl_details": [REQUEST]} if call.method == "GET" else {})
+            route.fulfill(json={"hitl_details": [REQUEST, OTHER]} if call.method == "GET" else {})
         elif path.endswith("/dagRuns"):
             route.fulfill(json={"dag_run_id": "manual__1"})
         elif path.endswith("/try"):
@@ -114,7 +115,7 @@ def test_every_button(browser, answer, asked, theme, option, said):
     shown.route("**/*", answer)
     shown.goto("http://airflow.test/musher/")
 
-    shown.get_by_role("heading", name="Release group/3?").wait_for()
+    shown.get_by_role("heading", name="Release group/3?").first.wait_for()
     shown.locator(".uplot").first.wait_for()
     assert violations(shown) == []
     assert shown.evaluate("document.documentElement.scrollWidth") <= 390
@@ -128,8 +129,9 @@ def test_every_button(browser, answer, asked, theme, option, said):
     shown.get_by_text("Started: manual__1").wait_for()
     assert [each[:2] for each in asked] == [("POST", "/api/v2/dags/roll_back_deployment/dagRuns")]
 
-    shown.get_by_label("Why").fill("not today")
-    shown.get_by_role("button", name=option).click()
+    first = shown.locator("article").first
+    first.get_by_label("Why").fill("not today")
+    first.get_by_role("button", name=option).click()
     shown.get_by_text(f"{said}: the run goes on.").wait_for()
     assert asked[1] == (
         "PATCH",

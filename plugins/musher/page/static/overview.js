@@ -252,21 +252,21 @@
     };
     const place = element("article", { className: "request" },
       element("h3", { textContent: each.subject }),
-      element("div", { className: "body" }, ...prose(each.body ?? "")),
+      element("div", { className: "body" }, ...prose(each.body ?? "", dag_run_id)),
       element("p", {}, element("a", { target: "_top", href: `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(dag_run_id)}/required_actions`, textContent: dag_run_id })),
       why, problem,
       element("div", { className: "do" }, answer("Approve", ""), answer("Reject", "plain")));
     return place;
   };
   // The body is Markdown of ours: paragraphs, lists and one table. Everything becomes text.
-  const prose = (body) => {
+  const prose = (body, run) => {
     const plain = (text) => text.replaceAll(/\*\*|`/g, "").replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
     return body.split(/\n{2,}/).filter((block) => block.trim()).map((block) => {
       const lines = block.trim().split("\n");
       if (lines[0].startsWith("|")) {
         const rows = lines.filter((line) => !/^\|[\s:|-]+\|$/.test(line)).map((line) => line.replace(/^\||\|$/g, "").split("|").map(plain));
         const [head, ...rest] = rows;
-        const region = element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Both models" });
+        const region = element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `Both models of ${run}` });
         region.append(element("table", {},
           element("thead", {}, element("tr", {}, ...head.map((text) => text ? element("th", { scope: "col", textContent: text }) : element("td")))),
           element("tbody", {}, ...rest.map((row) => element("tr", {}, ...row.map((text) => element("td", { textContent: text })))))));
