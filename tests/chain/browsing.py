@@ -34,7 +34,8 @@ def roles_asked(stack: Any) -> Iterator[Server]:
         "AIRFLOW__API__PORT": server.url.rsplit(":", 1)[1],
         "AIRFLOW__API__BASE_URL": server.url,
     }
-    command = [str(PYTHON), "-m", "tools.airflow_component", "api-server"]
+    # Tasks call the other one.
+    command = [str(PYTHON), "-m", "tools.airflow_component", "api-server", "--apps", "core"]
     with (stack.logs / "roles.log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:

@@ -127,6 +127,13 @@ def until_it_trains(stack, job, seconds=120):
     wait_for(lambda: "images: train=" in log_of(stack, job), seconds, "the job does not train")
 
 
+def stop_training(stack, dag_id, run_id):
+    """Mark the task `train` as failed, and wait until its job is told to stop. A job that stands still meanwhile gets
+    the signal when it goes on, and takes no cores until then."""
+    stack.set_task_state(dag_id, run_id, "train", "failed")
+    wait_for(lambda: set(jobs_of(stack, run_id).values()) <= {"Stopping", "Stopped"}, 180, "it is not stopped")
+
+
 def log_of(stack, job):
     """What a training job has printed so far; the log group comes with the first line of the first job."""
     logs = stack.local_aws("logs")

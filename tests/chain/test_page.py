@@ -153,6 +153,7 @@ def test_pages(airflow_stack, server, browser, run, serves):
     assert [text.split()[0] for text in row.locator("td").all_inner_texts()] == ["1", "3"]
     viewer.complaints[:] = [each for each in viewer.complaints if "Content Security" not in each]
     assert [each for each in viewer.complaints if "sandboxed" not in each] == []
+    viewer.context.close()  # what is open asks the server again and again
 
     # an operator on a phone: rolls back after having been asked, rejects a release, asks about a photo
     operator = Person(browser, server, "operator", viewport={"width": 390, "height": 844}, color_scheme="dark")

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tests.chain.conftest import jobs_of, until_it_trains
+from tests.chain.conftest import jobs_of, stop_training, until_it_trains
 from tests.local_aws.frozen import frozen
 from tools.sample_dataset import draw
 
@@ -67,8 +67,8 @@ def test_a_cleared_task_attaches_and_a_failed_one_stops_its_job(airflow_stack, p
         # THEN it waits for the very same job
         assert jobs_of(airflow_stack, run_id) == first
 
-    # WHEN a person marks it as failed
-    airflow_stack.set_task_state(DAG, run_id, "train", "failed")
+        # WHEN a person marks it as failed
+        stop_training(airflow_stack, DAG, run_id)
 
     # THEN the job is stopped, and no other was started
     stopped = wait_for_jobs(airflow_stack, run_id, lambda found: set(found.values()) == {"Stopped"})
@@ -91,8 +91,7 @@ def test_a_killed_task_process_leaves_one_job_that_the_retry_attaches_to(airflow
         # THEN the retry waits for the very same job
         airflow_stack.wait_for_state(DAG, run_id, "train", "deferred")
         assert jobs_of(airflow_stack, run_id) == first
-
-    airflow_stack.set_task_state(DAG, run_id, "train", "failed")
+        stop_training(airflow_stack, DAG, run_id)
     wait_for_jobs(airflow_stack, run_id, lambda found: set(found.values()) == {"Stopped"})
 
 
