@@ -94,16 +94,15 @@ class _Task(waitress.task.WSGITask):
 class _Channel(waitress.channel.HTTPChannel):
     """A connection on which an empty object can be stored.
 
-    Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes.
+    Asked to `Expect: 100-continue`, as boto3 asks for every object, waitress goes on waiting for a body of no bytes;
+    and MWAA's botocore hangs in the next large object of a connection that has had an answer without `100 Continue`.
     """
 
     task_class = _Task
 
     def send_continue(self) -> None:
-        if self.request.body_rcv is None:
-            self.request.expect_continue = False
-        else:
-            super().send_continue()
+        super().send_continue()
+        self.request.completed = self.request.body_rcv is None
 
 
 class _Refusal(waitress.utilities.Error):
