@@ -9,7 +9,8 @@ import time
 import psutil
 import pytest
 
-from tests.chain.conftest import jobs_of, until_it_trains
+from tests.chain.conftest import jobs_of, stop_training, until_it_trains
+from tests.local_aws.frozen import frozen
 from tools.sample_dataset import draw
 
 SLOW = {"finetune": "all", "epochs": 200, "dataset_name": "slow"}
@@ -61,7 +62,8 @@ def test_an_instance_does_not_outlive_a_killed_airflow_for_long(airflow_stack, t
 
     until_it_trains(stack, job)
     # A task that is marked failed stops its job and, unlike one whose job was stopped, is not tried again.
-    stack.set_task_state("one_training_job", "slow", "train", "failed")
+    with frozen(stack.state):
+        stop_training(stack, "one_training_job", "slow")
     described = sagemaker.describe_training_job
     until(lambda: described(TrainingJobName=job)["TrainingJobStatus"] == "Stopped", 180, "it runs")
 
