@@ -38,6 +38,17 @@ ANSWER = {
     },
 }  # fmt: skip
 
+# Notes what is written beyond the left edge of a canvas.
+CUT = """
+window.cut = [];
+const write = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, ...more) {
+  const left = this.getTransform().e + x - (this.textAlign === "right" ? this.measureText(text).width : 0);
+  if (left < 0) window.cut.push(text);
+  return write.call(this, text, x, ...more);
+};
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -62,7 +73,7 @@ def written():
     return page(
         {
             "serving": Seen(SERVES, NOW),
-            "traffic": Seen(serving.Traffic(hour, [3.0, 4.0, 1.0], [0.0] * 3, [80.0, None, 70.0]), NOW),
+            "traffic": Seen(serving.Traffic(hour, [3.0, 4.0, 1.0], [0.0] * 3, [180_000.0, None, 9_000.0]), NOW),
             "live": Seen(panel(), NOW),
             "costs": Seen(listed, NOW),
             ("history", TRAIN): Seen(past.Known(History(runs=runs)), NOW),
@@ -113,12 +124,14 @@ def test_every_button(browser, answer, asked, theme, option, said):
     shown.on("dialog", lambda dialog: complaints.append(dialog.message))
     shown.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     shown.route("**/*", answer)
+    shown.add_init_script(CUT)
     shown.goto("http://airflow.test/musher/")
 
     shown.get_by_role("heading", name="Release group/3?").first.wait_for()
     shown.locator(".uplot").first.wait_for()
     assert violations(shown) == []
     assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    assert shown.evaluate("window.cut") == []
 
     shown.locator("#roll-back").click()
     assert violations(shown) == []

@@ -28,6 +28,14 @@
   const hour = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
+  const FONT = "11px system-ui, sans-serif";
+  // As wide as what it says of its ticks, and uPlot's gap beside that.
+  const ruler = document.createElement("canvas").getContext("2d");
+  const wide = (u, said) => {
+    ruler.font = FONT;
+    return Math.ceil(Math.max(30, ...(said ?? []).map((text) => ruler.measureText(text).width))) + 12;
+  };
+
   const draw = (figure) => {
     const chart = JSON.parse(figure.dataset.chart);
     const write = WRITE[chart.unit];
@@ -48,7 +56,7 @@
       return;
     }
     const [ink, grid, line] = ["--muted", "--grid", "--first"].map(resolved);
-    const axis = { stroke: ink, font: "11px system-ui, sans-serif", grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    const axis = { stroke: ink, font: FONT, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
     const few = values.length < 60;
     const plot = new uPlot({
       width: Math.max(200, host.clientWidth),
@@ -65,7 +73,7 @@
       },
       axes: [
         { ...axis, space: 70, size: 26, grid: { show: false }, values: (u, ticks) => ticks.map((at) => (u.scales.x.max - u.scales.x.min < 2 * 86400 ? hour : day).format(at * 1000)) },
-        { ...axis, size: 64, space: 32, values: (u, ticks) => ticks.map(write) },
+        { ...axis, size: wide, space: 32, values: (u, ticks) => ticks.map(write) },
       ],
       series: [{}, { stroke: line, width: 1.6, points: { show: few, size: 5, fill: line } }],
       hooks: { setCursor: [(u) => {
