@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -169,6 +171,22 @@ def test_the_images_have_the_versions_that_the_environments_have():
     for name in ("compose.txt", "local_aws.txt"):
         for package, versions in pins(name).items():
             assert versions <= known.get(package, versions), package
+
+
+def test_airflows_image_has_every_package_that_the_plugins_import():
+    known = {line.split("==")[0].lower() for line in (ROOT / "requirements/compose.txt").read_text().splitlines()}
+    of = metadata.packages_distributions()
+    imported = set()
+    for file in (ROOT / "plugins").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names.append(node.module)
+            imported |= {name.split(".")[0] for name in names}
+    packages = imported - sys.stdlib_module_names - {"airflow", "musher"}
+    assert {"fastapi", "PIL"} <= packages
+    missing = {name for name in packages if not {each.lower() for each in of.get(name, [name])} & known}
+    assert not missing
 
 
 def test_all_of_airflow_goes_to_the_real_account():
