@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from musher import record
 from musher.names import Run
 from musher.record import History, PastRun, remember
 from musher.record.history import key
+from PIL import Image
 
 from tests.chain.browsing import Person, chromium, roles_asked, violations
 from tests.local_aws.daemon import wait_for
@@ -18,6 +21,34 @@ from tests.local_aws.serving import IMAGE, archive
 
 DAG, TRAIN, ROLL_BACK = "approve_a_release", "train_image_classifier", "roll_back_deployment"
 ENDPOINT = "musher-image-classifier"
+# What is captured of it is read with the record of the run that made the package: a group of the test's own, which
+# Airflow's role may read.
+GROUP, CAPTURED = "page", 3
+MODEL = """
+import json
+
+def model_fn(model_dir):
+    return None
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(body, model):
+    return {"predictions": [{"label": "001.Ash_spitz", "probability": 0.4}]}
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction), accept
+"""
+MAY_READ = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": "sagemaker:DescribeModelPackage",
+            "Resource": f"arn:aws:sagemaker:us-east-1:123456789012:model-package/{GROUP}/*",
+        }
+    ],
+}
 RECORD = json.loads((Path(__file__).parents[1] / "plugins/record/record.json").read_text())
 # What a class, a picture or a data set may be called on the file systems of this world.
 EVIL = [
@@ -42,13 +73,16 @@ def server(browser, airflow_stack):
 
 
 @pytest.fixture
-def run(airflow_stack):
-    """A run that goes on until somebody answers it, and that has written down of its data what is hard to show."""
-    run_id = airflow_stack.trigger(DAG, {"approval": "before_release"}, "waits~2026-11-24T12:00:00+00:00")
-    airflow_stack.wait_for_state(DAG, run_id, "approve_release", "awaiting_input", "deferred")
+def waiting(airflow_stack):
+    """Two runs that go on until somebody answers them; the first has written down of its data what is hard to show."""
+    runs = [f"{name}~2026-11-24T12:00:00+00:00" for name in ("waits", "waits-too")]
+    for run in runs:
+        airflow_stack.trigger(DAG, {"approval": "before_release"}, run)
+    for run in runs:
+        airflow_stack.wait_for_state(DAG, run, "approve_release", "awaiting_input", "deferred")
     classes = [f"{number}.{text}" for number, text in enumerate(EVIL)]
-    write(airflow_stack, run_id, "dataset", {**RECORD["dataset"], "source": EVIL[0], "classes": classes})
-    return run_id
+    write(airflow_stack, runs[0], "dataset", {**RECORD["dataset"], "source": EVIL[0], "classes": classes})
+    return runs
 
 
 def write(stack, run_id, part, content):
@@ -62,19 +96,50 @@ def serves(airflow_stack):
     """An endpoint that serves and has another configuration to go back to, and the history of runs before it."""
     sagemaker, s3 = airflow_stack.local_aws("sagemaker"), airflow_stack.local_aws("s3")
     role = json.loads(airflow_stack.rest("GET", "variables/musher")["value"])["endpoint_role_arn"]
-    s3.put_object(Bucket=airflow_stack.bucket, Key="jobs/page/output/model.tar.gz", Body=archive())
+    s3.put_object(Bucket=airflow_stack.bucket, Key="jobs/page/output/model.tar.gz", Body=archive(MODEL))
     data = f"s3://{airflow_stack.bucket}/jobs/page/output/model.tar.gz"
+    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+    airflow_stack.local_aws("iam").put_role_policy(
+        RoleName="musher-airflow", PolicyName=GROUP, PolicyDocument=json.dumps(MAY_READ)
+    )
+    package = sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus="Approved",
+        CustomerMetadataProperties={"run_key": GROUP},
+        InferenceSpecification={
+            "Containers": [{"Image": IMAGE, "ModelDataUrl": data}],
+            "SupportedContentTypes": ["image/png"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    tested = record.Predictions(
+        weights="w", classes=["001.Ash_spitz"], pictures=[(f"{number}.jpg", 1, 0, 0, 0.9) for number in range(40)]
+    )
+    record.write(s3, airflow_stack.bucket, GROUP, tested)
     sagemaker.create_model(
-        ModelName="page", ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": data}
+        ModelName="page",
+        ExecutionRoleArn=role,
+        PrimaryContainer={"ModelPackageName": package["ModelPackageArn"]},
     )
     variant = {
         "VariantName": "AllTraffic", "ModelName": "page", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
     }  # fmt: skip
-    sagemaker.create_endpoint_config(EndpointConfigName="page", ProductionVariants=[variant])
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{airflow_stack.bucket}/capture",
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+    }
+    sagemaker.create_endpoint_config(EndpointConfigName="page", ProductionVariants=[variant], DataCaptureConfig=capture)
     tags = [{"Key": "project", "Value": "musher"}, {"Key": "previous_config", "Value": "the-one-before"}]
     sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName="page", Tags=tags)
     status = lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"]  # noqa: E731
     wait_for(lambda: status() == "InService", 120, "the endpoint does not come into service")
+    runtime = airflow_stack.local_aws("sagemaker-runtime")
+    for shade in range(CAPTURED):
+        runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType="image/png", Body=picture(shade))
+    wait_for(lambda: captured(s3, airflow_stack.bucket) == CAPTURED, 120, "the calls are not captured")
     made = {"dag": TRAIN, "run": "r", "state": "passed", "headline": EVIL[1], "because": EVIL[0], "accuracy": 0.9}
     runs = [
         PastRun(**made, run_id=f"past-{number}", at=f"2026-11-{number + 10}T12:00:00+00:00", told={"epochs": number})
@@ -89,9 +154,23 @@ def serves(airflow_stack):
     sagemaker.delete_endpoint(EndpointName=ENDPOINT)
 
 
+def picture(shade):
+    body = io.BytesIO()
+    Image.new("RGB", (24, 16), (shade, 90, 90)).save(body, "PNG")
+    return body.getvalue()
+
+
+def captured(s3, bucket):
+    """How many calls lie in the bucket."""
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=f"capture/{ENDPOINT}/").get("Contents", ())
+    bodies = [s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in found]
+    return sum(len(body.splitlines()) for body in bodies)
+
+
 @pytest.mark.timeout(900)
-def test_pages(airflow_stack, server, browser, run, serves):
+def test_pages(airflow_stack, server, browser, waiting, serves):
     """One test for all that needs the server and the browser: these take longer to start than anything here."""
+    run, other = waiting
     address = f"/musher/report/{DAG}/{quote(run, safe='')}"
     tab = f"/dags/{DAG}/runs/{quote(run, safe='')}/plugin/report"
 
@@ -132,6 +211,10 @@ def test_pages(airflow_stack, server, browser, run, serves):
     outer.get_by_text(EVIL[1]).first.wait_for()
     assert outer.locator("#roll-back").is_disabled()
     assert outer.locator("#photo").count() == 0
+    # what callers sent, as the endpoint has captured it: the figures are everybody's, the pictures are not
+    live = outer.locator("#live")
+    live.get_by_text(f"{CAPTURED} callers' pictures are too few").wait_for()
+    assert live.locator("img").count() == 0
     assert server.call("viewer", "POST", "/musher/try", json={"url": "https://a"}).status_code == 403
     assert server.call("", "GET", "/musher/").status_code == 401
     asked_of = f"/api/v2/dags/{DAG}/dagRuns/{quote(run, safe='')}/taskInstances/approve_release/-1/hitlDetails"
@@ -161,7 +244,9 @@ def test_pages(airflow_stack, server, browser, run, serves):
     airflow_stack.rest("PATCH", f"dags/{ROLL_BACK}", {"is_paused": True}, update_mask="is_paused")
     page.goto("/musher/")
     page.get_by_text("in service").wait_for()
-    page.get_by_role("heading", name="Release approvals/1?").wait_for()
+    page.get_by_role("heading", name="Release approvals/1?").first.wait_for()
+    small = page.locator("#live img[src^='data:image/jpeg']")
+    assert small.evaluate_all("all => all.map(each => each.naturalWidth > 0)") == [True] * CAPTURED
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#roll-back").click()
@@ -171,12 +256,25 @@ def test_pages(airflow_stack, server, browser, run, serves):
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_text("Started:").wait_for()
     assert [each["triggering_user_name"] for each in airflow_stack.runs(ROLL_BACK)] == ["operator"]
-    page.get_by_label("Why").fill("not today")
-    page.get_by_role("button", name="Reject").click()
-    page.get_by_text("Rejected: the run goes on.").wait_for()
+    answer(page, other, "Approve", "Approved", "better")
+    airflow_stack.wait_for_state(DAG, other, "approve_release", "success")
+    decided = record.read(airflow_stack.local_aws("s3"), airflow_stack.bucket, "approvals", record.Approval)
+    assert (decided.outcome, decided.by, decided.reason) == ("approved", "operator", "better")
+    # the release is begun, and need not be tried any further
+    airflow_stack.wait_for_state(DAG, other, "release_endpoint", "scheduled", "queued", "running", "failed")
+    airflow_stack.rest("PATCH", f"dags/{DAG}/dagRuns/{quote(other)}", {"state": "failed"}, update_mask="state")
+    answer(page, run, "Reject", "Rejected", "not today")
     asked = airflow_stack.rest("GET", f"dags/{DAG}/dagRuns/{run}/taskInstances/approve_release/-1/hitlDetails")
     assert (asked["chosen_options"], asked["params_input"]) == (["Reject"], {"why": "not today"})
     page.locator("#url").fill("https://example.com/dog.jpg")
     page.get_by_role("button", name="Ask").click()
     page.get_by_text("Nothing is deployed: there is no function to ask.").wait_for()
     assert all("404" in each for each in operator.complaints), operator.complaints
+
+
+def answer(page, run, option, said, why):
+    """Answer a run's request for approval on the page."""
+    request = page.locator("article").filter(has=page.get_by_role("link", name=run, exact=True))
+    request.get_by_label("Why").fill(why)
+    request.get_by_role("button", name=option).click()
+    page.get_by_text(f"{said}: the run goes on.").wait_for()
