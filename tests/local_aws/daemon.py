@@ -105,7 +105,7 @@ def start_daemon(
     minute: float = 1.0,
     state: Path | None = None,
     options: Sequence[str] = (),
-    iam: str = "off",
+    iam: str = "enforce",
     anew: bool = not sys.platform.startswith("linux"),
 ) -> Daemon:
     """Start a local AWS on a free port and wait until it answers; `options` are further ones of its own.

@@ -117,7 +117,7 @@ class Ec2Run:
         self.code = f"code/{hashlib.sha256(buffer.getvalue()).hexdigest()}"
         self.s3.put_object(Bucket=bucket, Key=f"{self.code}/sourcedir.tar.gz", Body=gzip.compress(buffer.getvalue()))
         for channel in ("train", "valid", "test", "pretrained"):
-            self.s3.put_object(Bucket=bucket, Key=f"data/{channel}/dog/1.jpg", Body=b"a dog")
+            self.s3.put_object(Bucket=bucket, Key=f"dataset/{channel}/dog/1.jpg", Body=b"a dog")
 
     @property
     def context(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Ec2Run:
             "run": "a-training-run",
             "job": "musher-train-one-0a1b2c3d",
             "hyperparameters": {"steps": str(steps), "mode": mode, "lr": lr},
-            "channels": {"train": f"s3://{self.environment.bucket}/data/train/"},
+            "channels": {"train": f"s3://{self.environment.bucket}/dataset/train/"},
             "code": self.environment.uri(self.code, ""),
             "instance_type": "m5.xlarge",
         }
@@ -137,9 +137,9 @@ class Ec2Run:
     def trained(self, run: str) -> dict[str, Any]:
         """A run that trained on one SageMaker instance, with its record; the request of its job."""
         inputs = request_parameters.Inputs(
-            dataset=self.environment.uri("data", ""),
+            dataset=self.environment.uri("dataset", ""),
             code=self.environment.uri(self.code, ""),
-            pretrained=self.environment.uri("data/pretrained", ""),
+            pretrained=self.environment.uri("dataset/pretrained", ""),
         )
         values = request_parameters.hyperparameters(
             TrainingConfig(), {"lr": "1e-3", "batch-size": "64"}, mode="count", steps=1
