@@ -35,6 +35,8 @@ ERROR_SHAPE = (
 def serialise(operation: OperationModel, answer: Any, protocol: str) -> Response:
     """An answer (a dict) or an error (AwsError) in the service's wire form."""
     model = operation.service_model
+    if isinstance(answer, AwsError):
+        answer = _as_in_queries(model, answer)
     request_id = getattr(answer, "request_id", None) or str(uuid.uuid4())
     if protocol == CBOR:
         return _cbor(operation, answer, request_id)
@@ -52,6 +54,17 @@ def serialise(operation: OperationModel, answer: Any, protocol: str) -> Response
 def serialise_error(service: str, error: AwsError, protocol: str, operation: OperationModel | None = None) -> Response:
     """An error, of a call whose operation may not be known."""
     return serialise(operation or OperationModel({}, service_model(service), "Unknown"), error, protocol)
+
+
+def _as_in_queries(model: ServiceModel, error: AwsError) -> AwsError:
+    """The error under the code that clients of a service know that spoke in queries before it spoke otherwise.
+
+    Source: Smithy 2.0, "awsQueryCompatible trait": what newer protocols say has to be what was said before.
+    """
+    spoken = model.metadata.get("protocols", [model.metadata.get("protocol")])
+    if error.code != "ValidationException" or "query" not in spoken or _is_modelled(model, error.code):
+        return error
+    return AwsError("ValidationError", error.message, status=error.status)
 
 
 def _cbor(operation: OperationModel, answer: Any, request_id: str) -> Response:

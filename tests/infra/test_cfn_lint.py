@@ -70,5 +70,5 @@ def test_it_finds_what_is_wrong(changed, right, wrong, rule):
 @pytest.mark.parametrize(("kind", "expected"), KINDS)
 def test_every_action_has_an_arn_of_its_kind(changed, kind, expected):
     found = [line for line in changed[kind] if "I3510" in line]
-    assert any("action 'sagemaker:StopTrainingJob' requires" in line for line in found) is expected
+    assert any("action 'sagemaker:CreateTrainingJob' requires" in line for line in found) is expected
     assert bool(found) is expected

@@ -173,7 +173,7 @@ def test_cbor_is_spoken_for_our_own_operations_and_for_moto(local_aws):
     status, found = in_cbor(local_aws, "DeleteAlarms", AlarmNames=["no such alarm"])
     assert (status, found["Error"]["Code"]) == (404, "ResourceNotFound")
     status, found = in_cbor(local_aws, "PutMetricData", Namespace="x" * 300, MetricData=[datum])
-    assert (status, found["Error"]["Code"]) == (400, "ValidationException")
+    assert (status, found["Error"]["Code"]) == (400, "ValidationError")
     headers = {"smithy_protocol": "rpc-v2-cbor", "Content_Type": "application/cbor"}
     path = "/service/GraniteServiceVersion20100801/operation/PutMetricData"
     status, _, content = ask(local_aws, "POST", path, b"\xff", signed_as="monitoring", **headers)
