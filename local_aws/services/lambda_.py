@@ -34,6 +34,7 @@ from local_aws.functions.records import (
     not_found,
     parse_reference,
 )
+from local_aws.iam.presigned import presigned
 from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service
 
 SETTINGS = {"Runtime": None, "Role": None, "Handler": None, "Description": "", "Timeout": 3, "MemorySize": 128,
@@ -157,7 +158,7 @@ class Lambda(Service):
     def get_function(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.resolve(call)
         version = function.version(qualifier)
-        location = f"{self.aws.url_for(call.headers)}/_local_aws/functions/{function.name}/{version.number}/code.zip"
+        location = presigned(self.aws, call, f"/_local_aws/functions/{function.name}/{version.number}/code.zip")
         answer: dict[str, Any] = {
             "Configuration": version.describe(qualified=qualifier == LATEST),
             "Code": {"RepositoryType": "S3", "Location": location},

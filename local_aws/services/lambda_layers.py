@@ -14,6 +14,7 @@ from local_aws.functions import layers
 from local_aws.functions.code import invalid
 from local_aws.functions.layers import Layer, LayerVersion
 from local_aws.functions.records import conflict
+from local_aws.iam.presigned import presigned
 from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service
 from local_aws.services.lambda_ import Lambda, page
 
@@ -167,7 +168,7 @@ class LambdaLayers(Service):
 
     def _described(self, version: LayerVersion, call: Call) -> dict[str, Any]:
         layer_arn, name = version.arn.rpartition(":")[0], version.arn.split(":")[6]
-        location = f"{self.aws.url_for(call.headers)}/_local_aws/layers/{name}/{version.number}/content.zip"
+        location = presigned(self.aws, call, f"/_local_aws/layers/{name}/{version.number}/content.zip")
         content = {"Location": location, "CodeSha256": version.content.sha256, "CodeSize": version.content.size}
         return {"Content": content, "LayerArn": layer_arn, **version.describe()}
 

@@ -330,10 +330,16 @@ def test_a_clock_may_be_a_quarter_of_an_hour_wrong(aws, monkeypatch):
     import datetime
 
     import botocore.auth
+    import botocore.crt.auth
 
     def at(minutes):
         moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
-        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: moment.replace(tzinfo=None))
+
+        def now(remove_tzinfo=True):
+            return moment.replace(tzinfo=None) if remove_tzinfo else moment
+
+        for signers in (botocore.auth, botocore.crt.auth):  # AWS's common runtime signs where it is installed
+            monkeypatch.setattr(signers, "get_current_datetime", now)
 
     for minutes in (-14, 14):
         at(minutes)
