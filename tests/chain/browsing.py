@@ -3,6 +3,7 @@ everybody for an administrator."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -43,7 +44,11 @@ def roles_asked(stack: Any) -> Iterator[Server]:
         assert process.poll() is None, (stack.logs / "roles.log").read_text()[-2000:]
         yield server
     finally:
+        # It waits for the connections that a browser keeps open, for as long as these like.
         process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
         process.wait(30)
 
 

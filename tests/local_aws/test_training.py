@@ -106,7 +106,7 @@ def test_a_job_is_listed_and_keeps_its_tags(jobs, succeeded):
     listed = jobs.sagemaker.list_training_jobs(NameContains=name, StatusEquals="Completed")["TrainingJobSummaries"]
     assert [each["TrainingJobArn"] for each in listed] == [arn]
     modified = succeeded["LastModifiedTime"]
-    for later, found in ((0.0, [name]), (0.001, [])):
+    for later, found in ((0, [name]), (1, [])):  # botocore sends whole seconds
         after = {"LastModifiedTimeAfter": modified + dt.timedelta(seconds=later)}
         listed = jobs.sagemaker.list_training_jobs(NameContains=name, **after)["TrainingJobSummaries"]
         assert [each["TrainingJobName"] for each in listed] == found

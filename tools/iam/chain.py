@@ -8,6 +8,7 @@ FOLDER is for everything that the stack leaves. What was called is in FOLDER/cal
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -144,10 +145,9 @@ class Chain:
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    folder = Path(sys.argv[1]).absolute()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="which may not be there yet")
+    folder = parser.parse_args().folder.absolute()
     pictures = folder / "pictures"
     if not pictures.exists():
         draw(pictures)
