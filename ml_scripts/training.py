@@ -196,7 +196,7 @@ def _train_epoch(
     task.module.train()
     batches = epoch_batches(task.source.samples("train"), plan.batch_size, plan.seed, state.epoch)
     ahead = batches[state.batch :]
-    exchange = not task.source.everywhere
+    exchange, on_device = not task.source.everywhere, flat.values.device.type != "cpu"
     mine = [batch[task.group.rank :: task.group.world] for batch in ahead] if exchange else ahead
     stream = CLOCK.waiting(task.source.stream("train", mine, state.epoch))
     with CLOCK.steps():
@@ -207,9 +207,12 @@ def _train_epoch(
                 gradient, loss = batch_gradient(
                     task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
                 )
-            CLOCK.to(DEVICE)
-            loss = loss.item()
-            CLOCK.synchronised()
+            if on_device:
+                CLOCK.to(DEVICE)
+                loss = loss.item()
+                CLOCK.synchronised()
+            else:
+                loss = loss.item()
             if not math.isfinite(loss):
                 diagnostics.lost(loss, state.epoch)
                 raise UserError(

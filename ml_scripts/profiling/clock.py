@@ -8,11 +8,11 @@ import contextlib
 import heapq
 import io
 import threading
-import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any, BinaryIO
 
 import torch
@@ -76,18 +76,20 @@ class Clock:
 
     def begin(self, before: int = 0, on: bool = True) -> None:
         """Start anew, in the phase of initialisation, of which there were ``before`` nanoseconds already."""
-        self.on, self.on_step, self._tracing, self._traced = on, None, False, None
+        self.on, self.on_step, self._tracing, self._traced, self._telling = on, None, False, None, False
         self._thread = threading.get_ident()
         self._spent = [0] * len(PHASES)
         self._spent[INITIALISATION] = before
         self._base = self._phase = INITIALISATION
-        self._since = time.perf_counter_ns()
+        self._since = perf_counter_ns()
         self._entered: list[int] = []
         self.pictures = 0
         self._beside: dict[int, list[int]] = {}
         self.durations = array("d")
         self.first_step = 0
+        # The slowest steps, and how long one has to take to be one of them.
         self.slow: list[tuple[int, int, list[int]]] = []
+        self._slow = -1
         self._step_began, self._step_spent, self._steps_spent = self._since, self._spent, self._spent
         self._steps = [0] * len(PHASES)
         self._events: list[tuple[int, Any]] | None = None
@@ -96,10 +98,10 @@ class Clock:
     def to(self, phase: int) -> None:
         """Another phase begins, until the next one does: for what is done often, and within :meth:`steps`."""
         if self.on:
-            now = time.perf_counter_ns()
+            now = perf_counter_ns()
             self._spent[self._phase] += now - self._since
             self._since, self._phase = now, phase
-            if self._events is not None or self._tracing:
+            if self._telling:
                 self._tell()
 
     def of(self, phase: int) -> contextlib.AbstractContextManager:
@@ -117,10 +119,10 @@ class Clock:
         return self.of(EXCHANGE) if self._base != INITIALISATION else NOTHING
 
     def _switch(self, phase: int) -> int:
-        now, before = time.perf_counter_ns(), self._phase
+        now, before = perf_counter_ns(), self._phase
         self._spent[before] += now - self._since
         self._since, self._phase = now, phase
-        if self._events is not None or self._tracing:
+        if self._telling:
             self._tell()
         return before
 
@@ -138,6 +140,7 @@ class Clock:
     def trace(self, on: bool) -> None:
         """torch.profiler begins to record, or is about to end."""
         self._tracing = on
+        self._telling = on or self._events is not None
         if self._traced:
             self._traced.__exit__(None, None, None)
         self._traced = None
@@ -149,14 +152,23 @@ class Clock:
         return self._waiting(iter(stream)) if self.on else stream
 
     def _waiting(self, stream: Iterator) -> Iterator:
+        # Once a step: a call costs more there than it does in a row, as the step has the cores' caches to itself.
         while True:
-            before = self._switch(WAIT)
+            before, now = self._phase, perf_counter_ns()
+            self._spent[before] += now - self._since
+            self._since, self._phase = now, WAIT
+            if self._telling:
+                self._tell()
             try:
                 item = next(stream)
             except StopIteration:
                 return
             finally:
-                self._switch(before)
+                now = perf_counter_ns()
+                self._spent[self._phase] += now - self._since
+                self._since, self._phase = now, before
+                if self._telling:
+                    self._tell()
             yield item
 
     def decoding(self) -> contextlib.AbstractContextManager:
@@ -209,13 +221,19 @@ class Clock:
         """A step has ended, and the next one begins."""
         if not self.on:
             return
-        self._switch(OTHER)
-        took = self._since - self._step_began
+        now = perf_counter_ns()
+        self._spent[self._phase] += now - self._since
+        self._since, self._phase = now, OTHER
+        if self._telling:
+            self._tell()
+        took = now - self._step_began
         self.durations.append(took * 1e-9)
-        self.first_step = self.first_step or number
-        if len(self.slow) < SLOWEST or took > self.slow[0][0]:
+        if took > self._slow:
+            self.first_step = self.first_step or number
             put = heapq.heappush if len(self.slow) < SLOWEST else heapq.heappushpop
             put(self.slow, (took, number, self._of_late(self._step_spent)))
+            if len(self.slow) == SLOWEST:
+                self._slow = self.slow[0][0]
         if self.on_step:  # what it takes is no part of any step
             with self.of(DIAGNOSTICS):
                 self.on_step(number)
@@ -230,7 +248,7 @@ class Clock:
 
     def ask_device(self) -> None:
         """In the next step look at what a GPU does, too."""
-        self._events = []
+        self._events, self._telling = [], True
 
     def synchronised(self) -> None:
         """The device has come to the end of what it was given. To be called within the phase ``device``."""
@@ -239,14 +257,14 @@ class Clock:
         for (phase, began), (_, ended) in pairwise(self._events):
             self._device_ms[phase] += began.elapsed_time(ended)
         self.device_steps += 1
-        self._events = None
+        self._events, self._telling = None, self._tracing
 
     # What came of it, in seconds by the name of the phase
 
     def spent(self) -> dict[str, float]:
         """The whole time of the process."""
         now = self._spent.copy()
-        now[self._phase] += time.perf_counter_ns() - self._since
+        now[self._phase] += perf_counter_ns() - self._since
         return named(now, 1e-9)
 
     def in_steps(self) -> dict[str, float]:
@@ -286,10 +304,10 @@ class _Beside:
         self.row, self.column = row, column
 
     def __enter__(self) -> None:
-        self.began = time.perf_counter_ns()
+        self.began = perf_counter_ns()
 
     def __exit__(self, *failure: object) -> None:
-        self.row[self.column] += time.perf_counter_ns() - self.began
+        self.row[self.column] += perf_counter_ns() - self.began
         self.row[0] += self.column == 2
 
 

@@ -93,7 +93,7 @@ class Profiler:
     def _stepped(self, number: int) -> None:
         if self.trace:
             self.trace.step()
-        if torch.cuda.is_available() and number % DEVICE_EVERY == 0:
+        if number % DEVICE_EVERY == 0 and torch.cuda.is_available():
             CLOCK.ask_device()
 
     def _stop(self) -> None:
