@@ -105,6 +105,11 @@ def new_project(request, start_daemon, tmp_path_factory) -> Iterator[Callable[[]
     an AWS minute lasts there, one without it."""
     daemon = start_daemon(tmp_path_factory.mktemp("operators"), minute=getattr(request.module, "MINUTE", 1.0))
     values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2}
+    # The template's roles may ask the endpoint of the template's project; each test has a project of its own.
+    asks = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [asks]})
+    for role in (f"{bootstrap.PROJECT}-lambda", f"{bootstrap.PROJECT}-lambda-rehearsal"):
+        daemon.client("iam").put_role_policy(RoleName=role, PolicyName="asks", PolicyDocument=policy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", daemon.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
