@@ -24,6 +24,15 @@ PART = 5 << 20
 numbers = itertools.count()
 
 
+@pytest.fixture(scope="module")
+def local_aws(tmp_path_factory, start_daemon):
+    """One that looks at no signature: bodies are written by hand here, and IAM does not see what an ACL opens."""
+    daemon = start_daemon(tmp_path_factory.mktemp("s3"), iam="off")
+    yield daemon
+    daemon.stop()
+    assert daemon.ignored == []
+
+
 @pytest.fixture
 def s3(local_aws):
     return local_aws.client("s3")
