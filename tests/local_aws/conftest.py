@@ -15,6 +15,7 @@ from tests.local_aws.daemon import (
     make_role,
     wait_for,
 )
+from tests.local_aws.iam_callers import aws, role  # noqa: F401, the fixtures of the tests of IAM
 
 
 @pytest.fixture(scope="session")

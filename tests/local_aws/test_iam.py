@@ -1,10 +1,8 @@
 """IAM enforced: who has signed, what policies allow, and how each service says no."""
 
 import contextlib
-import datetime as dt
 import io
 import json
-import random
 import sys
 import urllib.error
 import urllib.request
@@ -12,10 +10,7 @@ import zipfile
 
 import boto3
 import pytest
-from botocore.config import Config
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from moto.backends import get_backend
 
 from local_aws import __main__ as command_line
 from local_aws.aws import LocalAws, Settings
@@ -24,76 +19,7 @@ from local_aws.errors import AwsError
 from local_aws.iam import authority
 from local_aws.iam.mode import Mode
 from local_aws.pipeline.exchange import Exchange
-from tests.local_aws.test_iam_signatures import drawn
-
-ACCOUNT = "123456789012"
-OPTIONS = ["--iam", "enforce", "--administrator", "AKIATESTTESTTESTTEST:test"]
-TOKEN = "a-token-that-a-file-has"
-TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory, start_daemon):
-    """A local AWS that enforces IAM, with a bucket and an object in it."""
-    folder = tmp_path_factory.mktemp("iam")
-    (folder / "token").write_text(TOKEN)
-    offer = ["--offer", f"offered:airflow.amazonaws.com:@{folder}/token"]
-    daemon = start_daemon(folder, options=[*OPTIONS, *offer])
-    s3 = daemon.client("s3")
-    s3.create_bucket(Bucket="pictures")
-    s3.put_object(Bucket="pictures", Key="a/x y", Body=b"picture")
-    yield daemon
-    daemon.stop()
-
-
-def document(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action, resource="*", **more):
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
-
-
-def client(aws, service, credentials, **config):
-    options = Config(retries={"total_max_attempts": 1}, **config)
-    return boto3.client(
-        service, endpoint_url=aws.url, region_name="us-east-1", config=options,
-        aws_access_key_id=credentials["AccessKeyId"], aws_secret_access_key=credentials["SecretAccessKey"],
-        aws_session_token=credentials.get("SessionToken"),
-    )  # fmt: skip
-
-
-@pytest.fixture
-def role(aws, request):
-    """Makes a role that anyone of the account may assume, with policies; returns its session's credentials."""
-    made = []
-
-    def make(*statements, trust=TRUST, **session):
-        name = f"role-{len(made)}-{abs(hash(request.node.name)) % 10**9}"
-        iam = aws.client("iam")
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))
-        made.append(name)
-        if statements:
-            iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
-        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
-        return {
-            **aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="test", **session)["Credentials"],
-            "Role": arn,
-        }
-
-    return make
-
-
-def refused(call, **params):
-    """The code, the message and the request id of an error."""
-    with pytest.raises(ClientError) as error:
-        call(**params)
-    found = error.value.response
-    return found["Error"]["Code"], found["Error"]["Message"], found["ResponseMetadata"].get("RequestId")
-
-
-def who(credentials):
-    return f"arn:aws:sts::{ACCOUNT}:assumed-role/{credentials['Role'].rpartition('/')[2]}/test"
+from tests.local_aws.iam_callers import ACCOUNT, TOKEN, TRUST, allow, client, document, refused, who
 
 
 def test_a_role_does_what_its_policy_allows_and_nothing_else(aws, role):
@@ -513,148 +439,3 @@ def test_a_container_gets_its_roles_credentials_for_the_token_in_its_file(aws, t
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(urllib.request.Request(f"{aws.url}/_local_aws/credentials/offered", headers=headers))
         assert error.value.code == 404
-
-
-@pytest.fixture(scope="module")
-def settled(aws):
-    """A role, a user and a function; what changes of them is looked at by the next call."""
-    iam = aws.client("iam")
-    iam.create_user(UserName="settled")
-    iam.create_group(GroupName="settled")
-    iam.add_user_to_group(GroupName="settled", UserName="settled")
-    key = iam.create_access_key(UserName="settled")["AccessKey"]
-    return client(aws, "s3", key), key
-
-
-def _user_policy(aws):
-    iam = aws.client("iam")
-    put = {"UserName": "settled", "PolicyName": "p"}
-    yield iam.put_user_policy(**put, PolicyDocument=document(allow("s3:GetObject", "arn:aws:s3:::pictures/*")))
-    yield iam.put_user_policy(**put, PolicyDocument=document(allow("s3:GetObject", "arn:aws:s3:::other/*")))
-    iam.delete_user_policy(**put)
-
-
-def _group_policy(aws):
-    iam = aws.client("iam")
-    put = {"GroupName": "settled", "PolicyName": "p"}
-    yield iam.put_group_policy(**put, PolicyDocument=document(allow("s3:GetObject")))
-    yield iam.delete_group_policy(**put)
-
-
-def _membership(aws):
-    iam = aws.client("iam")
-    iam.put_group_policy(GroupName="settled", PolicyName="p", PolicyDocument=document(allow("s3:GetObject")))
-    yield
-    yield iam.remove_user_from_group(GroupName="settled", UserName="settled")
-    iam.delete_group_policy(GroupName="settled", PolicyName="p")
-    iam.add_user_to_group(GroupName="settled", UserName="settled")
-
-
-def _version(aws):
-    iam = aws.client("iam")
-    arn = iam.create_policy(PolicyName="settled", PolicyDocument=document(allow("s3:GetObject")))["Policy"]["Arn"]
-    yield iam.attach_user_policy(UserName="settled", PolicyArn=arn)
-    yield iam.create_policy_version(PolicyArn=arn, PolicyDocument=document(allow("s3:ListBucket")), SetAsDefault=True)
-    yield iam.set_default_policy_version(PolicyArn=arn, VersionId="v1")
-    yield iam.detach_user_policy(UserName="settled", PolicyArn=arn)
-
-
-def _principal_tag(aws):
-    iam = aws.client("iam")
-    wanted = {"StringEquals": {"aws:PrincipalTag/team": "a"}}
-    condition = document(allow("s3:GetObject", Condition=wanted))
-    iam.put_user_policy(UserName="settled", PolicyName="p", PolicyDocument=condition)
-    yield iam.tag_user(UserName="settled", Tags=[{"Key": "team", "Value": "a"}])
-    yield iam.tag_user(UserName="settled", Tags=[{"Key": "team", "Value": "b"}])
-    yield iam.tag_user(UserName="settled", Tags=[{"Key": "team", "Value": "a"}])
-    yield iam.untag_user(UserName="settled", TagKeys=["team"])
-    iam.delete_user_policy(UserName="settled", PolicyName="p")
-
-
-def _bucket_policy(aws):
-    s3 = aws.client("s3")
-    who = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/settled"}
-    allowed = allow("s3:GetObject", "arn:aws:s3:::pictures/*", Principal=who)
-    yield s3.put_bucket_policy(Bucket="pictures", Policy=document(allowed))
-    yield s3.put_bucket_policy(Bucket="pictures", Policy=document(allowed, {**allowed, "Effect": "Deny"}))
-    yield s3.put_bucket_policy(Bucket="pictures", Policy=document(allowed))
-    yield s3.delete_bucket_policy(Bucket="pictures")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [_user_policy, _group_policy, _membership, _version, _principal_tag, _bucket_policy],
-)
-def test_what_changes_is_looked_at_by_the_very_next_call(aws, settled, change):
-    # GIVEN a user whose calls have been decided on already WHEN something changes THEN the next call knows it
-    s3, _ = settled
-    allowed = True
-    for _ in change(aws):
-        for _ in range(3):
-            if allowed:
-                assert s3.get_object(Bucket="pictures", Key="a/x y")["Body"].read() == b"picture"
-            else:
-                assert refused(s3.get_object, Bucket="pictures", Key="a/x y")[0] == "AccessDenied"
-        allowed = not allowed
-
-
-def test_a_key_that_is_inactive_or_gone_is_not_known_by_the_very_next_call(aws, settled):
-    s3, key = settled
-    iam, named = aws.client("iam"), {"UserName": "settled", "AccessKeyId": key["AccessKeyId"]}
-    call = {"Bucket": "pictures", "Key": "a/x y"}
-    assert refused(s3.get_object, **call)[0] == "AccessDenied"
-    iam.update_access_key(**named, Status="Inactive")
-    assert refused(s3.get_object, **call)[0] == "InvalidAccessKeyId"
-    iam.update_access_key(**named, Status="Active")
-    assert refused(s3.get_object, **call)[0] == "AccessDenied"
-    iam.delete_access_key(**named)
-    assert refused(s3.get_object, **call)[0] == "InvalidAccessKeyId"
-
-
-def test_a_role_that_is_another_now_is_another_to_its_sessions(aws, role):
-    credentials = role(allow("s3:GetObject"))
-    s3, iam = client(aws, "s3", credentials), aws.client("iam")
-    call, name = {"Bucket": "pictures", "Key": "a/x y"}, credentials["Role"].rpartition("/")[2]
-    s3.get_object(**call)
-    iam.delete_role_policy(RoleName=name, PolicyName="own")
-    assert refused(s3.get_object, **call)[0] == "AccessDenied"
-    iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(allow("s3:GetObject")))
-    s3.get_object(**call)
-    lists = document(allow("s3:ListBucket"))
-    bound = iam.create_policy(PolicyName="bound", PolicyDocument=lists)["Policy"]["Arn"]
-    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=bound)
-    assert refused(s3.get_object, **call)[0] == "AccessDenied"
-    iam.delete_role_permissions_boundary(RoleName=name)
-    s3.get_object(**call)
-    iam.delete_role_policy(RoleName=name, PolicyName="own")
-    iam.delete_role(RoleName=name)
-    assert refused(s3.get_object, **call)[0] == "AccessDenied"
-
-
-def test_a_tag_that_is_another_now_is_another_to_the_very_next_call(aws, role):
-    admin, group = aws.client("sagemaker"), {"ModelPackageGroupName": "tagged"}
-    arn = admin.create_model_package_group(**group)["ModelPackageGroupArn"]
-    ours = {"StringEquals": {"aws:ResourceTag/team": "ours"}}
-    describe = client(aws, "sagemaker", role(allow("sagemaker:*", Condition=ours))).describe_model_package_group
-    for team in ("theirs", "ours", "theirs", "ours"):
-        admin.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": team}])
-        for _ in range(2):
-            if team == "ours":
-                describe(**group)
-            else:
-                assert refused(describe, **group)[0] == "AccessDeniedException"
-
-
-def test_a_session_that_ends_has_ended_for_the_next_call(tmp_path):
-    settings = Settings(port=1, state=tmp_path, minute_seconds=60, jobs_python=tmp_path, iam=Mode.ENFORCE)
-    iam, sts = LocalAws(settings).iam, get_backend("sts")[ACCOUNT]["aws"]
-    session = sts.assume_role("us-east-1", "s", f"arn:aws:iam::{ACCOUNT}:role/none", None, 3600, None)
-    key = Credentials(session.access_key_id, session.secret_access_key, session.session_token)
-    signed, body = drawn(random.Random(1), "lambda", key, presigned=False)
-    exchange = Exchange(signed, ACCOUNT, "us-east-1")
-    exchange.service, exchange.operation, exchange.protocol = "lambda", "Invoke", "rest-json"
-    exchange.received = body
-    iam.authenticate(exchange)
-    session.expiration = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(seconds=1)
-    with pytest.raises(AwsError, match="expired"):
-        iam.authenticate(exchange)
