@@ -1,107 +1,94 @@
-"""What Application Auto Scaling keeps: scalable targets, and policies of both kinds."""
+"""The variants of SageMaker's endpoints as what Application Auto Scaling scales."""
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from local_aws.alarms import Alarm
+from local_aws import instance_types
+from local_aws.endpoints.endpoint import Endpoint
 from local_aws.errors import validation
+from local_aws.scaling.kinds import Metric, Scalable, State
 
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-# Predefined metric -> (CloudWatch's name, statistic, period in AWS seconds, whether it is a sum over the period).
-PREDEFINED = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", 60, True),
-    "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Average", 10, False),
-}
-# By whether a policy is one of steps.
-CONFIGURATIONS = ("TargetTrackingScalingPolicyConfiguration", "StepScalingPolicyConfiguration")
+if TYPE_CHECKING:
+    from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
+
+CHANGING = ("Updating", "Creating", "RollingBack", "SystemUpdating")
 
 
-@dataclass
-class Target:
-    """A registered scalable target, with when it was scaled last (Unix seconds)."""
+class Variants(Scalable):
+    """Source: SageMaker developer guide, "Automatically scale Amazon SageMaker AI models"."""
 
-    resource: str
-    endpoint: str
-    variant: str
-    low: int
-    high: int
-    role: str
-    arn: str
-    suspended: dict[str, bool]
-    created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    scaled_out_at: float = 0.0
-    scaled_in_at: float = 0.0
-    before_scale_out: int = 0
-    activity: dict[str, Any] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "ServiceNamespace": "sagemaker", "ResourceId": self.resource, "ScalableDimension": DIMENSION,
-            "MinCapacity": self.low, "MaxCapacity": self.high, "RoleARN": self.role, "CreationTime": self.created,
-            "SuspendedState": self.suspended, "ScalableTargetARN": self.arn,
-        }  # fmt: skip
-
-
-@dataclass
-class Policy:
-    """A target-tracking policy and its two alarms; or a step-scaling one, whose alarms are somebody else's."""
-
-    name: str
-    arn: str
-    resource: str
-    settings: dict[str, Any]
-    alarms: list[Alarm]
-    created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    namespace, dimension = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
+    form, pattern = "endpoint/NAME/variant/NAME", re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+    what, capacity, service = "a SageMaker variant", "instance count", "AmazonSageMaker"
+    lowest, cooldown, has_steps = 1, 300, True
+    metrics = {
+        "SageMakerVariantInvocationsPerInstance": Metric("AWS/SageMaker", "InvocationsPerInstance", "Sum", 60, True),
+        "SageMakerVariantConcurrentRequestsPerModelHighResolution": Metric(
+            "AWS/SageMaker", "ConcurrentRequestsPerModel", "Average", 10, False
+        ),
+    }
 
     @property
-    def by_steps(self) -> bool:
-        return "StepAdjustments" in self.settings
+    def _endpoints(self) -> SageMakerEndpoints:
+        from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
 
-    @property
-    def target_value(self) -> float:
-        return self.settings["TargetValue"]
+        return self.aws.service(SageMakerEndpoints)
 
-    def alarm_list(self) -> list[dict[str, str]]:
-        return [{"AlarmName": each.name, "AlarmARN": each.arn} for each in self.alarms]
+    def watch(self, registered: Callable[[], Iterable[str]]) -> None:
+        def refusal(endpoint: Endpoint, config: dict[str, Any]) -> str | None:
+            return self._refusal_of_update(registered(), endpoint, config)
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "PolicyARN": self.arn, "PolicyName": self.name, "ServiceNamespace": "sagemaker",
-            "ResourceId": self.resource, "ScalableDimension": DIMENSION,
-            "PolicyType": "StepScaling" if self.by_steps else "TargetTrackingScaling",
-            "CreationTime": self.created, CONFIGURATIONS[self.by_steps]: self.settings, "Alarms": self.alarm_list(),
-        }  # fmt: skip
+        self._endpoints.refuses_update.append(refusal)
 
-
-def metric_of(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an alarm on what a target-tracking policy tracks; `sum`: whether it is one over the period.
-
-    Raises AwsError for a metric that no variant has, and for a specification of neither kind.
-    """
-    if predefined := settings.get("PredefinedMetricSpecification"):
-        kind = predefined["PredefinedMetricType"]
-        if kind not in PREDEFINED:
+    def check(self, resource: str) -> None:
+        variant = self._variant(*self._names(resource))
+        if variant is None:
+            raise validation(f"SageMaker endpoint or variant doesn't exist: {resource}")
+        instance_type = variant.config.get("InstanceType", "")
+        if instance_types.is_burstable(instance_type):
             raise validation(
-                f"The metric {kind} is not one of a SageMaker variant: it must be {', '.join(PREDEFINED)}."
+                f"The instance type {instance_type} of {resource} is burstable: automatic scaling is not supported "
+                "for burstable instance types such as T2 and T3."
             )
-        name, statistic, period, is_sum = PREDEFINED[kind]
-        dimensions = {"EndpointName": target.endpoint, "VariantName": target.variant}
-        return {
-            "Namespace": "AWS/SageMaker", "MetricName": name, "Statistic": statistic, "Period": period,
-            "sum": is_sum,
-            "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
-        }  # fmt: skip
-    custom = settings.get("CustomizedMetricSpecification") or {}
-    if not custom.get("MetricName") or not custom.get("Namespace") or not custom.get("Statistic"):
-        raise validation(
-            "The policy must have a PredefinedMetricSpecification, or a CustomizedMetricSpecification with "
-            "Namespace, MetricName and Statistic."
+
+    def state(self, resource: str) -> State | None:
+        name, variant_name = self._names(resource)
+        endpoint = self._endpoints.find(name)
+        if endpoint is None:
+            return None
+        variant = self._variant(name, variant_name) if endpoint.status == "InService" else None
+        return State(
+            endpoint.status in CHANGING, endpoint.failure or "", variant.desired if variant is not None else None
         )
-    return {
-        "Namespace": custom["Namespace"], "MetricName": custom["MetricName"], "Statistic": custom["Statistic"],
-        "Period": custom.get("Period", 60), "Dimensions": custom.get("Dimensions") or [],
-        "sum": custom["Statistic"] in ("Sum", "SampleCount"),
-    }  # fmt: skip
+
+    def scale(self, resource: str, desired: int) -> None:
+        self._endpoints.set_capacity(*self._names(resource), desired)
+
+    def dimensions(self, resource: str) -> dict[str, str]:
+        endpoint, variant = self._names(resource)
+        return {"EndpointName": endpoint, "VariantName": variant}
+
+    def _names(self, resource: str) -> tuple[str, str]:
+        """Of the endpoint and the variant."""
+        endpoint, variant = self.pattern.fullmatch(resource).groups()
+        return endpoint, variant
+
+    def _variant(self, endpoint: str, variant: str) -> Any:
+        found = self._endpoints.find(endpoint)
+        return found.fleet.variant(variant) if found and found.fleet else None
+
+    def _refusal_of_update(self, resources: Iterable[str], endpoint: Endpoint, config: dict[str, Any]) -> str | None:
+        for name, variant_name in map(self._names, resources):
+            variant = self._variant(name, variant_name) if name == endpoint.name else None
+            if variant is None:
+                continue
+            new = next((each for each in config["ProductionVariants"] if each["VariantName"] == variant.name), None)
+            if new is None or new.get("InstanceType") != variant.config.get("InstanceType"):
+                return (
+                    f"The variant {variant.name} of endpoint {endpoint.name} is registered as a scalable target: "
+                    "deregister it from Application Auto Scaling before its instance type is changed or it is removed."
+                )
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from local_aws.iam import scaling
 from local_aws.iam.asked import EC2_IDS, NO_KEYS, Call, Question, resources
 from local_aws.iam.table import kinds
 
@@ -154,27 +155,6 @@ def _rule(call: Call, needed: tuple[str, ...]) -> Iterator[Question]:
         yield Question(action, f"arn:aws:events:{call.region}:{call.account}:rule/{where}{rule or '*'}", NO_KEYS)
 
 
-def _scaling(call: Call, needed: tuple[str, ...]) -> Iterator[Question]:
-    """A scalable target's id is AWS's own. SageMaker developer guide, "Auto scaling prerequisites": what Application
-    Auto Scaling does with the caller's own permissions."""
-    params, start = call.params, f"arn:aws:application-autoscaling:{call.region}:{call.account}"
-    for action in needed:
-        yield Question(action, f"{start}:scalable-target/*", NO_KEYS)
-    target = params.get("ResourceId") or ""
-    if params.get("ServiceNamespace") != "sagemaker" or not target.startswith("endpoint/"):
-        return
-    alarms = f"arn:aws:cloudwatch:{call.region}:{call.account}:alarm:"
-    endpoint = f"arn:aws:sagemaker:{call.region}:{call.account}:endpoint/{target.split('/')[1]}"
-    if call.operation == "RegisterScalableTarget":
-        yield Question("sagemaker:DescribeEndpoint", endpoint, NO_KEYS)
-        yield Question("sagemaker:UpdateEndpointWeightsAndCapacities", endpoint, NO_KEYS)
-    elif call.operation == "PutScalingPolicy":
-        yield Question("cloudwatch:PutMetricAlarm", f"{alarms}TargetTracking-{target}-*", NO_KEYS)
-        yield Question("cloudwatch:DescribeAlarms", f"{alarms}*", NO_KEYS)
-    else:
-        yield Question("cloudwatch:DeleteAlarms", f"{alarms}TargetTracking-{target}-*", NO_KEYS)
-
-
 QUESTIONS: dict[tuple[str, str], Asking] = {
     ("s3", "*"): _s3,
     ("lambda", "*"): _lambda,
@@ -187,7 +167,7 @@ QUESTIONS: dict[tuple[str, str], Asking] = {
                                               "DeleteParameter", "DeleteParameters", "GetParameterHistory")},
     **{("events", each): _rule for each in ("PutRule", "DeleteRule", "DescribeRule", "EnableRule", "DisableRule",
                                             "PutTargets", "RemoveTargets", "ListTargetsByRule")},
-    **{("application-autoscaling", each): _scaling for each in (
+    **{("application-autoscaling", each): scaling.asked for each in (
         "RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy")},
 }  # fmt: skip
 

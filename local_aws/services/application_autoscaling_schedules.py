@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from local_aws.endpoints import schedules
-from local_aws.endpoints.scaling import DIMENSION
-from local_aws.errors import AwsError, validation
+from local_aws.errors import validation
 from local_aws.metric_requests import aware
-from local_aws.services.application_autoscaling import ApplicationAutoScaling, digest
+from local_aws.scaling import schedules
+from local_aws.scaling.kinds import Scalable
+from local_aws.scaling.requests import check_bounds, digest, mine, not_found
+from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.base import Call, Service, page
 
 SETTINGS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
@@ -42,20 +43,19 @@ class ScheduledActions(Service):
 
     def put_scheduled_action(self, call: Call) -> None:
         params = call.params
-        resource, name = self._scaling.resource_of(call), params["ScheduledActionName"]
-        self._scaling.target(resource)
-        key = (resource, name)
+        target, name = self._scaling.target(call), params["ScheduledActionName"]
+        key = (target.resource, name)
         old = self._actions.get(key) or {}
         settings = {each: params[each] for each in SETTINGS if params.get(each) is not None}
         settings = {each: old[each] for each in SETTINGS if each in old} | settings
         if "Schedule" not in settings or not settings.get("ScalableTargetAction"):
             raise validation("Schedule and a ScalableTargetAction must be given for a new scheduled action.")
-        self._check(settings)
+        self._check(settings, self._scaling.kind(target))
         self._actions[key] = {
-            "ScheduledActionName": name, "ServiceNamespace": "sagemaker", "ResourceId": resource,
-            "ScalableDimension": DIMENSION, "CreationTime": old.get("CreationTime") or dt.datetime.now(dt.UTC),
+            "ScheduledActionName": name, **target.identity,
+            "CreationTime": old.get("CreationTime") or dt.datetime.now(dt.UTC),
             "ScheduledActionARN": old.get("ScheduledActionARN") or call.arn(
-                f"scheduledAction:{digest(f'{resource}/{name}')}:resource/sagemaker/{resource}:"
+                f"scheduledAction:{digest(f'{target.resource}/{name}')}:resource/{target.namespace}/{target.resource}:"
                 f"scheduledActionName/{name}", service="autoscaling"),
         } | settings  # fmt: skip
         moment = schedules.once(settings["Schedule"], settings.get("Timezone", "UTC"))
@@ -64,7 +64,7 @@ class ScheduledActions(Service):
             moment = aware(start).timestamp() if start else now + schedules.every(settings["Schedule"], self.aws.clock)
         self._due[key] = moment
 
-    def _check(self, settings: dict[str, Any]) -> None:
+    def _check(self, settings: dict[str, Any], kind: Scalable) -> None:
         now = self.aws.clock.time()
         moment = schedules.once(settings["Schedule"], settings.get("Timezone", "UTC"))
         if moment is not None and moment < now:
@@ -73,34 +73,18 @@ class ScheduledActions(Service):
                       for each in ("StartTime", "EndTime"))  # fmt: skip
         if start is not None and end is not None and start >= end:
             raise validation("StartTime must be before EndTime.")
-        low, high = (settings["ScalableTargetAction"].get(each) for each in ("MinCapacity", "MaxCapacity"))
-        if low is not None and high is not None and low > high:
-            raise validation(
-                f"Maximum capacity cannot be less than minimum capacity: MinCapacity is {low}, MaxCapacity {high}."
-            )
-        if low is not None and low < 1:
-            raise validation(f"The minimum capacity of a SageMaker variant must be at least 1, not {low}.")
+        check_bounds(kind, *(settings["ScalableTargetAction"].get(each) for each in ("MinCapacity", "MaxCapacity")))
 
     def describe_scheduled_actions(self, call: Call) -> dict[str, Any]:
         names = call.params.get("ScheduledActionNames")
-        wanted = {each: call.params[each] for each in ("ServiceNamespace", "ResourceId", "ScalableDimension")
-                  if call.params.get(each) is not None}  # fmt: skip
-        found = [
-            each
-            for each in self._actions.values()
-            if (not names or each["ScheduledActionName"] in names)
-            and all(each[name] == value for name, value in wanted.items())
-        ]
-        return page(found, call, key="ScheduledActions", default=50)
+        found = [each for each in self._actions.values() if not names or each["ScheduledActionName"] in names]
+        return page(mine(found, call), call, key="ScheduledActions", default=50)
 
     def delete_scheduled_action(self, call: Call) -> None:
-        resource, name = self._scaling.resource_of(call), call.params["ScheduledActionName"]
+        kind, resource = self._scaling.resource_of(call)
+        name = call.params["ScheduledActionName"]
         if self._actions.pop((resource, name), None) is None:
-            raise AwsError(
-                "ObjectNotFoundException",
-                f"No scheduled action {name} found for service namespace: sagemaker, resource ID: {resource}, "
-                f"scalable dimension: {DIMENSION}",
-            )
+            raise not_found(f"No scheduled action {name} found", kind, resource)
         self._due.pop((resource, name), None)
 
     def every_minute(self, now: float) -> None:

@@ -64,6 +64,12 @@ class CloudWatch(Service):
         self.data.put(key_of(namespace, metric, dimensions), value, unit, at)
         self.aws.saver.changed(trickle=True)
 
+    def put_range(self, namespace: str, metric: str, dimensions: Mapping[str, str], average: float,
+                  bounds: tuple[float, float], unit: str, at: float) -> None:  # fmt: skip
+        """Record what lasted for a while as one value: its average, with the least and the most of it."""
+        self.data.put_set(key_of(namespace, metric, dimensions), unit, at, 1.0, average, *bounds)
+        self.aws.saver.changed(trickle=True)
+
     def statistic(self, namespace: str, metric: str, dimensions: Mapping[str, str], name: str, period: int,
                   start: float, end: float) -> list[tuple[float, float]]:  # fmt: skip
         """(period's start, statistic) for the periods within [start, end) that have data, oldest first."""

@@ -21,9 +21,10 @@ from moto.backends import get_backend
 from local_aws.errors import AwsError
 from local_aws.functions import records
 from local_aws.functions.code import Code, invalid, unpack
-from local_aws.functions.concurrency import ACCOUNT_LIMIT, Concurrency, ProvisionedRecord
+from local_aws.functions.concurrency import ACCOUNT_LIMIT, Concurrency
 from local_aws.functions.invocations import Invocations
 from local_aws.functions.layers import Layers
+from local_aws.functions.provisioned import ProvisionedRecord
 from local_aws.functions.records import (
     LATEST,
     SETTLE_SECONDS,
@@ -79,7 +80,7 @@ class Lambda(Service):
         self.invocations.flush()
         return {
             "functions": self.functions,
-            "provisioned": self.concurrency.remember(),
+            "provisioned": self.concurrency.provisioned.remember(),
             "concurrency_limit": self.concurrency.limit,
             "layers": self.layers.known,
         }
@@ -101,7 +102,7 @@ class Lambda(Service):
 
     def start(self) -> None:
         for each in self._provisioned:
-            self.concurrency.resume(self.functions[each.function], each)
+            self.concurrency.provisioned.resume(self.functions[each.function], each)
         threading.Thread(
             target=self.invocations.flush_until, args=(self._stopping,), name="lambda-logs", daemon=True
         ).start()
@@ -231,7 +232,7 @@ class Lambda(Service):
         self.concurrency.forget(function, version)
 
     def _refuse_provisioned(self, function: Function, qualifier: str, what: str) -> None:
-        if any(each.qualifier == qualifier for each in self.concurrency.configurations(function)):
+        if any(each.qualifier == qualifier for each in self.concurrency.provisioned.of(function)):
             raise conflict(
                 f"The {what} {qualifier} of {function.name} has provisioned concurrency; delete its "
                 "provisioned concurrency configuration first."
@@ -395,7 +396,7 @@ class Lambda(Service):
             self._point(alias, params.get("FunctionVersion") or alias.version, params.get("RoutingConfig"))
             alias.description = params.get("Description", alias.description)
             alias.revision = records.uuid.uuid4().hex
-        self.concurrency.move(alias.function, alias.name, alias.function.versions[alias.version])
+        self.concurrency.provisioned.move(alias.function, alias.name, alias.function.versions[alias.version])
         return alias.describe()
 
     def delete_alias(self, call: Call) -> None:
@@ -420,7 +421,7 @@ class Lambda(Service):
 
     def _refuse_both(self, alias: Alias, number: str) -> None:
         """AWS keeps no environments ready for an alias and for the version that it names: one of them has them."""
-        provisioned = {each.qualifier for each in self.concurrency.configurations(alias.function)}
+        provisioned = {each.qualifier for each in self.concurrency.provisioned.of(alias.function)}
         if {alias.name, number} <= provisioned:
             raise invalid(
                 f"Provisioned Concurrency is configured on the alias {alias.name} and on the version {number}, which "
@@ -429,7 +430,7 @@ class Lambda(Service):
 
     def _point(self, alias: Alias, number: str, routing: dict[str, Any] | None) -> None:
         weights = (routing or {}).get("AdditionalVersionWeights") or {} if routing is not None else alias.weights
-        if weights and any(each.qualifier == alias.name for each in self.concurrency.configurations(alias.function)):
+        if weights and any(each.qualifier == alias.name for each in self.concurrency.provisioned.of(alias.function)):
             raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
         for each in (number, *weights):
             if each not in alias.function.versions:

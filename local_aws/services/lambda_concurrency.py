@@ -6,7 +6,7 @@ from typing import Any
 
 from local_aws.errors import AwsError
 from local_aws.functions.code import invalid
-from local_aws.functions.concurrency import Provisioned
+from local_aws.functions.provisioned import Provisioned
 from local_aws.functions.records import LATEST, Function
 from local_aws.services.base import Call, Service
 from local_aws.services.lambda_ import Lambda, page
@@ -52,14 +52,18 @@ class LambdaConcurrency(Service):
 
     def put_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.functions.resolve(call)
-        requested, account = call.params["ProvisionedConcurrentExecutions"], self.functions.concurrency
+        return describe(self.provision(function, qualifier, call.params["ProvisionedConcurrentExecutions"]))
+
+    def provision(self, function: Function, qualifier: str | None, requested: int) -> Provisioned:
+        """Ask for a number of ready environments of a version or an alias. Raises AwsError where AWS refuses it."""
+        account = self.functions.concurrency
         if qualifier in (None, LATEST) or function.version(qualifier).number == LATEST:
             raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
         alias = function.aliases.get(qualifier)
         if alias and alias.weights:
             raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
         version = function.version(qualifier)
-        for each in account.configurations(function):
+        for each in account.provisioned.of(function):
             if each.version is version and each.qualifier != qualifier:
                 raise invalid(
                     f"Provisioned Concurrency is already configured on {each.qualifier!r}, which is the same version "
@@ -79,7 +83,32 @@ class LambdaConcurrency(Service):
                     f"minimum value of [{account.minimum_unreserved}]."
                 )
 
-        return describe(account.provision(function, qualifier, version, requested, check))
+        return account.provisioned.provision(function, qualifier, version, requested, check)
+
+    def unprovision(self, function: Function, qualifier: str) -> None:
+        """End the ready environments of a version or an alias, if there are any."""
+        self.functions.concurrency.provisioned.end((function.name, qualifier))
+
+    def configuration(self, function: Function, qualifier: str | None) -> Provisioned | None:
+        """The provisioned concurrency of a version or an alias."""
+        found = self.functions.concurrency.provisioned.of(function)
+        return next((each for each in found if each.qualifier == qualifier), None)
+
+    def every_minute(self, now: float) -> None:
+        """What of the provisioned concurrency was used in the minute that has just ended; zeros where nothing was."""
+        middle = now - self.aws.clock.minute / 2
+        for place in self.functions.concurrency.provisioned.all():
+            ready, used = self.functions.concurrency.provisioned.used(place)
+            if not ready:
+                continue
+            name = place.function.name
+            dimensions = {"FunctionName": name, "Resource": f"{name}:{place.qualifier}"}
+            for metric, unit, of in (
+                ("ProvisionedConcurrentExecutions", "Count", 1),
+                ("ProvisionedConcurrencyUtilization", "None", ready),
+            ):
+                average, least, most = (min(each, ready) / of for each in used)
+                self.aws.metrics.put_range("AWS/Lambda", metric, dimensions, average, (least, most), unit, middle)
 
     def get_provisioned_concurrency_config(self, call: Call) -> dict[str, Any]:
         function, qualifier = self.functions.resolve(call)
@@ -88,21 +117,21 @@ class LambdaConcurrency(Service):
     def delete_provisioned_concurrency_config(self, call: Call) -> None:
         function, qualifier = self.functions.resolve(call)
         function.version(qualifier)
-        self.functions.concurrency.unprovision((function.name, qualifier))
+        self.unprovision(function, qualifier)
 
     def list_provisioned_concurrency_configs(self, call: Call) -> dict[str, Any]:
         function, _ = self.functions.resolve(call)
         configs = [
             {"FunctionArn": f"{function.arn}:{each.qualifier}", **describe(each)}
-            for each in self.functions.concurrency.configurations(function)
+            for each in self.functions.concurrency.provisioned.of(function)
         ]
         return page(configs, call, "ProvisionedConcurrencyConfigs")
 
     def _config(self, function: Function, qualifier: str | None) -> Provisioned:
         function.version(qualifier)
-        for each in self.functions.concurrency.configurations(function):
-            if each.qualifier == qualifier:
-                return each
+        found = self.configuration(function, qualifier)
+        if found is not None:
+            return found
         raise AwsError(
             "ProvisionedConcurrencyConfigNotFoundException",
             "No Provisioned Concurrency Config found for this function",

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_aws.clock import Clock
-from local_aws.endpoints import schedules, steps
 from local_aws.errors import AwsError
+from local_aws.scaling import schedules, steps
 from tests.local_aws.serving import Serving
 
 WHAT = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}

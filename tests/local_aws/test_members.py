@@ -28,7 +28,7 @@ SOURCES = {
     "sagemaker-runtime": ("endpoints/*.py", "services/sagemaker_endpoints.py"),
     "lambda": ("services/lambda*.py", "functions/*.py"),
     "cloudwatch": ("services/cloudwatch*.py", "alarm*.py", "metrics.py", "metric_requests.py", "tags.py"),
-    "application-autoscaling": ("services/application_autoscaling*.py", "endpoints/s*.py", "services/base.py"),
+    "application-autoscaling": ("services/application_autoscaling*.py", "scaling/*.py", "services/base.py"),
     "ec2": ("services/ec2.py", "services/ec2_power.py", "services/ec2_tags.py", "ec2/*.py", "services/base.py"),
     "ec2-instance-connect": ("services/ec2_instance_connect.py",),
     "service-quotas": ("services/service_quotas.py", "services/base.py"),

@@ -17,11 +17,11 @@ from local_aws.clock import Clock
 from local_aws.ec2.past import InstanceRecord
 from local_aws.ec2.spot import SpotRequest
 from local_aws.endpoints.record import EndpointRecord, VariantRecord
-from local_aws.endpoints.scaling import Policy, Target
 from local_aws.functions.code import Code
-from local_aws.functions.concurrency import ProvisionedRecord
+from local_aws.functions.provisioned import ProvisionedRecord
 from local_aws.functions.records import Alias, Function, Version
 from local_aws.metrics import Bucket, Metrics, Series, key_of
+from local_aws.scaling.records import Policy, Target
 from local_aws.state import moto_state, snapshot
 from local_aws.training.record import JobRecord
 from local_aws.tuning.record import TuningRecord
@@ -31,8 +31,8 @@ RECORDS = (
     Target, TuningRecord, VariantRecord, Version,
 )  # fmt: skip
 # Of the records' fields, by format: a change belongs to a new format and to a line here.
-# Of 3, S3 has a place of its own; of 4, alarms may be composite and functions have layers.
-SHAPES = {1: "59cf2422", 2: "b97083fc", 3: "b97083fc", 4: "9f5e813e"}
+# Of 3, S3 has a place of its own; of 4, alarms may be composite and functions have layers; of 5, functions scale, too.
+SHAPES = {1: "59cf2422", 2: "b97083fc", 3: "b97083fc", 4: "9f5e813e", 5: "8e72cd37"}
 
 
 def test_a_changed_record_is_another_format():
