@@ -148,6 +148,8 @@ out with `aws s3 sync s3://BUCKET FOLDER`.
   the instance types that `local_aws/ec2/prices.py` has a price of. On AWS they change by the hour.
 - **InvokeEndpointWithResponseStream** gives the answer in parts once the model has all of it: AWS's inference toolkit
   does not stream. What fails, fails before the stream begins.
+- **What scales** are endpoints' variants and functions' provisioned concurrency (Application Auto Scaling). What of a
+  function's environments was busy is measured over each AWS minute, zeros where nobody called, and ends with it.
 - **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; AT_LEAST and
   suppressors of their actions are refused.
 - **Searches of logs** take words that all have to be there, or one phrase in quotes (FilterLogEvents); of Logs
