@@ -171,7 +171,7 @@ AWS documents them; buckets and their configuration are kept by moto. Where it d
 - **Checksums** of CRC32, MD5, SHA-1, SHA-256 and SHA-512 are computed and checked. CRC32C, CRC64NVME and XXHash are
   given back as they were sent.
 - **Refused by name**: Object Lock, grants (canned ACLs are taken), S3 Select, restoring from archives, uploads by a
-  browser's form, MFA delete, appending to objects, a bucket's access logs, and a delimiter of ListMultipartUploads.
+  browser's form, MFA delete, appending to objects, and a bucket's access logs.
 """
 
 LOCAL_AWS_HEAD = """\
@@ -209,7 +209,7 @@ Of the operations that are answered here, each member of a request (nested ones 
 with some values*, and refused with others; *recorded*, which is kept, described and without effect; or *refused by
 name* when it is given and not just empty or false. None is ignored: what `local_aws/pipeline/members.toml` does not
 name is refused, and the tests' local AWS notes which members each operation looks at: one that is given, called carried
-out and looked at by nobody fails them (but for S3, Invoke, InvokeEndpoint and what is handed on to moto).
+out and looked at by nobody fails them (but for Invoke, InvokeEndpoint and what is handed on to moto).
 `python -m local_aws support CreateFunction` shows one operation.
 """
 

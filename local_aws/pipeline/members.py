@@ -58,9 +58,7 @@ def _treatment(entry: dict[str, Any], path: str) -> str:
     """A structure is what the best of its members is."""
     if path in entry.get("only", {}):
         return ONLY
-    if path in entry.get("not", ()):
-        return REFUSED
-    if path in entry.get("refused", ()):
+    if any(path == each or path.startswith(f"{each}.") for name in ("not", "refused") for each in entry.get(name, ())):
         return REFUSED
     found = []
     for name, treatment in LISTS.items():

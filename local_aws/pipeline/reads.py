@@ -18,8 +18,9 @@ from local_aws.pipeline import members
 from local_aws.pipeline.directory import operation
 
 VARIABLE = "LOCAL_AWS_READS"
-# Whose members are declared all at once: what it looks at is noted, and it is not held to it.
-NOT_HELD = {"s3"}
+# What of a request is held to its body, by its headers, before there are parameters (s3/checksums.py): the length and
+# the checksum of a document, and how its checksum was made.
+BY_HEADERS = {"s3": ("ContentLength", "ContentMD5", "ChecksumAlgorithm")}
 Fact = tuple[str, str, str, str]
 """("given" or "read", service, operation, member)."""
 
@@ -183,7 +184,7 @@ def ignored(file: Path) -> list[str]:
     read = {fact[1:] for fact in facts if fact[0] == "read"}
     found = []
     for kind, service, name, member in sorted(facts):
-        if kind == "given" and service not in NOT_HELD and (service, name, member) not in read:
+        if kind == "given" and (service, name, member) not in read and member not in BY_HEADERS.get(service, ()):
             treatment = next(each.treatment for each in members.of(operation(service, name), service)
                              if each.path == member)  # fmt: skip
             if treatment in (members.CARRIED, members.ONLY):

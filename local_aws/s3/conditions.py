@@ -11,6 +11,8 @@ from local_aws.s3 import errors
 from local_aws.s3.index import StoredObject
 from local_aws.s3.store import Store, moment, quoted
 
+CONDITIONS = ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince")
+
 
 def check_replacement(before: StoredObject | None, key: str, if_match: str | None, if_none_match: str | None) -> None:
     """AWS: S3 user guide, "Add preconditions to S3 operations with conditional requests". Raises AwsError."""
@@ -90,9 +92,7 @@ def copy_source(store: Store, params: dict[str, Any]) -> StoredObject:
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
             )
         raise errors.no_such_key(key)
-    conditions = {
-        name.removeprefix("CopySource"): value for name, value in params.items() if name.startswith("CopySourceIf")
-    }
+    conditions = {name: params.get(f"CopySource{name}") for name in CONDITIONS}
     if unchanged(found, conditions):
         raise errors.precondition_failed("x-amz-copy-source-If-None-Match")
     return found

@@ -34,17 +34,18 @@ CANNED_ACLS = {
     "bucket-owner-full-control",
 }  # fmt: skip
 # Members that would change who can read an object, or for how long it stays: nothing of it is ignored.
+SSE_C = "encryption with keys of customers (SSE-C)"
 REFUSED = {
-    "SSECustomerKey": "encryption with keys of customers (SSE-C)",
-    "SSECustomerAlgorithm": "encryption with keys of customers (SSE-C)",
-    "CopySourceSSECustomerKey": "encryption with keys of customers (SSE-C)",
+    "SSECustomerKey": SSE_C, "SSECustomerAlgorithm": SSE_C, "SSECustomerKeyMD5": SSE_C,
+    "CopySourceSSECustomerKey": SSE_C, "CopySourceSSECustomerAlgorithm": SSE_C, "CopySourceSSECustomerKeyMD5": SSE_C,
     "ObjectLockMode": "Object Lock", "ObjectLockRetainUntilDate": "Object Lock",
     "ObjectLockLegalHoldStatus": "Object Lock", "BypassGovernanceRetention": "Object Lock", "MFA": "MFA delete",
     "ObjectLockEventHold": "Object Lock", "ObjectLockEventHoldDurationDays": "Object Lock",
     "ObjectLockEventHoldDurationYears": "Object Lock",
     "GrantFullControl": "grants; give a canned ACL", "GrantRead": "grants; give a canned ACL",
     "GrantReadACP": "grants; give a canned ACL", "GrantWriteACP": "grants; give a canned ACL",
-    "GrantWrite": "grants; give a canned ACL", "WriteOffsetBytes": "appending to objects",
+    "GrantWrite": "grants; give a canned ACL", "AccessControlPolicy": "grants; give a canned ACL",
+    "WriteOffsetBytes": "appending to objects",
     "SSEKMSEncryptionContext": "encryption contexts", "AnnotationDirective": "annotations of objects",
     "IfMatchLastModifiedTime": "conditions of directory buckets", "IfMatchSize": "conditions of directory buckets",
     "IfMatchInitiatedTime": "conditions of directory buckets",
@@ -62,7 +63,6 @@ def refuse(params: dict[str, Any]) -> None:
 
 def described(store: Store, params: dict[str, Any]) -> dict[str, Any]:
     """What a request that stores an object says of it. Raises AwsError."""
-    refuse(params)
     about = {name: params[name] for name in RECORDED if params.get(name) is not None}
     about.setdefault("ContentType", DEFAULT_TYPE)
     # What the SDKs call a body in chunks is none of the object's own.

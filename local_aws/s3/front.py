@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import moto.settings
 
 from local_aws.errors import AwsError
-from local_aws.s3 import errors, wire
+from local_aws.s3 import content, errors, wire
 from local_aws.s3.store import Store
 from local_aws.services.base import Call
 
@@ -125,10 +125,15 @@ class Front:
             raise errors.not_implemented(f"{name or f'{method} of an object with this query'} of s3")
 
     def _check(self, call: Call, *, signed: bool) -> None:
-        """Raises AwsError for what a bucket's policy does not allow, and for a key that is none."""
+        """Raises AwsError for what a bucket's policy does not allow, for a key that is none, and for what is refused of
+        every operation."""
         bucket, key = call.params["Bucket"], call.params.get("Key")
         if key is not None:
             errors.check_key(key)
+        content.refuse(call.params)
+        payer = call.params.get("RequestPayer")
+        if payer not in (None, "requester"):
+            raise errors.invalid_argument("x-amz-request-payer", payer, "Invalid request payer")
         owner = call.params.get("ExpectedBucketOwner")
         if owner is not None and owner != call.account:
             raise AwsError("AccessDenied", "Access Denied", status=403)

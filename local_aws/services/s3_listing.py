@@ -45,7 +45,7 @@ class S3Listing(Service):
         answer |= {"KeyCount": len(page), "ContinuationToken": token, "StartAfter": params.get("StartAfter")}
         if page.truncated:
             answer["NextContinuationToken"] = base64.b64encode(page.last.encode()).decode()
-        return _encoded(answer, params)
+        return encoded(answer, params)
 
     def list_objects(self, call: Call) -> dict[str, Any]:
         marker = call.params.get("Marker", "")
@@ -53,7 +53,7 @@ class S3Listing(Service):
         answer = self._answer(call, page, owners=True) | {"Marker": marker}
         if page.truncated and call.params.get("Delimiter"):
             answer["NextMarker"] = page.last
-        return _encoded(answer, call.params)
+        return encoded(answer, call.params)
 
     def list_object_versions(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
@@ -82,7 +82,7 @@ class S3Listing(Service):
         }  # fmt: skip
         if page.truncated:
             answer |= {"NextKeyMarker": page.last, "NextVersionIdMarker": page.last_version or None}
-        return _encoded(answer, params)
+        return encoded(answer, params)
 
     def _page(self, call: Call, after: str) -> Page:
         store, params = self.aws.store, call.params
@@ -116,14 +116,14 @@ def paged(
         return page
     if delimiter and after.startswith(prefix) and after.endswith(delimiter):
         # The page before has ended with a common prefix: what is below it is in that page already.
-        common = _common(after, prefix, delimiter)
+        common = common_prefix(after, prefix, delimiter)
         if common == after:
             found = rows(after + LAST)
     while (each := next(found, None)) is not None:
         if len(page) == size:
             page.truncated = True
             return page
-        common = _common(each.key, prefix, delimiter)
+        common = common_prefix(each.key, prefix, delimiter)
         if common is None:
             page.objects.append(each)
             page.last, page.last_version = each.key, each.version
@@ -135,7 +135,8 @@ def paged(
     return page
 
 
-def _common(key: str, prefix: str, delimiter: str | None) -> str | None:
+def common_prefix(key: str, prefix: str, delimiter: str | None) -> str | None:
+    """What a list has in place of a key: it up to the first delimiter after the prefix; None where there is none."""
     if not delimiter:
         return None
     at = key.find(delimiter, len(prefix))
@@ -170,7 +171,7 @@ def _decoded(token: str) -> str:
         ) from None
 
 
-def _encoded(answer: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+def encoded(answer: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """An answer with its keys as the caller wants them (AWS: ListObjectsV2, EncodingType)."""
     kind = params.get("EncodingType")
     if kind is None:
@@ -180,7 +181,7 @@ def _encoded(answer: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     for name in ("Prefix", "Delimiter", "Marker", "NextMarker", "StartAfter", "KeyMarker", "NextKeyMarker"):
         if answer.get(name):
             answer[name] = quote(answer[name])
-    lists = {"Contents": "Key", "Versions": "Key", "DeleteMarkers": "Key", "CommonPrefixes": "Prefix"}
+    lists = {"Contents": "Key", "Versions": "Key", "DeleteMarkers": "Key", "Uploads": "Key", "CommonPrefixes": "Prefix"}
     for name, member in lists.items():
         for each in answer.get(name) or ():
             each[member] = quote(each[member])

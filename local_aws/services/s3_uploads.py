@@ -8,10 +8,11 @@ from local_aws.errors import AwsError
 from local_aws.s3 import checksums, content, errors
 from local_aws.s3.bodies import Received
 from local_aws.s3.conditions import byte_range, check_replacement, copy_source
-from local_aws.s3.index import Part
+from local_aws.s3.index import Part, Upload
 from local_aws.s3.store import moment, quoted
 from local_aws.s3.uploads import MOST_PARTS, Uploads
 from local_aws.services.base import Call, Service
+from local_aws.services.s3_listing import common_prefix, encoded
 from local_aws.services.s3_objects import CREATED
 
 MOST_LISTED = 1000
@@ -39,7 +40,6 @@ class S3Uploads(Service):
 
     def upload_part(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
-        content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         _check_number(params["PartNumber"])
         body, sums = content.receive(store, params, call.headers, upload.about.get("UploadAlgorithm"))
@@ -51,7 +51,6 @@ class S3Uploads(Service):
 
     def upload_part_copy(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
-        content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         _check_number(params["PartNumber"])
         source = copy_source(store, params)
@@ -82,7 +81,6 @@ class S3Uploads(Service):
 
     def complete_multipart_upload(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
-        content.refuse(params)
         upload = self._uploads.get(params["Bucket"], params["Key"], params["UploadId"])
         known = dict(upload.about)
         algorithm, kind = known.pop("UploadAlgorithm", checksums.DEFAULT), known.get("ChecksumType", "FULL_OBJECT")
@@ -130,7 +128,6 @@ class S3Uploads(Service):
         }  # fmt: skip
 
     def abort_multipart_upload(self, call: Call) -> dict[str, Any]:
-        content.refuse(call.params)
         self._uploads.abort(call.params["Bucket"], call.params["Key"], call.params["UploadId"])
         return {}
 
@@ -160,22 +157,29 @@ class S3Uploads(Service):
     def list_multipart_uploads(self, call: Call) -> dict[str, Any]:
         params, store = call.params, self.aws.store
         store.buckets.get(params["Bucket"])
-        if params.get("Delimiter"):
-            raise errors.not_implemented("a Delimiter of ListMultipartUploads")
         prefix, most = params.get("Prefix", ""), min(params.get("MaxUploads", MOST_LISTED), MOST_LISTED)
-        after = (params.get("KeyMarker", ""), params.get("UploadIdMarker"))
+        delimiter, marker, after = params.get("Delimiter"), params.get("KeyMarker", ""), params.get("UploadIdMarker")
         found = [each for each in store.index.uploads(params["Bucket"]) if each.key.startswith(prefix)]
-        if after[1]:
+        if after:
             numbers = [each.id for each in found]
-            found = found[numbers.index(after[1]) + 1 :] if after[1] in numbers else found
-        elif after[0]:
-            found = [each for each in found if each.key > after[0]]
-        listed, owner = found[:most], {"ID": self.aws.account}
-        last = listed[-1] if listed and len(found) > len(listed) else None
-        return {
-            "Bucket": params["Bucket"], "KeyMarker": after[0], "UploadIdMarker": after[1] or "", "Prefix": prefix,
-            "NextKeyMarker": last.key if last else None, "NextUploadIdMarker": last.id if last else None,
-            "MaxUploads": most, "IsTruncated": last is not None,
+            found = found[numbers.index(after) + 1 :] if after in numbers else found
+        elif marker:
+            # A marker may be a common prefix: what is below it is in the page that has ended with it.
+            found = [each for each in found
+                     if each.key > marker and common_prefix(each.key, prefix, delimiter) != marker]  # fmt: skip
+        entries: dict[str, Upload] = {}
+        for each in found:
+            entries.setdefault(common_prefix(each.key, prefix, delimiter) or each.id, each)
+        listed, owner = dict(list(entries.items())[:most]), {"ID": self.aws.account}
+        prefixes = {name for name, each in listed.items() if name != each.id}
+        last = list(listed.items())[-1] if listed and len(entries) > len(listed) else None
+        answer = {
+            "Bucket": params["Bucket"], "KeyMarker": marker, "UploadIdMarker": after or "", "Prefix": prefix,
+            "Delimiter": delimiter, "EncodingType": params.get("EncodingType"), "MaxUploads": most,
+            "NextKeyMarker": (last[0] if last[0] in prefixes else last[1].key) if last else None,
+            "NextUploadIdMarker": last[1].id if last and last[0] not in prefixes else None,
+            "IsTruncated": last is not None,
+            "CommonPrefixes": [{"Prefix": each} for each in listed if each in prefixes],
             "Uploads": [
                 {
                     "UploadId": each.id, "Key": each.key, "Initiated": moment(each.begun), "Owner": owner,
@@ -183,9 +187,11 @@ class S3Uploads(Service):
                     "ChecksumAlgorithm": each.about.get("UploadAlgorithm"),
                     "ChecksumType": each.about.get("ChecksumType"),
                 }
-                for each in listed
+                for name, each in listed.items()
+                if name not in prefixes
             ],
         }  # fmt: skip
+        return encoded(answer, params)
 
 
 class _Limited:

@@ -7,7 +7,6 @@ import datetime as dt
 import hashlib
 import http.client
 import io
-import itertools
 import json
 import urllib.error
 import urllib.request
@@ -20,8 +19,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-PART = 5 << 20
-numbers = itertools.count()
+from tests.local_aws.s3_calls import PART, body, own_bucket, refusal, refused, s3_client  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -34,37 +32,13 @@ def local_aws(tmp_path_factory, start_daemon):
 
 
 @pytest.fixture
-def s3(local_aws):
-    return local_aws.client("s3")
-
-
-@pytest.fixture
-def bucket(s3):
-    name = f"objects-{next(numbers)}"
-    s3.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def versioned(s3, bucket):
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     return bucket
 
 
-def refused(call, **params) -> tuple[str, int]:
-    """The code and the status of an error."""
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    answer = caught.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
-
-
 def keys(answer) -> list[str]:
     return [each["Key"] for each in answer.get("Contents", ())]
-
-
-def body(answer) -> bytes:
-    return answer["Body"].read()
 
 
 def raw(local_aws, method, path, content=None, **headers) -> tuple[int, dict[str, str], bytes]:
@@ -390,6 +364,38 @@ def test_an_upload_in_parts(s3, versioned):
     second = s3.get_object(**named, PartNumber=2)
     assert (body(second), second["PartsCount"], second["ContentLength"]) == (parts[1], 3, PART)
     assert refused(s3.upload_part, **named_upload, PartNumber=1, Body=b"") == ("NoSuchUpload", 404)
+
+
+def test_uploads_are_listed_by_folders(s3, bucket):
+    for key in ("a", "dogs/1", "dogs/2", "dogs/2", "z &"):
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+
+    def listed(**asked):
+        answer = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/", **asked)
+        uploads = [each["Key"] for each in answer.get("Uploads", ())]
+        return uploads, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer.get("NextKeyMarker")
+
+    assert listed() == (["a", "z &"], ["dogs/"], None)
+    assert listed(MaxUploads=2) == (["a"], ["dogs/"], "dogs/")
+    assert listed(KeyMarker="dogs/") == (["z &"], [], None)
+    assert listed(Prefix="dogs/")[0] == ["dogs/1", "dogs/2", "dogs/2"]
+    assert listed(EncodingType="url")[0] == ["a", "z%20%26"]
+
+
+def test_what_no_operation_on_objects_ignores(s3, bucket):
+    named = {"Bucket": bucket, "Key": "a"}
+    s3.put_object(**named, Body=b"", RequestPayer="requester")
+    # An encryption that the object has not, also where a key is only asked about
+    upload = named | {"UploadId": s3.create_multipart_upload(**named)["UploadId"]}
+    secret = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    for call, params in ((s3.get_object, named), (s3.list_parts, upload), (s3.upload_part, upload | {"PartNumber": 1})):
+        code, message, status = refusal(call, **params, **secret)
+        assert (code, status, "SSE-C" in message) == ("NotImplemented", 501, True)
+    owner = {"ID": "1"}
+    grants = {"Owner": owner, "Grants": [{"Grantee": owner | {"Type": "CanonicalUser"}, "Permission": "READ"}]}
+    code, message, _ = refusal(s3.put_object_acl, **named, AccessControlPolicy=grants, ACL="private")
+    assert (code, "canned ACL" in message) == ("NotImplemented", True)
+    assert refused(s3.list_objects_v2, Bucket=bucket, RequestPayer="nobody") == ("InvalidArgument", 400)
 
 
 def test_uploads_that_come_to_nothing(s3, bucket):

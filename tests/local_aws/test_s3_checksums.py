@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import base64
-import itertools
 
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from local_aws.s3 import checksums
-
-PART = 5 << 20
-numbers = itertools.count()
-
-
-@pytest.fixture
-def s3(local_aws):
-    return local_aws.client("s3")
-
-
-@pytest.fixture
-def bucket(s3):
-    name = f"checked-{next(numbers)}"
-    s3.create_bucket(Bucket=name)
-    return name
+from tests.local_aws.s3_calls import PART, body, own_bucket, refusal, refused, s3_client  # noqa: F401
 
 
 @pytest.fixture
@@ -45,22 +29,6 @@ def sending(local_aws):
         return found
 
     return client
-
-
-def refused(call, **params) -> tuple[str, int]:
-    """The code and the status of an error."""
-    return refusal(call, **params)[::2]
-
-
-def refusal(call, **params) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    answer = caught.value.response
-    return answer["Error"]["Code"], answer["Error"]["Message"], answer["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def body(answer) -> bytes:
-    return answer["Body"].read()
 
 
 ALGORITHMS = sorted(checksums.CHECKSUMS)
