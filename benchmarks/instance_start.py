@@ -25,7 +25,7 @@ from pathlib import Path
 import boto3
 import psutil
 
-from benchmarks.invoke_endpoint import IMAGE, ROOT, wait_until_ready
+from benchmarks.invocations import IMAGE, ROOT, wait_until_ready
 
 STARTS, SHARE, SECONDS, CLIENTS = 10, 0.65, 10.0, 32
 SIGNATURE = (

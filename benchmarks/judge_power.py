@@ -140,7 +140,7 @@ class InTurn:
 
 def record(target: Path, seconds: float = 150, rps: float = 20) -> None:
     """Latencies of two endpoints with the same model, asked in turn."""
-    from invoke_endpoint import IMAGE, wait_until_ready
+    from invocations import IMAGE, wait_until_ready
 
     from tests.ports import free_port
 

@@ -81,6 +81,7 @@ class LocalAws:
         self.logs = Logs(self.account, self.region, lambda: self.saver.changed(trickle=True))
         # The services know this object, so that it knows nothing of them but that they are services.base.Service.
         self.services: list[Any] = []
+        self._by_kind: dict[type, Any] = {}
         self.metrics: Any = None
         """The service CloudWatch, once it is built: `aws.metrics.put(namespace, name, dimensions, value, unit)`."""
         self.events: Any = None
@@ -105,7 +106,10 @@ class LocalAws:
 
     def service(self, kind: type[AnyService]) -> AnyService:
         """The one service of a class."""
-        return next(each for each in self.services if isinstance(each, kind))
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._by_kind[kind] = next(each for each in self.services if isinstance(each, kind))
+        return found
 
     def client(self, name: str, region: str | None = None, *, of_moto: bool = False) -> Any:
         """A boto3 client of this AWS for its own use, e.g. to read what moto keeps.

@@ -37,6 +37,7 @@ class Question(NamedTuple):
     keys: Mapping[str, tuple[str, ...]]
 
 
+Sources = dict[str, tuple[str, ...]]
 Finder = Callable[[Call], list[str]]
 NO_KEYS: dict[str, tuple[str, ...]] = {}
 
@@ -46,17 +47,35 @@ def resources(call: Call, action: str) -> list[str]:
     return _finder(call.service, call.operation, action)(call)
 
 
+def named(service: str, operation: str, action: str) -> set[str]:
+    """The members by which an operation's requests name what an action is about, beside those that are ARNs."""
+    return {
+        member
+        for _, sources, _ in _plans(service, operation, action)
+        for members in sources.values()
+        for member in members
+    }
+
+
 @functools.cache
-def _finder(service: str, operation: str, action: str) -> Finder:
-    of, kinds = action.partition(":")[0], table.kinds(action)
-    shape = operation_model(service, operation).input_shape
+def _plans(service: str, operation: str, action: str) -> list[tuple[table.Kind, Sources, re.Pattern[str]]]:
+    """Each kind of resource, the members that what its ARNs leave open comes from, and what its ARNs look like."""
+    of, shape = action.partition(":")[0], operation_model(service, operation).input_shape
     members = tuple(shape.members) if shape is not None else ()
     aliases = table.names()["members"].get(of, {})
     plans = []
-    for kind in kinds:
-        named = [name for name in VARIABLE.findall(kind.arn) if name not in {"Partition", "Region", "Account"}]
-        sources = {name: _members(name, members, aliases.get(kind.name) if len(named) == 1 else None) for name in named}
+    for kind in table.kinds(action):
+        left = [name for name in VARIABLE.findall(kind.arn) if name not in {"Partition", "Region", "Account"}]
+        sources = {name: _members(name, members, aliases.get(kind.name) if len(left) == 1 else None) for name in left}
         plans.append((kind, sources, re.compile(_glob(kind.arn))))
+    return plans
+
+
+@functools.cache
+def _finder(service: str, operation: str, action: str) -> Finder:
+    kinds, plans = table.kinds(action), _plans(service, operation, action)
+    shape = operation_model(service, operation).input_shape
+    members = tuple(shape.members) if shape is not None else ()
     texts = tuple(
         name for name in members
         if shape.members[name].type_name == "string"
@@ -89,7 +108,7 @@ def _members(variable: str, members: tuple[str, ...], aliases: list[str] | None)
     return tuple(each for each in members if each.lower() in {wanted, f"{wanted}s"})
 
 
-def _filled(arn: str, sources: dict[str, tuple[str, ...]], call: Call) -> Iterator[str]:
+def _filled(arn: str, sources: Sources, call: Call) -> Iterator[str]:
     """ARNs of one kind, by the names that a request gives; a star for what it leaves open beside them."""
     values = {
         variable: [each for name in names for each in _texts(call.params.get(name)) if not each.startswith("arn:")]

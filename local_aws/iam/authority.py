@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
 import uuid
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from local_aws.iam import denials, documents, signatures
 from local_aws.iam.asked import Call, Question
 from local_aws.iam.context import Keys, Way
 from local_aws.iam.decisions import Decisions
-from local_aws.iam.evaluate import Decision, Kind, Policies, Principal, Verdict
+from local_aws.iam.evaluate import Decision
 from local_aws.iam.holdings import Holdings
 from local_aws.iam.identities import Identities, Identity
 from local_aws.iam.journal import Asked, Denial, Journal, Values
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from local_aws.pipeline.exchange import Exchange
 
 log = logging.getLogger(__name__)
-
-NOT_ALLOWED = Decision(Verdict.NOT_ALLOWED, Kind.IDENTITY)
-NOBODY = Principal()
 
 
 class Authority:
@@ -154,7 +152,7 @@ class Authority:
         if self.mode is Mode.OFF or exchange.trusted:
             return None
         who = identity.principal.arn if identity is not None else denials.ANONYMOUS
-        keys = Keys(call, question, identity.asker if identity else None, self._way(exchange), self.holdings.tags)
+        keys = self._keys(exchange, call, question)
         decision = self._decide(question, identity, keys)
         if identity is not None:
             asked = Asked(question.action, question.resource, _values(identity, question.action, keys))
@@ -166,27 +164,22 @@ class Authority:
         denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
         return self._remembered(denial, error)
 
+    def _keys(self, exchange: Exchange, call: Call, question: Question) -> Keys:
+        asker = exchange.identity.asker if exchange.identity is not None else None
+        return Keys(call, question, asker, functools.partial(self._way, exchange), self.holdings.tags)
+
     def _decide(self, question: Question, identity: Identity | None, keys: Keys) -> Decision:
         """Whether an identity, or somebody who has not signed, may do one thing."""
-        assuming = question.action == "sts:AssumeRole"
-        policies = Policies(
-            identity=identity.policies if identity else (),
-            resource=self.holdings.policy(question.action, question.resource),
-            boundary=identity.boundary if identity else None,
-            session=identity.session if identity else None,
-            resource_account=_account(question.resource),
-            resource_must_allow=assuming,
-        )
-        return self._decisions.decide(question, identity.principal if identity else NOBODY, keys, policies)
+        policy = self.holdings.policy(question.action, question.resource)
+        return self._decisions.decide(question, identity, keys, policy)
 
     def may(self, exchange: Exchange, action: str, resource: str) -> bool:
         """Whether the caller may do something else, too."""
         if self.mode is not Mode.ENFORCE or exchange.trusted:
             return True
         call = Call(exchange.service, exchange.operation, {}, exchange.account, exchange.region)
-        question, identity = Question(action, resource, {}), exchange.identity
-        keys = Keys(call, question, identity.asker if identity else None, self._way(exchange), self.holdings.tags)
-        return self._decide(question, identity, keys).allowed
+        question = Question(action, resource, {})
+        return self._decide(question, exchange.identity, self._keys(exchange, call, question)).allowed
 
     def _way(self, exchange: Exchange) -> Way:
         environ, signed = exchange.environ, exchange.signed
@@ -222,12 +215,8 @@ class Authority:
 
 def _values(identity: Identity, action: str, keys: Keys) -> Values:
     """What a call says to the condition keys that its caller's own policies ask about."""
-    names = frozenset().union(*(each.policy.keys(action) for each in identity.policies))
-    found = ((name, keys.get(name)) for name in sorted(names))
+    names = identity.keys(action)
+    if not names:
+        return ()
+    found = ((name, keys.get(name)) for name in names)
     return tuple((name, values) for name, values in found if values is not None)
-
-
-def _account(arn: str) -> str | None:
-    """Whose a resource is, by its ARN; None where that does not say so."""
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) == 6 and parts[4].isdigit() else None

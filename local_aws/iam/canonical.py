@@ -20,7 +20,7 @@ from botocore.utils import normalize_url_path
 PLAIN = re.compile(r"/|(?:/[\w~-][\w.~-]*)+/?", re.ASCII)
 
 
-def request(method: str, path: str, query: str, headers: Iterable[tuple[str, str]], hashed: str, *, is_s3: bool) -> str:
+def request(method: str, path: str, query: str, headers: str, names: str, hashed: str, *, is_s3: bool) -> str:
     """The canonical request.
 
     Parameters
@@ -28,15 +28,14 @@ def request(method: str, path: str, query: str, headers: Iterable[tuple[str, str
     path, query
         As they were sent.
     headers
-        Those that are signed: names in lower case, in their order, and values.
+        Those that are signed, a line each, in the order of their names: the name in lower case, a colon, the value.
+    names
+        Their names, with semicolons between them.
     hashed
         The digest of the body, or what stands for it.
     """
-    listed = list(headers)
-    written = "\n".join([f"{name}:{' '.join(value.split())}" for name, value in listed])
-    names = ";".join([name for name, _ in listed])
     pairs = "&".join(_sorted(query)) if query else ""
-    return f"{method}\n{_path(path, is_s3)}\n{pairs}\n{written}\n\n{names}\n{hashed}"
+    return f"{method}\n{_path(path, is_s3)}\n{pairs}\n{headers}\n\n{names}\n{hashed}"
 
 
 def _path(path: str, is_s3: bool) -> str:
@@ -57,7 +56,8 @@ def signature(secret: str, moment: str, scope: tuple[str, str, str], canonical: 
     Parameters: `moment` as `X-Amz-Date` says it; `scope` is day, region and service.
     """
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    said = f"AWS4-HMAC-SHA256\n{moment}\n{'/'.join(scope)}/aws4_request\n{digest}"
+    day, region, service = scope
+    said = f"AWS4-HMAC-SHA256\n{moment}\n{day}/{region}/{service}/aws4_request\n{digest}"
     return hmac.digest(_key(secret, *scope), said.encode(), "sha256").hex()
 
 

@@ -49,11 +49,20 @@ class Way(NamedTuple):
 class Keys:
     """The keys of one question of a call: `get(key)` with the key in lower case."""
 
-    __slots__ = ("_asker", "_call", "_known", "_question", "_tags_of", "_way")
+    __slots__ = ("_asker", "_call", "_came", "_found_way", "_known", "_question", "_tags_of")
 
-    def __init__(self, call: Call, question: Question, asker: Asker | None, way: Way, tags_of: TagsOf) -> None:
-        self._call, self._question, self._asker, self._way, self._tags_of = call, question, asker, way, tags_of
+    def __init__(
+        self, call: Call, question: Question, asker: Asker | None, came: Callable[[], Way], tags_of: TagsOf
+    ) -> None:
+        self._call, self._question, self._asker, self._came, self._tags_of = call, question, asker, came, tags_of
+        self._found_way: Way | None = None
         self._known: dict[str, Values | None] = dict(question.keys)
+
+    @property
+    def _way(self) -> Way:
+        if self._found_way is None:
+            self._found_way = self._came()
+        return self._found_way
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.backends import get_backend
@@ -25,7 +26,7 @@ class Holdings:
 
     def policy(self, action: str, arn: str) -> Named | None:
         """The policy of a resource; of a role that is assumed its trust policy."""
-        service = arn.split(":", 3)[2] if arn.count(":") >= 5 else ""
+        service = _service(arn)
         if service == "s3":
             bucket = arn.partition(":::")[2].partition("/")[0]
             found = self.aws.store.buckets.policy_of(bucket)
@@ -39,10 +40,18 @@ class Holdings:
             queue = get_backend("sqs")[self.aws.account][arn.split(":")[3]].queues.get(arn.rpartition(":")[2])
             text = queue and queue.policy
             return named(f"the policy of {arn}", text) if text else None
-        for each in self.aws.services:
-            if each.name == service and (text := each.resource_policy(arn)):
+        for resource_policy in self._own.get(service, ()):
+            if text := resource_policy(arn):
                 return named(f"the policy of {arn}", text)
         return None
+
+    @functools.cached_property
+    def _own(self) -> dict[str, list[Callable[[str], str | None]]]:
+        """Service -> what tells the policies of resources of ours."""
+        found: dict[str, list[Callable[[str], str | None]]] = {}
+        for each in self.aws.services:
+            found.setdefault(each.name, []).append(each.resource_policy)
+        return found
 
     def tags(self, arn: str) -> Mapping[str, str] | None:
         """The tags of a resource; None for one that is not there, or whose tags are not looked up."""
@@ -61,6 +70,11 @@ class Holdings:
             if each.name == service and (found := each.resource_tags(arn)) is not None:
                 return found
         return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _service(arn: str) -> str:
+    return arn.split(":", 3)[2] if arn.count(":") >= 5 else ""
 
 
 def _of_registry(backend: Any, arn: str, resource: str) -> Mapping[str, str] | None:

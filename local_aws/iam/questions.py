@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local_aws.iam import special, table
-from local_aws.iam.asked import NO_KEYS, Call, Question, resources
+from local_aws.iam.asked import NO_KEYS, Call, Question, named, resources
 from local_aws.pipeline.directory import operation as operation_model
 
 ROLE = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/")
@@ -26,6 +26,8 @@ TAGGING = {
     "sqs": "sqs:TagQueue", "ssm": "ssm:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource",
     "application-autoscaling": "application-autoscaling:TagResource", "ec2": "ec2:CreateTags",
 }  # fmt: skip
+# Members that alone say what a call of an operation asks for, although it has questions of its own.
+NAMED = {("lambda", "Invoke"): ("FunctionName", "Qualifier")}
 TAG_MEMBERS = ("Tags", "tags", "TagList", "TagSpecifications")
 
 
@@ -34,15 +36,21 @@ def questions(call: Call) -> list[Question]:
     names = _names(call.service, call.operation)
     if names is None:
         return _questions(call)
-    given = tuple(call.params.get(name) for name in names)
-    if any(isinstance(each, list) for each in given):
-        return _questions(call)
-    return _by_names(call.service, call.operation, names, given, call.account, call.region)
+    given = []
+    for item in call.params.items():
+        name, value = item
+        if isinstance(value, list):
+            return _questions(call)
+        if name in names or (isinstance(value, str) and value.startswith("arn:")):
+            given.append(item)
+    return _by_names(call.service, call.operation, tuple(given), call.account, call.region)
 
 
 @functools.cache
 def _names(service: str, operation: str) -> tuple[str, ...] | None:
-    """The members that alone say what a call asks for; None for an operation of which others do, too."""
+    """The members that alone say what a call asks for, beside ARNs; None for an operation of which others do, too."""
+    if (service, operation) in NAMED:
+        return NAMED[service, operation]
     if {(service, operation), (service, "*")} & special.QUESTIONS.keys() or (service, operation) in FREE:
         return None
     shape = operation_model(service, operation).input_shape
@@ -52,15 +60,14 @@ def _names(service: str, operation: str) -> tuple[str, ...] | None:
     lists = any(member.type_name == "list" and member.member.type_name != "string" for member in shape.members.values())
     if nested or lists or set(TAG_MEMBERS) & set(shape.members):
         return None
-    return tuple(name for name, member in shape.members.items() if member.type_name in {"string", "list"})
+    return tuple({name for each in table.actions(service, operation) for name in named(service, operation, each)})
 
 
 @functools.lru_cache(maxsize=4096)
 def _by_names(
-    service: str, operation: str, names: tuple[str, ...], given: tuple[Any, ...], account: str, region: str
+    service: str, operation: str, given: tuple[tuple[str, Any], ...], account: str, region: str
 ) -> list[Question]:
-    params = {name: value for name, value in zip(names, given, strict=True) if value is not None}
-    return _questions(Call(service, operation, params, account, region))
+    return _questions(Call(service, operation, dict(given), account, region))
 
 
 def _questions(call: Call) -> list[Question]:

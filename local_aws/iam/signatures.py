@@ -24,6 +24,7 @@ from local_aws.iam import canonical
 SKEW = dt.timedelta(minutes=15)
 LONGEST_PRESIGNED = 604_800
 UNSIGNED = "UNSIGNED-PAYLOAD"
+NEEDED = "Authorization requires 'Credential', 'SignedHeaders' and 'Signature' parameters."
 PARAMETER = re.compile(r"(\w+)=([^,\s]+)")
 MOMENT = re.compile(r"\d{8}T\d{6}Z")
 SIGNATURE = re.compile(r"(?:^|&)X-Amz-Signature=[^&]*")
@@ -56,27 +57,32 @@ class Signed(NamedTuple):
     """As `s3:authType` says it."""
     version: str
     """As `s3:signatureversion` says it."""
+    parts: tuple[str, str, str] = ("", "", "")
+    """Of version 4 the credential, the names of the signed headers and the signature itself."""
 
 
 def signed(environ: Mapping[str, Any]) -> Signed | None:
     """Which key a request is signed with, and how; None for one that is not signed."""
     written, query = environ.get("HTTP_AUTHORIZATION", ""), environ.get("QUERY_STRING", "")
     if written.startswith("AWS4-HMAC-SHA256"):
-        credential, _, _ = _parts(written)
-        return Signed(_key(credential), environ.get("HTTP_X_AMZ_SECURITY_TOKEN"), "REST-HEADER", "AWS4-HMAC-SHA256")
+        parts = _parts(written)
+        token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN")
+        return Signed(_key(parts[0]), token, "REST-HEADER", "AWS4-HMAC-SHA256", parts)
     if written.startswith("AWS "):
         key = written[4:].partition(":")[0]
         return Signed(key, environ.get("HTTP_X_AMZ_SECURITY_TOKEN"), "REST-HEADER", "AWS")
     if "X-Amz-Credential=" in query:
         given = dict(parse_qsl(query))
         token = given.get("X-Amz-Security-Token") or environ.get("HTTP_X_AMZ_SECURITY_TOKEN")
-        return Signed(_key(given["X-Amz-Credential"]), token, "REST-QUERY-STRING", "AWS4-HMAC-SHA256")
+        parts = given["X-Amz-Credential"], given.get("X-Amz-SignedHeaders", ""), given.get("X-Amz-Signature", "")
+        return Signed(_key(parts[0]), token, "REST-QUERY-STRING", "AWS4-HMAC-SHA256", parts)
     if "AWSAccessKeyId=" in query:
         given = dict(parse_qsl(query))
         return Signed(given["AWSAccessKeyId"], given.get("x-amz-security-token"), "REST-QUERY-STRING", "AWS")
     return None
 
 
+@functools.lru_cache(maxsize=4096)
 def _key(credential: str) -> str:
     return "/".join(credential.split("/")[:-4]) or credential
 
@@ -109,34 +115,15 @@ def verify(
         )
 
 
-class _Given(NamedTuple):
-    """What a signature of version 4 says of itself."""
-
-    scope: tuple[str, str, str]
-    """Day, region, service."""
-    headers: tuple[tuple[str, tuple[str, ...]], ...]
-    """Of each signed header its name, and under which keys WSGI has it, first the one that is looked at first."""
-    signature: str
-    moment: str
-    query: str
-    """The query string that is signed."""
-
-
-def _given(found: Signed, environ: Mapping[str, Any]) -> _Given:
-    query = environ.get("QUERY_STRING", "")
-    if found.way == "REST-HEADER":
-        scope, names, signature = _parts(environ["HTTP_AUTHORIZATION"])
-        moment = environ.get("HTTP_X_AMZ_DATE", "")
-    else:
-        parts = {key.removeprefix("X-Amz-"): value for key, value in parse_qsl(query, keep_blank_values=True)}
-        moment, query = parts.get("Date", ""), SIGNATURE.sub("", query).lstrip("&")
-        scope, names, signature = (parts.get(each, "") for each in ("Credential", "SignedHeaders", "Signature"))
-    if scope.count("/") < 4 or not names or not signature:
-        raise Wrong(INCOMPLETE, "Authorization requires 'Credential', 'SignedHeaders' and 'Signature' parameters.")
-    day, region, service, end = scope.split("/")[-4:]
+@functools.lru_cache(maxsize=4096)
+def _scope(credential: str) -> tuple[str, str, str]:
+    """Day, region and service of a credential."""
+    if credential.count("/") < 4:
+        raise Wrong(INCOMPLETE, NEEDED)
+    day, region, service, end = credential.split("/")[-4:]
     if end != "aws4_request":
         raise Wrong(MISMATCH, f"Credential should be scoped with a valid terminator: 'aws4_request', not '{end}'.")
-    return _Given((day, region, service), _keys(names), signature, moment, query)
+    return day, region, service
 
 
 def _parts(authorization: str) -> tuple[str, str, str]:
@@ -156,8 +143,9 @@ def _head(text: str) -> tuple[str, str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _keys(names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The signed headers in the order of their names, each with where WSGI has it."""
+def _keys(names: str) -> tuple[str, tuple[tuple[str, str, str | None], ...]]:
+    """The names of the signed headers as they are signed, and of each, in their order: its name with a colon, where
+    WSGI has it, and where it is as it came, if that can be another place."""
     found = []
     for name in sorted({each.lower().strip() for each in names.split(";")}):
         key = name.upper().replace("-", "_")
@@ -165,15 +153,22 @@ def _keys(names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         came = {"CONTENT_TYPE": "local_aws.content_type", "CONTENT_LENGTH": "local_aws.content_length",
                 "CONTENT_ENCODING": "local_aws.content_encoding"}.get(key)  # fmt: skip
         key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
-        found.append((name, (came, key) if came else (key,)))
-    return tuple(found)
+        found.append((f"{name}:", key, came))
+    return ";".join(name[:-1] for name, _, _ in found), tuple(found)
 
 
 def _v4(found: Signed, secret: str, environ: Mapping[str, Any], body: Callable[[], bytes], now: dt.datetime) -> bool:
-    given = _given(found, environ)
-    _check_time(found, given.moment, environ, now)
-    day, _, service = given.scope
-    if not given.moment.startswith(day):
+    credential, names, given = found.parts
+    query, moment = environ.get("QUERY_STRING", ""), environ.get("HTTP_X_AMZ_DATE", "")
+    if found.way != "REST-HEADER":
+        moment = dict(parse_qsl(query)).get("X-Amz-Date", "")
+        query = SIGNATURE.sub("", query).lstrip("&")
+    if not names or not given:
+        raise Wrong(INCOMPLETE, NEEDED)
+    scope = _scope(credential)
+    _check_time(found, moment, environ, now)
+    day, _, service = scope
+    if not moment.startswith(day):
         raise Wrong(MISMATCH, f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date: {day}.")
     path = (environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
     hashed = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
@@ -181,15 +176,17 @@ def _v4(found: Signed, secret: str, environ: Mapping[str, Any], body: Callable[[
         if found.way == "REST-HEADER":
             raise Wrong(INCOMPLETE, "Missing required header for this request: x-amz-content-sha256")
         hashed = UNSIGNED
-    headers = [
-        (name, next((environ[key] for key in keys if key in environ), "")) for name, keys in given.headers
-    ]  # fmt: skip
+    names, keys = _keys(names)
+    headers = []
+    for name, key, came in keys:
+        value = environ.get(key, "") if came is None or came not in environ else environ[came]
+        headers.append(name + " ".join(value.split()))
     signed = canonical.request(
-        environ["REQUEST_METHOD"], path, given.query, headers, hashed or hashlib.sha256(body()).hexdigest(),
-        is_s3=service == "s3",
+        environ["REQUEST_METHOD"], path, query, "\n".join(headers), names,
+        hashed or hashlib.sha256(body()).hexdigest(), is_s3=service == "s3",
     )  # fmt: skip
-    made = canonical.signature(secret, given.moment, given.scope, signed)
-    return hmac.compare_digest(made.encode(), given.signature.encode())
+    made = canonical.signature(secret, moment, scope, signed)
+    return hmac.compare_digest(made.encode(), given.encode())
 
 
 def _check_time(found: Signed, moment: str, environ: Mapping[str, Any], now: dt.datetime) -> None:
@@ -206,12 +203,13 @@ def _check_time(found: Signed, moment: str, environ: Mapping[str, Any], now: dt.
             raise Wrong(SKEWED, f"Signature not yet current: {moment} is still later than {_written(now + SKEW)}.")
         return
     earliest, latest = now - SKEW, now + SKEW
+    if earliest <= at <= latest:
+        return
     if at < earliest:
         raise Wrong(SKEWED, f"Signature expired: {moment} is now earlier than {_written(earliest)} "
                     f"({_written(now)} - 15 min.)")  # fmt: skip
-    if at > latest:
-        raise Wrong(SKEWED, f"Signature not yet current: {moment} is still later than {_written(latest)} "
-                    f"({_written(now)} + 15 min.)")  # fmt: skip
+    raise Wrong(SKEWED, f"Signature not yet current: {moment} is still later than {_written(latest)} "
+                f"({_written(now)} + 15 min.)")  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)

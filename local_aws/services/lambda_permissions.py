@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from local_aws.errors import AwsError
@@ -12,11 +12,19 @@ from local_aws.functions.records import Function, conflict, parse_reference
 from local_aws.services.base import Call, Service
 from local_aws.services.lambda_ import Lambda
 
+if TYPE_CHECKING:
+    from local_aws.aws import LocalAws
+
 
 class LambdaPermissions(Service):
     """Who may invoke a function, and its tags."""
 
     name = "lambda"
+
+    def __init__(self, aws: LocalAws) -> None:
+        super().__init__(aws)
+        self._texts: dict[str, tuple[list[dict[str, Any]], str]] = {}
+        """ARN -> the statements of its policy, and the text of these."""
 
     @property
     def functions(self) -> Lambda:
@@ -32,11 +40,10 @@ class LambdaPermissions(Service):
                 f"The statement id ({params['StatementId']}) provided already exists. Please provide a new "
                 f"statement id."
             )
-        principal = params["Principal"]
         statement: dict[str, Any] = {
             "Sid": params["StatementId"],
             "Effect": "Allow",
-            "Principal": {"Service": principal} if principal.endswith(".amazonaws.com") else principal,
+            "Principal": _written(params["Principal"]),
             "Action": params["Action"],
             "Resource": f"{function.arn}:{qualifier}" if qualifier else function.arn,
         }
@@ -68,18 +75,24 @@ class LambdaPermissions(Service):
 
     def resource_policy(self, arn: str) -> str | None:
         function = self._of(arn)
-        statements = function and function.policies.get((*arn.split(":")[7:], "")[0])
-        return json.dumps({"Version": "2012-10-17", "Statement": list(statements.values())}) if statements else None
+        if function is None or not function.policies:
+            return None
+        statements = list(function.policies.get((*arn.split(":")[7:], "")[0], {}).values())
+        if not statements:
+            return None
+        # Statements come and go, and none is changed.
+        known = self._texts.get(arn)
+        if known is None or known[0] != statements:
+            text = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            known = self._texts[arn] = statements, text
+        return known[1]
 
     def resource_tags(self, arn: str) -> Mapping[str, str] | None:
         function = self._of(arn)
         return None if function is None else function.tags
 
     def _of(self, arn: str) -> Function | None:
-        try:
-            return self.functions.find(arn.split(":")[6]) if ":function:" in arn else None
-        except AwsError:
-            return None
+        return self.functions.functions.get(arn.split(":")[6]) if ":function:" in arn else None
 
     def tag_resource(self, call: Call) -> None:
         self._tagged(call).tags.update(call.params["Tags"])
@@ -93,3 +106,12 @@ class LambdaPermissions(Service):
 
     def _tagged(self, call: Call) -> Function:
         return self.functions.find(parse_reference(unquote(call.params["Resource"]))[0])
+
+
+def _written(principal: str) -> str | dict[str, str]:
+    """A principal as a policy has it: everybody, a service, or an account or somebody in one by the ARN."""
+    if principal == "*":
+        return principal
+    if principal.endswith(".amazonaws.com"):
+        return {"Service": principal}
+    return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}

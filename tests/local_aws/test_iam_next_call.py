@@ -1,7 +1,9 @@
 """What changes of users, roles and policies counts from the very next call on."""
 
 import datetime as dt
+import io
 import random
+import zipfile
 
 import pytest
 from botocore.credentials import Credentials
@@ -13,6 +15,10 @@ from local_aws.iam.mode import Mode
 from local_aws.pipeline.exchange import Exchange
 from tests.local_aws.iam_callers import ACCOUNT, allow, client, document, refused
 from tests.local_aws.test_iam_signatures import drawn
+
+
+def trusting(principal):
+    return {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +130,45 @@ def test_a_role_that_is_another_now_is_another_to_its_sessions(aws, role):
     bound = iam.create_policy(PolicyName="bound", PolicyDocument=lists)["Policy"]["Arn"]
     iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=bound)
     assert refused(s3.get_object, **call)[0] == "AccessDenied"
+    both = document(allow("s3:ListBucket"), allow("s3:GetObject"))
+    iam.create_policy_version(PolicyArn=bound, PolicyDocument=both, SetAsDefault=True)
+    s3.get_object(**call)
+    iam.set_default_policy_version(PolicyArn=bound, VersionId="v1")
+    assert refused(s3.get_object, **call)[0] == "AccessDenied"
     iam.delete_role_permissions_boundary(RoleName=name)
     s3.get_object(**call)
     iam.delete_role_policy(RoleName=name, PolicyName="own")
     iam.delete_role(RoleName=name)
     assert refused(s3.get_object, **call)[0] == "AccessDenied"
+    # Of the same name a role is another one, with what it is allowed itself.
+    trust = document(trusting({"AWS": ACCOUNT}))
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    assert refused(s3.get_object, **call)[0] == "AccessDenied"
+    iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(allow("s3:GetObject")))
+    s3.get_object(**call)
+
+
+def test_what_a_function_permits_is_looked_at_by_the_very_next_call(aws, role):
+    admin, credentials, code = aws.client("lambda"), role(), io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", "def handler(event, context): pass")
+    trust = document(trusting({"Service": "lambda.amazonaws.com"}))
+    made = aws.client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    named = {"FunctionName": "permitting"}
+    admin.create_function(**named, Runtime="python3.12", Handler="app.handler", Role=made,
+                          Code={"ZipFile": code.getvalue()})  # fmt: skip
+    described = client(aws, "lambda", credentials).get_function_configuration
+    permitted = {**named, "Action": "lambda:GetFunctionConfiguration", "Principal": credentials["Role"]}
+    for _ in range(2):
+        assert refused(described, **named)[0] == "AccessDeniedException"
+        admin.add_permission(**permitted, StatementId="one")
+        described(**named)
+        admin.remove_permission(**named, StatementId="one")
+        assert refused(described, **named)[0] == "AccessDeniedException"
+        # Of the same id a statement can say another thing.
+        admin.add_permission(**permitted | {"Action": "lambda:GetPolicy"}, StatementId="one")
+        assert refused(described, **named)[0] == "AccessDeniedException"
+        admin.remove_permission(**named, StatementId="one")
 
 
 def test_a_tag_that_is_another_now_is_another_to_the_very_next_call(aws, role):
