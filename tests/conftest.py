@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 from collections import defaultdict
 from pathlib import Path
@@ -11,11 +10,9 @@ from pathlib import Path
 import pytest
 
 with contextlib.suppress(ImportError):  # .venv-ml need not have it
-    import botocore.session
+    from tests.botocore_once import work_out_once
 
-    # Each session reads AWS's models of its services anew, which took a fifth of the CPU of the tests' processes; the
-    # sessions of one process share what has been read, as the clients of one session do.
-    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+    work_out_once()
 
 # What is collected stays: to look through it for garbage, again and again, takes a second of each process. Afterwards
 # only what tests make is looked through.
