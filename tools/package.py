@@ -240,9 +240,10 @@ def holds(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
 
 # A package's metadata takes milliseconds to read, and hundreds of packages are asked for many times.
 @functools.cache
-def needs(name: str) -> tuple[Requirement, ...]:
-    """What a package says that it needs, under whatever condition. Raises PackageNotFoundError."""
-    return tuple(map(Requirement, importlib.metadata.requires(name) or ()))
+def needs(name: str, extras: frozenset[str]) -> tuple[Requirement, ...]:
+    """What a package with these extras says that it needs of MWAA's Python. Raises PackageNotFoundError."""
+    said = map(Requirement, importlib.metadata.requires(name) or ())
+    return tuple(each for each in said if holds(each, extras))
 
 
 @functools.cache
@@ -256,16 +257,15 @@ def closure(roots: Iterable[str]) -> set[str]:
     found, seen, ahead = set(), set(), [Requirement(root) for root in roots]
     while ahead:
         requirement = ahead.pop()
-        name = canonicalize_name(requirement.name)
-        if (name, frozenset(requirement.extras)) in seen:
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen:
             continue
-        seen.add((name, frozenset(requirement.extras)))
+        seen.add((name, extras))
         try:
-            needed = needs(name)
+            ahead += needs(name, extras)
         except importlib.metadata.PackageNotFoundError:
             continue
         found.add(name)
-        ahead += [each for each in needed if holds(each, requirement.extras)]
     return found
 
 
