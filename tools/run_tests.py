@@ -52,7 +52,8 @@ def files_with_tests_alone() -> list[str]:
 def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
     """The steps of `make check`; which modules these tests reach is in the folder `data` afterwards.
 
-    These tests hardly wait, and each of their processes has to collect all: one process a core is enough.
+    For a third of their time these tests wait, and each of their processes has to collect all: there is one process
+    more than there are cores.
     """
     reached = str(data / "reached")
     quick = ["-m", "not slow and not alone", "-p", "tests.reached", f"--reached={reached}"]
@@ -69,7 +70,7 @@ def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
 
 def main() -> int:
     cores, quick = os.cpu_count() or 1, sys.argv[1:] == ["quick"]
-    processes = os.environ.get("TEST_PROCESSES") or str(cores if quick else 2 * cores)
+    processes = os.environ.get("TEST_PROCESSES") or str(cores + 1 if quick else 2 * cores)
     if not processes.isdigit() or int(processes) < 1:
         print(f"TEST_PROCESSES is {processes!r}; it has to be a whole number from 1.", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import ast
 import functools
 import html
 import re
+from collections.abc import Collection
 
 import pytest
 from musher.release import rehearsal
@@ -41,15 +42,15 @@ def test_every_task_has_a_row_and_every_row_a_task(dag_id):
 
 
 @functools.cache
-def sentences() -> list[str]:
+def sentences() -> set[str]:
     """Every text in the code that a task may fail with, with gaps for its values."""
-    found = []
+    found = set()
     for path in [*(ROOT / "plugins/musher").rglob("*.py"), *(ROOT / "ml_scripts").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                found.append(reference_docs.template(node))
+                found.add(reference_docs.template(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
+                found.add(node.value)
     return found
 
 
@@ -58,10 +59,12 @@ def quoted() -> list[str]:
     return sorted(set(re.findall(r'"([^"]+)"', text)))
 
 
-def said_by(quote: str, texts: list[str]) -> bool:
+def said_by(quote: str, texts: Collection[str]) -> bool:
     """Whether one text of the code has the quoted words, in their order, with whatever stands in the gaps."""
-    pattern = re.compile(".*".join(re.escape(part) for part in quote.split(GAP)), re.DOTALL)
-    return any(pattern.search(text) for text in texts)
+    parts = quote.split(GAP)
+    pattern = re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+    longest = max(parts, key=len)  # to look for it first takes a tenth of the time
+    return any(longest in text and pattern.search(text) for text in texts)
 
 
 def test_the_runbook_quotes_what_the_code_says():

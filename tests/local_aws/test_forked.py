@@ -43,6 +43,7 @@ def test_it_ends_as_it_is_told(new_local_aws, number, status):
     daemon.process.send_signal(signal.SIGTERM)  # no error, as with a Popen
 
 
+@pytest.mark.slow
 def test_what_it_says_at_a_failing_start_is_in_its_log(tmp_path):
     log = tmp_path / "log"
     assert fork(["--minute", "2m"], log).wait(60) == 2

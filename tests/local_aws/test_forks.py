@@ -25,7 +25,7 @@ LAUNCHER = ROOT / "local_aws/processes/launcher.py"
 # The first thing it says is whether it was forked.
 SAYS_WHETHER = "import sys; print('torch' in sys.modules, flush=True)\n"
 # What is forked just as well where it does not matter what was imported, without the seconds that PyTorch takes.
-LIGHT = Template(str(JOBS_PYTHON), ("ctypes", "xmlrpc.client"))
+LIGHT = Template(str(JOBS_PYTHON), ("ctypes", "xmlrpc.client"), further=True)
 # All that a script can see of how it was started.
 FACTS = """
     import gc, json, locale, os, resource, signal, site, stat, sys, sysconfig, threading
@@ -152,6 +152,7 @@ def test_a_forked_isolated_script_finds_what_one_of_its_own_would(instances, tmp
     assert said[0][1] == said[1][1]
 
 
+@pytest.mark.slow
 def test_a_script_of_an_environment_with_packages_is_started_anew(start, tmp_path):
     python = Environments(JOBS_PYTHON).make(tmp_path / "environment")
     (package,) = (tmp_path / "environment" / "lib").glob("python*/site-packages")
@@ -160,6 +161,7 @@ def test_a_script_of_an_environment_with_packages_is_started_anew(start, tmp_pat
     assert (instance.wait(60), lines) == (0, ["False", "robin"])
 
 
+@pytest.mark.slow
 def test_a_forked_script_has_no_file_of_others(start, wait_for):
     _, lines = start("import os, time; print(len(os.listdir('/proc/self/fd')), flush=True); time.sleep(600)")
     wait_for(lambda: lines)
@@ -191,6 +193,7 @@ def test_as_many_threads_compute_as_the_instance_has_cores(start, threads):
         assert (instance.wait(120), lines) == (0, [str(threads)])
 
 
+@pytest.mark.slow
 def test_no_two_have_the_same_random_numbers(start):
     source = """
         import random, secrets, tempfile, uuid
@@ -224,10 +227,11 @@ def test_no_two_have_the_same_random_numbers(start):
     ],
 )  # fmt: skip
 def test_it_ends_and_says_what_a_process_of_its_own_would(start, source, status):
-    (forked, lines), (anew, same) = start(source), start(source, forked=False)
+    (forked, lines), (anew, same) = start(source, forked_from=LIGHT), start(source, forked=False)
     assert (forked.wait(60), lines) == (status, same) if anew.wait(60) == status else (None, same)
 
 
+@pytest.mark.slow
 def test_modules_and_variables_that_count_from_the_start_on_do(start, tmp_path):
     # GIVEN a script with a module that a fork has imported from elsewhere
     (tmp_path / "script").mkdir()
@@ -286,12 +290,12 @@ def test_a_stop_reaches_every_process_of_a_forked_instance(start, wait_for):
         print(child.pid, flush=True)
         time.sleep(600)
     """
-    instance, lines = start(source)
+    instance, lines = start(source, forked_from=LIGHT)
     wait_for(lambda: lines)
     assert instance.stop(60) == 128 + signal.SIGTERM
     wait_for(lambda: not psutil.pid_exists(int(lines[0])))
     stubborn, lines = start("import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\n"
-                            "while True: time.sleep(1)")  # fmt: skip
+                            "while True: time.sleep(1)", forked_from=LIGHT)  # fmt: skip
     wait_for(lambda: lines)
     assert stubborn.stop(0.3) == 128 + signal.SIGKILL
 
@@ -309,7 +313,7 @@ def test_what_starts_after_a_stop_is_told_too(start, wait_for):
         launcher = [sys.executable, "-I", "-S", {str(LAUNCHER)!r}, str(orders), sys.executable, __file__]
         print(subprocess.run(launcher, pass_fds=[orders]).returncode)
     """
-    instance, lines = start(source)
+    instance, lines = start(source, forked_from=LIGHT)
     wait_for(lambda: lines)
     instance.terminate()
     assert (instance.wait(60), lines) == (0, ["up", f"-{signal.SIGTERM:d}"])

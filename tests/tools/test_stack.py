@@ -186,7 +186,7 @@ def test_what_the_local_aws_warns_of_reaches_whoever_asks_for_its_status(tmp_pat
             self.wfile.write(body)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         # THEN `make status` and docker's health check say it
         status = Stack(local_aws_port=server.server_port, home=tmp_path).status()
         checked = subprocess.run(

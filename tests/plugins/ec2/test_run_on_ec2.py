@@ -78,7 +78,7 @@ def metadata():
     """The items of a metadata service, and its address: `items["spot/instance-action"] = ...` is the notice."""
     handler = type("Items", (Metadata,), {"items": {"instance-id": INSTANCE}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield handler.items, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 

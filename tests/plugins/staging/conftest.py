@@ -22,6 +22,12 @@ def make_wheel(folder, requirement, files):
         wheel.writestr(f"{info}/licenses/LICENSE", "Apache 2.0")
 
 
+@pytest.fixture(autouse=True)
+def pip_asks_once(monkeypatch):
+    """Where no package index can be reached, pip asks six times, which takes eight seconds."""
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+
 @pytest.fixture
 def cache(tmp_path):
     folder = tmp_path / "cache"
