@@ -11,14 +11,18 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local_aws.iam.acting import Acting
 
 ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<place>(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(\.cn)?))"
     r"/(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+)|@sha256:[0-9a-f]{64})?"
 )
 
-PULL = "ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer"
+PULLING = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
+PULL = ", ".join(f"ecr:{each}" for each in PULLING)
 CHECK = "Please check if your ECR {what} and role {role} has proper pull permissions for SageMaker: " + PULL
 
 # What AWS answers, by operation: as users of it have quoted these errors in public, for there is no page that has them.
@@ -56,6 +60,13 @@ def catalogue() -> Mapping[str, Any]:
     return json.loads(Path(__file__).with_name("images.json").read_text())
 
 
+def not_pulled(image: str, role: str) -> str:
+    """What AWS says of a training image that the job's role may not pull."""
+    parts = ECR.fullmatch(image)
+    assert parts is not None
+    return SAID["CreateTrainingJob"]["account"].format(role=role, **parts.groupdict())
+
+
 def refusal(image: str, purpose: str, *, account: str, region: str, role: str = "") -> str | None:
     """Why `image` cannot run as `purpose` ("training" or "inference") here, as a sentence; None when it can.
 
@@ -76,6 +87,19 @@ def refusal(image: str, purpose: str, *, account: str, region: str, role: str = 
         f"The local AWS has no stand-in for the image {image!r} as {WORDS[purpose]}. It has stand-ins for AWS's "
         f"PyTorch images for {purpose}, in {' and '.join(_repositories(purpose))}."
     )
+
+
+def may_pull(image: str, acting: Acting) -> bool:
+    """Whether a role may have SageMaker pull an image of AWS's; the image is one that `refusal` takes.
+
+    AWS: SageMaker developer guide, "How to use SageMaker AI execution roles", and "PULL" above.
+    """
+    parts = ECR.fullmatch(image)
+    if parts is None:
+        return True
+    repository = f"arn:aws:ecr:{parts['region']}:{parts['account']}:repository/{parts['repository']}"
+    needed = [("GetAuthorizationToken", "*"), *((each, repository) for each in PULLING)]
+    return all([acting.may_on("ecr", action, resource) for action, resource in needed])
 
 
 def _wrong(image: str, parts: re.Match[str] | None, account: str, region: str) -> str:

@@ -18,14 +18,19 @@ import psutil
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
+    from local_aws.iam.acting import Acting
     from local_aws.instances import Instance
 
 ENDPOINTS = "/aws/sagemaker/Endpoints"
 TRAINING_JOBS = "/aws/sagemaker/TrainingJobs"
 
 
-def publish(aws: LocalAws, namespace: str, dimensions: Mapping[str, str], instance: Instance, at: float) -> None:
-    """What an instance has used since it was last asked of it; `at` is Unix seconds."""
+def publish(
+    aws: LocalAws, namespace: str, dimensions: Mapping[str, str], instance: Instance, at: float, acting: Acting | None
+) -> None:
+    """What an instance has used since it was last asked of it; `at` is Unix seconds, `acting` whose name it is in."""
+    if not may_publish(namespace, acting):
+        return
     family = []
     for pid in _family(instance.supervisor_pid):
         with contextlib.suppress(psutil.Error):
@@ -36,6 +41,11 @@ def publish(aws: LocalAws, namespace: str, dimensions: Mapping[str, str], instan
         ("DiskUtilization", _disk_percent(instance.folder)),
     ):
         aws.metrics.put(namespace, metric, dimensions, value, "Percent", at)
+
+
+def may_publish(namespace: str, acting: Acting | None) -> bool:
+    """Whether SageMaker may put metrics in a role's name; without it there are none, and nobody is told."""
+    return acting is None or acting.may("cloudwatch", "PutMetricData", Namespace=namespace)
 
 
 def _cpu_percent(instance: Instance, family: list[psutil.Process]) -> float:

@@ -21,6 +21,7 @@ from local_aws.storage import parse_s3_uri
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
+    from local_aws.iam.acting import Acting
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ class Capture:
         header = given.get("CaptureContentTypeHeader") or {}
         self._encodings = dict.fromkeys(header.get("CsvContentTypes") or (), "CSV")
         self._encodings |= dict.fromkeys(header.get("JsonContentTypes") or (), "JSON")
+        self.roles: dict[str, Acting | None] = {}
+        """Variant -> its model's role, in whose name it is written."""
         self._waiting: dict[str, list[str]] = {}
         self._size = 0
         self._full = threading.Event()
@@ -118,7 +121,8 @@ class Capture:
         name = f"{now:%Y/%m/%d/%H}/{now:%M-%S}-{now.microsecond // 1000:03}-{uuid.uuid4()}.jsonl"
         key = "/".join(filter(None, (self.prefix.strip("/"), self.endpoint, variant, name)))
         try:
-            self.aws.s3.write(self.bucket, key, "".join(f"{line}\n" for line in lines).encode())
+            s3 = self.aws.s3.under(self.roles.get(variant))
+            s3.write(self.bucket, key, "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             log.warning("what endpoint %s captured is lost: %s", self.endpoint, error)
 

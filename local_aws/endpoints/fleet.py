@@ -195,6 +195,8 @@ class Fleet:
             for number, variant in enumerate(config["ProductionVariants"]):
                 container = models.prepare(aws, variant, self.folder / str(number))
                 self.variants.append(Variant(aws, endpoint, variant, container))
+                if self.capture:
+                    self.capture.roles[variant["VariantName"]] = container.acting
         except BaseException:
             models.remove(self.aws, self.folder)
             raise

@@ -17,6 +17,7 @@ from local_aws.instances import Instance, describe_exit
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
+    from local_aws.iam.acting import Acting
 
 SERVER = Path(__file__).with_name("server.py")
 REQUIREMENTS = Path(__file__).with_name("requirements.py")
@@ -44,6 +45,8 @@ class Container:
     threads: int
     requirements: bool = False
     startup_seconds: float = DEFAULT_STARTUP_SECONDS
+    acting: Acting | None = None
+    """The model's role, as SageMaker has taken it; None for a model without one."""
 
 
 class EndpointInstance:
@@ -63,7 +66,7 @@ class EndpointInstance:
         def on_line(line: str) -> None:
             named.wait(5)
             self.last_lines.append(line)
-            aws.logs.write(group, self.stream, [line])
+            aws.logs.write(group, self.stream, [line], acting=container.acting)
 
         def ended(_: Instance) -> None:
             shutil.rmtree(self.folder, ignore_errors=True)

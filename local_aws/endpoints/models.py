@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from local_aws import images, instance_types
 from local_aws.endpoints.instance import DEFAULT_STARTUP_SECONDS, Container, StartFailed
 from local_aws.environments import pip_variables
-from local_aws.storage import parse_s3_uri
+from local_aws.iam.acting import AccessDenied, Acting
+from local_aws.storage import Storage, parse_s3_uri
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
@@ -30,8 +31,16 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
         raise StartFailed(refused)
     model_dir = folder / "model"
     model_dir.mkdir(parents=True)
+    role = definition.get("ExecutionRoleArn")
+    acting = acting_of(aws, role) if role else None
+    if acting and not images.may_pull(definition["Image"], acting):
+        # As users have quoted DescribeEndpoint's FailureReason in public.
+        raise StartFailed(
+            f"Please make sure all images included in the model for the production variant {variant['VariantName']} "
+            "exist, and that the execution role used to create the model has permissions to access them."
+        )
     if definition.get("ModelDataUrl"):
-        fetch(aws, definition["ModelDataUrl"], folder / "model.tar.gz", model_dir)
+        fetch(aws.s3.under(acting), definition["ModelDataUrl"], folder / "model.tar.gz", model_dir)
     return Container(
         model_dir=model_dir,
         environment=pip_variables(definition["EnableNetworkIsolation"])
@@ -40,7 +49,13 @@ def prepare(aws: LocalAws, variant: dict[str, Any], folder: Path) -> Container:
         threads=instance_types.threads(variant["InstanceType"]),
         requirements=(model_dir / "code" / "requirements.txt").is_file(),
         startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or DEFAULT_STARTUP_SECONDS,
+        acting=acting,
     )
+
+
+def acting_of(aws: LocalAws, role: str) -> Acting:
+    """A model's execution role, as SageMaker takes it."""
+    return aws.iam.acting(role, "sagemaker.amazonaws.com", "SageMaker")
 
 
 def definition_of(aws: LocalAws, variant: dict[str, Any]) -> dict[str, Any]:
@@ -104,17 +119,22 @@ def credentials_of(aws: LocalAws, definition: dict[str, Any], folder: Path) -> d
     }
 
 
-def fetch(aws: LocalAws, uri: str, archive: Path, model_dir: Path) -> None:
-    """Download and unpack a model archive. Raises StartFailed: missing, unreadable, or with members outside of it."""
+def fetch(s3: Storage, uri: str, archive: Path, model_dir: Path) -> None:
+    """Download and unpack a model archive.
+
+    Raises StartFailed: missing, not for this role, unreadable, or with members outside of it.
+    """
     try:
         bucket, key = parse_s3_uri(uri)
-        aws.s3.download(bucket, key, archive)
+        s3.download(bucket, key, archive)
     except ValueError as error:
         raise StartFailed(f"The model data cannot be used: {error}") from error
-    except FileNotFoundError as error:
+    except (FileNotFoundError, AccessDenied) as error:
+        # As users have quoted DescribeEndpoint's FailureReason in public; it does not say which of the two it is.
         raise StartFailed(
-            f"Could not find model data at {uri}. Please ensure that the role exists and that its trust relationship "
-            "policy allows the action; the object must exist."
+            f'Failed to download model data for container "container_1" from URL: "{uri}". Please ensure that there '
+            "is an object located at the URL and that the role passed to CreateModel has permissions to download the "
+            "object."
         ) from error
     try:
         with tarfile.open(archive) as tar:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # AWS: Lambda developer guide, "Lambda execution environment lifecycle": the init phase has 10 s.
 INIT_SECONDS = 10.0
 # An environment lives for hours, and its credentials as long as it.
+LAMBDA = "lambda.amazonaws.com"
 LONGEST_SESSION = 43_200
 LARGEST_ANSWER = 6_291_556
 ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
@@ -63,6 +64,8 @@ class Environment:
         self.aws, self.version, self.kind = aws, version, kind
         today = time.strftime("%Y/%m/%d", time.gmtime())
         self.stream = f"{today}/[{version.number}]{uuid.uuid4().hex}"
+        self.acting = aws.iam.acting(version.settings["Role"], LAMBDA, version.function.name)
+        """In whose name Lambda writes the log."""
         self.alive = True
         self.idle_since = time.monotonic()
         self.init_seconds: float | None = None
@@ -136,9 +139,7 @@ class Environment:
         """A session of the function's role; as on AWS, a role that is gone leaves the function without."""
         role = self.version.settings["Role"]
         try:
-            session = self.aws.iam.sessions.begin(
-                role, "lambda.amazonaws.com", self.version.function.name, LONGEST_SESSION
-            )
+            session = self.aws.iam.sessions.begin(role, LAMBDA, self.version.function.name, LONGEST_SESSION)
         except CannotAssume:
             return {}
         return {

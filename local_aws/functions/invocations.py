@@ -19,6 +19,7 @@ from local_aws.functions.concurrency import Concurrency, Lease, Throttled
 from local_aws.functions.environment import Environment, Result
 from local_aws.functions.records import Function, Version, conflict, parse_reference
 from local_aws.functions.runtime_api import Gone
+from local_aws.iam.acting import Acting
 from local_aws.services.base import RawRequest, RawResponse
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Invocations:
     def __init__(self, aws: LocalAws, concurrency: Concurrency, find: Callable[[str, str | None], Function]) -> None:
         self.aws, self.concurrency, self._find = aws, concurrency, find
         self._asynchronous = ThreadPoolExecutor(16, thread_name_prefix="lambda-event")
-        self._lines: dict[tuple[str, str], list[str]] = {}
+        self._lines: dict[tuple[str, str, Acting], list[str]] = {}
         self._lines_lock = threading.Lock()
         self.event_settings: Callable[[str, str | None], EventSettings] = lambda function, qualifier: EventSettings()
         """Given a function's name and a qualifier, what holds for its events."""
@@ -197,7 +198,8 @@ class Invocations:
             report += f"Status: {result.status}"
         lines += [f"END RequestId: {request_id}", report]
         with self._lines_lock:
-            self._lines.setdefault((environment.group, environment.stream), []).extend(lines)
+            where = environment.group, environment.stream, environment.acting
+            self._lines.setdefault(where, []).extend(lines)
         return lines
 
     def _measure(self, dimensions: list[dict[str, str]], lease: Lease, result: Result) -> None:
@@ -254,8 +256,8 @@ class Invocations:
         """Write the log lines gathered since the last time: one write a stream is far cheaper than one a line."""
         with self._lines_lock:
             gathered, self._lines = self._lines, {}
-        for (group, stream), lines in gathered.items():
-            self.aws.logs.write(group, stream, lines)
+        for (group, stream, acting), lines in gathered.items():
+            self.aws.logs.write(group, stream, lines, acting=acting)
 
     def flush_until(self, stop: threading.Event) -> None:
         """Flush ten times a second; the body of a thread."""

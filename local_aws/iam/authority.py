@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import logging
+import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from local_aws.errors import AwsError
 from local_aws.iam import denials, documents, signatures
+from local_aws.iam.acting import Acting
 from local_aws.iam.asked import Call, Question
 from local_aws.iam.context import Keys, Way
 from local_aws.iam.decisions import Decisions
@@ -21,11 +23,15 @@ from local_aws.iam.journal import Asked, Denial, Journal, Values
 from local_aws.iam.mode import Mode
 from local_aws.iam.questions import questions
 from local_aws.iam.sessions import Lasting, Offer, Sessions
+from local_aws.pipeline.exchange import environ_key
 
 if TYPE_CHECKING:
     from local_aws.pipeline.exchange import Exchange
 
 log = logging.getLogger(__name__)
+
+CALLED_VIA = "X-Local-Aws-Called-Via"
+"""The header in which a service that calls on somebody's behalf names itself, with the daemon's own secret."""
 
 
 class Authority:
@@ -69,6 +75,7 @@ class Authority:
         }  # fmt: skip
         self.sessions = Sessions(aws.account, aws.region, self.identities, lasting)
         self._own_key, self._own_secret = own_key
+        self.via_secret = secrets.token_urlsafe(24)
 
     def authenticate(self, exchange: Exchange) -> None:
         """Fill in who calls. Raises AwsError, when enforcing, for a signature that is not taken."""
@@ -148,30 +155,39 @@ class Authority:
 
     def _refusal(self, exchange: Exchange, call: Call, question: Question) -> AwsError | None:
         """The error, when enforcing, of a caller who may not do one thing; it is remembered."""
-        identity = exchange.identity
         if self.mode is Mode.OFF or exchange.trusted:
             return None
+        came = functools.partial(self._way, exchange)
+        return self.refusal(call, question, exchange.identity, came, exchange.protocol)
+
+    def refusal(
+        self, call: Call, question: Question, identity: Identity | None, came: Callable[[], Way], protocol: str
+    ) -> AwsError | None:
+        """The error, when enforcing, of somebody who may not do one thing, however he calls; it is remembered."""
         who = identity.principal.arn if identity is not None else denials.ANONYMOUS
-        keys = self._keys(exchange, call, question)
+        keys = self._keys(call, question, identity, came)
         decision = self._decide(question, identity, keys)
         if identity is not None:
             asked = Asked(question.action, question.resource, _values(identity, question.action, keys))
             self.journal.ask(identity.principal.role_arn or who, asked, decision.allowed)
         if decision.allowed:
             return None
-        error = denials.denied(exchange.service, exchange.protocol, who, question.action, question.resource, decision)
+        error = denials.denied(call.service, protocol, who, question.action, question.resource, decision)
         said = denials.sentence(who, question.action, question.resource, decision)
-        denial = Denial(who, exchange.operation, question.action, question.resource, decision, said)
+        denial = Denial(who, call.operation, question.action, question.resource, decision, said)
         return self._remembered(denial, error)
 
-    def _keys(self, exchange: Exchange, call: Call, question: Question) -> Keys:
-        asker = exchange.identity.asker if exchange.identity is not None else None
-        return Keys(call, question, asker, functools.partial(self._way, exchange), self.holdings.tags)
+    def _keys(self, call: Call, question: Question, identity: Identity | None, came: Callable[[], Way]) -> Keys:
+        return Keys(call, question, identity.asker if identity is not None else None, came, self.holdings.tags)
 
     def _decide(self, question: Question, identity: Identity | None, keys: Keys) -> Decision:
         """Whether an identity, or somebody who has not signed, may do one thing."""
         policy = self.holdings.policy(question.action, question.resource)
         return self._decisions.decide(question, identity, keys, policy)
+
+    def acting(self, role: str, service: str, session: str) -> Acting:
+        """A role as one of AWS's services has taken it, to be asked before each call in its name."""
+        return Acting(self, role, service, session)
 
     def may(self, exchange: Exchange, action: str, resource: str) -> bool:
         """Whether the caller may do something else, too."""
@@ -179,15 +195,26 @@ class Authority:
             return True
         call = Call(exchange.service, exchange.operation, {}, exchange.account, exchange.region)
         question = Question(action, resource, {})
-        return self._decide(question, exchange.identity, self._keys(exchange, call, question)).allowed
+        keys = self._keys(call, question, exchange.identity, functools.partial(self._way, exchange))
+        return self._decide(question, exchange.identity, keys).allowed
 
     def _way(self, exchange: Exchange) -> Way:
         environ, signed = exchange.environ, exchange.signed
+        via, _, secret = environ.get(environ_key(CALLED_VIA), "").partition(" ")
         secure = self.loopback_is_tls or environ.get("wsgi.url_scheme") == "https"
         return Way(
             environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""), secure, dt.datetime.now(dt.UTC),
             signed.way if signed else "", signed.version if signed else "", exchange.headers,
+            via if secret == self.via_secret else "",
         )  # fmt: skip
+
+    @staticmethod
+    def way_of(service: str, via: str = "") -> Way:
+        """How one of AWS's services calls another: with TLS, from no address of the customer's.
+
+        Parameters: `via` is the service when it calls on somebody else's behalf.
+        """
+        return Way("", service, True, dt.datetime.now(dt.UTC), "REST-HEADER", "AWS4-HMAC-SHA256", {}, via)
 
     def _with_profile(self, exchange: Exchange, asked: list[Question]) -> list[Question]:
         """An instance profile hands its role to EC2."""

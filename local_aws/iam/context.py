@@ -44,6 +44,8 @@ class Way(NamedTuple):
     """`s3:authType`: REST-HEADER, REST-QUERY-STRING, or empty for an unsigned one."""
     version: str
     headers: Mapping[str, str]
+    via: str = ""
+    """The service of AWS's that calls on the caller's behalf, such as `cloudformation.amazonaws.com`."""
 
 
 class Keys:
@@ -169,7 +171,10 @@ GLOBAL: dict[str, Callable[[Keys], Values | None]] = {
     "epochtime": lambda keys: (str(int(keys._way.now.timestamp())),),
     "requestedregion": lambda keys: (keys._call.region,),
     "resourceaccount": lambda keys: (_owner(keys._question.resource) or keys._call.account,),
-    "viaawsservice": lambda keys: ("false",),
+    "viaawsservice": lambda keys: (str(bool(keys._way.via)).lower(),),
+    "calledvia": lambda keys: _one(keys._way.via or None),
+    "calledviafirst": lambda keys: _one(keys._way.via or None),
+    "calledvialast": lambda keys: _one(keys._way.via or None),
     "tagkeys": _tag_keys,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,12 @@ from moto.backends import get_backend
 
 from local_aws.iam.evaluate import Named
 from local_aws.iam.identities import Identities, named
+
+EVERYBODY_PULLS = named(
+    "the policy of AWS's repositories",
+    json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": [
+        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer"]}]}),
+)  # fmt: skip
 
 
 class Holdings:
@@ -33,6 +40,9 @@ class Holdings:
             return found and named(f"the bucket policy of {bucket}", found)
         if service == "iam":
             return self.identities.trust(arn) if action.startswith("sts:") else None
+        if service == "ecr":
+            # AWS's own registries let everybody pull; this account's repositories are decided on without a policy.
+            return EVERYBODY_PULLS if arn.split(":")[4] != self.aws.account else None
         if service == "sns":
             topic = get_backend("sns")[self.aws.account][arn.split(":")[3]].topics.get(arn)
             return topic and named(f"the policy of {arn}", topic.policy)

@@ -86,7 +86,9 @@ class SageMakerEndpoints(Service):
             for variant in fleet.variants:
                 dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
                 for instance in list(variant.instances):
-                    usage.publish(self.aws, usage.ENDPOINTS, dimensions, instance.instance, middle)
+                    usage.publish(
+                        self.aws, usage.ENDPOINTS, dimensions, instance.instance, middle, instance.container.acting
+                    )
                 for metric in ("Invocations", "InvocationsPerInstance"):
                     found = self.aws.metrics.statistic(
                         router.NAMESPACE, metric, dimensions, "SampleCount", 60, now - self.aws.clock.minute, now

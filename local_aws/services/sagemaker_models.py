@@ -39,10 +39,10 @@ class SageMakerModels(Service):
         if len(several or ()) > 1:
             raise validation("Containers: the local AWS serves models of one container, no inference pipelines.")
         for definition in [primary] if primary else several:
-            self._check_container(call, definition)
+            self._check_container(call, definition, params.get("ExecutionRoleArn"))
         return self._create_isolated(call) if params.get("EnableNetworkIsolation") else FORWARD
 
-    def _check_container(self, call: Call, given: dict[str, Any]) -> None:
+    def _check_container(self, call: Call, given: dict[str, Any], role: str | None) -> None:
         try:
             definition = models.resolved(self.aws.client("sagemaker"), given)
         except StartFailed as error:
@@ -65,6 +65,21 @@ class SageMakerModels(Service):
                 raise validation(f"ModelDataUrl: {error}") from None
             if not self.aws.s3.bucket_exists(bucket) or all(each.key != key for each in self.aws.s3.list(bucket, key)):
                 raise validation(f"Could not find model data at {data}.")
+            if role:
+                self._check_access(call, role, data, bucket, key)
+
+    def _check_access(self, call: Call, role: str, data: str, bucket: str, key: str) -> None:
+        """Whether the model's role can be taken, and may read its archive. AWS's sentence as users have quoted it."""
+        acting = models.acting_of(self.aws, role)
+        if acting.trusted() and acting.may("s3", "HeadObject", Bucket=bucket, Key=key):
+            return
+        raise validation(
+            f'Could not access model data at {data}. Please ensure that the role "{role}" exists and that its trust '
+            'relationship policy allows the action "sts:AssumeRole" for the service principal '
+            '"sagemaker.amazonaws.com". Also ensure that the role has "s3:GetObject" permissions and that the object '
+            f"is located in {call.region}. If your Model uses multiple models or uncompressed models, please ensure "
+            'that the role has "s3:ListBucket" permission.'
+        )
 
     def _create_isolated(self, call: Call) -> dict[str, Any]:
         params = call.params

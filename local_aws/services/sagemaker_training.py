@@ -14,6 +14,7 @@ from moto.backends import get_backend
 from local_aws import images, quotas, usage
 from local_aws.errors import AwsError, validation
 from local_aws.events import sagemaker
+from local_aws.iam.acting import AccessDenied, Acting
 from local_aws.services.base import RESTARTED, Call, Service, page
 from local_aws.services.listing import chosen
 from local_aws.state.gate import Shut
@@ -89,7 +90,7 @@ class SageMakerTraining(Service):
             for number, instance in enumerate(list(job.instances), 1):
                 if instance.running:
                     host = {"Host": f"{job.name}/algo-{number}"}
-                    usage.publish(self.aws, usage.TRAINING_JOBS, host, instance, middle)
+                    usage.publish(self.aws, usage.TRAINING_JOBS, host, instance, middle, job.acting)
 
     def _announce(self, job: TrainingJob) -> None:
         self.aws.events.send(
@@ -142,6 +143,8 @@ class SageMakerTraining(Service):
         if not resources.get("InstanceType") or not resources.get("InstanceCount"):
             raise validation("The local AWS needs ResourceConfig.InstanceType and InstanceCount.")
         self._check_role(params["RoleArn"])
+        if not images.may_pull(image, self._acting(params["RoleArn"])):
+            raise validation(images.not_pulled(image, params["RoleArn"]))
         self._check_places(params)
         self._check_limits(params)
         self._check_metrics(specification.get("MetricDefinitions") or [])
@@ -162,10 +165,15 @@ class SageMakerTraining(Service):
             name = quotas.sagemaker_name(wanted["InstanceType"], quotas.SPOT_TRAINING if spot else quotas.TRAINING)
             self.aws.quotas.check(name, used, jobs * wanted["InstanceCount"])
 
+    def _acting(self, role: str) -> Acting:
+        return self.aws.iam.acting(role, "sagemaker.amazonaws.com", "SageMaker")
+
     def _check_role(self, arn: str) -> None:
-        roles = get_backend("iam")[self.aws.account]["aws"].roles.values()
-        if not any(role.arn == arn for role in roles):
-            raise validation(f"Could not assume role {arn}. Please ensure that the role exists and can be assumed.")
+        if self.aws.iam.identities.role(arn) is None or not self._acting(arn).trusted():
+            raise validation(
+                f"Could not assume role {arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            )
 
     def _check_places(self, params: dict[str, Any]) -> None:
         places = [("OutputDataConfig.S3OutputPath", params["OutputDataConfig"]["S3OutputPath"])]
@@ -207,7 +215,11 @@ class SageMakerTraining(Service):
 
     def _check_not_empty(self, uri: str, role: str) -> None:
         bucket, prefix = parse_s3_uri(uri)
-        if all(each.key.endswith("/") for each in self.aws.s3.list(bucket, prefix)):
+        try:
+            listed = list(self.aws.s3.under(self._acting(role)).list(bucket, prefix))
+        except AccessDenied:
+            listed = []
+        if all(each.key.endswith("/") for each in listed):
             raise validation(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
                 f"exists in the selected region ({self.aws.region}), that objects exist under that S3 prefix, and "

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from local_aws.iam.acting import AccessDenied
 from local_aws.storage import Storage, StoredObject, parse_s3_uri
 
 CONTAINER_BASE = "/opt/ml"
@@ -103,6 +104,8 @@ def objects(s3: Storage, channel: Mapping[str, Any]) -> list[tuple[str, StoredOb
     bucket, prefix = parse_s3_uri(source["S3Uri"])
     try:
         listed = [each for each in s3.list(bucket, prefix) if not each.key.endswith("/")]
+    except AccessDenied as error:
+        raise InputError(denied(f"Unable to list objects of {source['S3Uri']}", error)) from error
     except FileNotFoundError as error:
         raise InputError(f"ClientError: Data download failed:{error}") from error
     if not listed:
@@ -129,17 +132,34 @@ def download(s3: Storage, channel: Mapping[str, Any], folder: Path, host_index: 
         found = found[host_index::hosts]
     folder.mkdir(parents=True, exist_ok=True)
     for bucket, each, path in found:
-        s3.download(bucket, each.key, inside(folder, path))
+        fetch(s3, bucket, each.key, inside(folder, path))
     return len(found)
 
 
+def fetch(s3: Storage, bucket: str, key: str, path: Path) -> None:
+    """Write one object to a file. Raises InputError for one that the job's role may not read, and as `download`."""
+    try:
+        s3.download(bucket, key, path)
+    except AccessDenied as error:
+        raise InputError(denied(f"Unable to download object s3://{bucket}/{key}", error)) from error
+
+
+def denied(what: str, error: AccessDenied) -> str:
+    """A failed job's reason, as users have quoted it in public: `(AccessDenied: Access Denied)`; here S3's whole
+    sentence is in the parentheses, which an answer of S3's own has today."""
+    return f"ClientError: Data download failed:{what} (AccessDenied: {error})"
+
+
 def restore(s3: Storage, uri: str, folder: Path) -> int:
-    """Checkpoints of an earlier try, as they were; how many files."""
+    """Checkpoints of an earlier try, as they were; how many files. Raises InputError."""
     bucket, prefix = parse_s3_uri(uri)
     prefix = prefix.rstrip("/") + "/" if prefix else ""
-    found = [each for each in s3.list(bucket, prefix) if not each.key.endswith("/")]
+    try:
+        found = [each for each in s3.list(bucket, prefix) if not each.key.endswith("/")]
+    except AccessDenied as error:
+        raise InputError(denied(f"Unable to list objects of {uri}", error)) from error
     for each in found:
-        s3.download(bucket, each.key, inside(folder, each.key[len(prefix) :]))
+        fetch(s3, bucket, each.key, inside(folder, each.key[len(prefix) :]))
     return len(found)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from local_aws import instance_types, usage
 from local_aws.clock import Clock
 from local_aws.errors import validation
+from local_aws.iam.acting import AccessDenied
 from local_aws.instances import NICENESS, Instance, describe_exit
 from local_aws.storage import parse_s3_uri
 from local_aws.training import container, debugger, files, spot
@@ -67,6 +68,8 @@ class TrainingJob(JobRecord):
     ) -> None:
         super().__init__(dict(request), arn, dict(extra or {}))
         self.aws = aws
+        self.acting = aws.iam.acting(request["RoleArn"], "sagemaker.amazonaws.com", "SageMaker")
+        self._s3 = aws.s3.under(self.acting)
         self.on_change = on_change
         self.on_state, self.on_issue = on_state, on_issue
         self._rules = debugger.Rules(request, arn)
@@ -146,6 +149,8 @@ class TrainingJob(JobRecord):
             status, secondary = self._work()
         except (JobFailed, files.InputError) as error:
             status, reason = "Failed", str(error)[:LONGEST_REASON]
+        except AccessDenied as error:
+            status, reason = "Failed", f"ClientError: Artifact upload failed:{error}"[:LONGEST_REASON]
         except OSError as error:
             status = "Failed"
             reason = f"InternalServerError: {error.strerror or error}. The local AWS could not run this job."
@@ -258,15 +263,15 @@ class TrainingJob(JobRecord):
             files.write_configuration(base, self.request, hosts, hosts[index], instance_type)
             for channel in self.request.get("InputDataConfig") or ():
                 folder = base / "input" / "data" / channel["ChannelName"]
-                files.download(self.aws.s3, channel, folder, index, len(bases))
-        board = files.tensorboard(self.aws.s3, self.request, bases)
+                files.download(self._s3, channel, folder, index, len(bases))
+        board = files.tensorboard(self._s3, self.request, bases)
         config = self.request.get("CheckpointConfig")
         if not config:
             return board
         folders = [files.checkpoint_folder(self.request, base) for base in bases]
         for folder in folders:
-            files.restore(self.aws.s3, config["S3Uri"], folder)
-        sync = files.CheckpointSync(self.aws.s3, config["S3Uri"], folders)
+            files.restore(self._s3, config["S3Uri"], folder)
+        sync = files.CheckpointSync(self._s3, config["S3Uri"], folders)
         sync.remember()
         return [sync, *board]
 
@@ -361,10 +366,10 @@ class TrainingJob(JobRecord):
         """Upload what is in the folders, by default as one archive."""
         bucket, key = parse_s3_uri(self.output_uri(name))
         if self.compressed:
-            self.aws.s3.write(bucket, key, files.archive(folders))
+            self._s3.write(bucket, key, files.archive(folders))
             return
         for path, relative in files.merged(folders):
-            self.aws.s3.upload(path, bucket, key + relative)
+            self._s3.upload(path, bucket, key + relative)
 
     def _reason(self, bases) -> str:
         """AWS: the first 1,024 characters of output/failure; without that file, how it ended and what it said last.
@@ -417,11 +422,13 @@ class TrainingJob(JobRecord):
         with self._lock:
             self.metrics[name] = (value, Clock.now())
             self.series.setdefault(name, []).append(value)
-        self.aws.metrics.put(usage.TRAINING_JOBS, name, {"TrainingJobName": self.name}, value)
+        if usage.may_publish(usage.TRAINING_JOBS, self.acting):
+            self.aws.metrics.put(usage.TRAINING_JOBS, name, {"TrainingJobName": self.name}, value)
         self._changed()
 
     def _log(self, host: str, lines: list[str]) -> None:
-        self.aws.logs.write(LOG_GROUP, f"{self.name}/{host}-{int(self.attempted.timestamp())}", lines)
+        stream = f"{self.name}/{host}-{int(self.attempted.timestamp())}"
+        self.aws.logs.write(LOG_GROUP, stream, lines, acting=self.acting)
 
     def _enter(self, secondary: str) -> None:
         with self._lock:

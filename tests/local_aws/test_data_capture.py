@@ -33,7 +33,9 @@ def capture(stored, drawn=lambda: 0.0, **changes):
     def write(bucket, key, body):
         stored[bucket, key] = body
 
-    aws = SimpleNamespace(s3=SimpleNamespace(write=write), clock=Clock(60))
+    s3 = SimpleNamespace(write=write)
+    s3.under = lambda acting: s3
+    aws = SimpleNamespace(s3=s3, clock=Clock(60))
     return Capture(aws, "dogs", {"DataCaptureConfig": GIVEN | changes}, drawn)
 
 

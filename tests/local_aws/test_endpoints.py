@@ -86,7 +86,7 @@ def test_missing_model_data_fails_with_a_reason(serving):
     model = serving.model()
     serving.s3.delete_object(Bucket=serving.bucket, Key=f"{model}/model.tar.gz")
     name = serving.create(serving.config(model))
-    assert "Could not find model data at s3://" in serving.wait(name)["FailureReason"]
+    assert f'URL: "s3://{serving.bucket}/{model}/model.tar.gz"' in serving.wait(name)["FailureReason"]
     serving.delete(name)
 
 

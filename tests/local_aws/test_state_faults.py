@@ -310,7 +310,7 @@ def test_endpoints_in_every_state_come_back_as_what_they_can_be(serving, held, n
     assert again.wait(creating, *moving)["EndpointStatus"] == "InService"
     described = again.wait(doomed, *moving)
     assert described["EndpointStatus"] == "Failed"
-    assert "Could not find model data" in described["FailureReason"]
+    assert "Failed to download model data" in described["FailureReason"]
     described = again.sagemaker.describe_endpoint(EndpointName=failed)
     assert (described["EndpointStatus"], described["FailureReason"]) == ("Failed", before["FailureReason"])
     names = {each["EndpointName"] for each in again.sagemaker.list_endpoints()["Endpoints"]}

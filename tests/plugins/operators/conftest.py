@@ -105,11 +105,14 @@ def new_project(request, start_daemon, tmp_path_factory) -> Iterator[Callable[[]
     an AWS minute lasts there, one without it."""
     daemon = start_daemon(tmp_path_factory.mktemp("operators"), minute=getattr(request.module, "MINUTE", 1.0))
     values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2}
-    # The template's roles may ask the endpoint of the template's project; each test has a project of its own.
-    asks = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [asks]})
-    for role in (f"{bootstrap.PROJECT}-lambda", f"{bootstrap.PROJECT}-lambda-rehearsal"):
-        daemon.client("iam").put_role_policy(RoleName=role, PolicyName="asks", PolicyDocument=policy)
+    # The template's roles may do their part for the template's project; each test has a project of its own.
+    for role in ("lambda", "lambda-rehearsal", "endpoint"):
+        actions = ["s3:GetObject", "s3:PutObject"] if role == "endpoint" else ["sagemaker:InvokeEndpoint"]
+        allowed = {"Effect": "Allow", "Action": [*actions, "logs:*"], "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        daemon.client("iam").put_role_policy(
+            RoleName=f"{bootstrap.PROJECT}-{role}", PolicyName="for-tests", PolicyDocument=policy
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", daemon.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
