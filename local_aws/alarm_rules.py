@@ -1,12 +1,14 @@
 """The rules of composite alarms: which states of other alarms they ask for.
 
 Source: CloudWatch user guide, "Create a composite alarm" and API reference, PutCompositeAlarm: ALARM(...), OK(...) and
-INSUFFICIENT_DATA(...) of a name or an ARN, TRUE, FALSE, AND, OR, NOT and parentheses.
+INSUFFICIENT_DATA(...) of a name or an ARN, AT_LEAST(number or share, state, (alarms)), TRUE, FALSE, AND, OR, NOT and
+parentheses.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ States = Callable[[str], str]
 """The state of the alarm that has a name; "" where none has."""
 LONGEST, MOST_CHILDREN, MOST_ELEMENTS = 10_240, 100, 500
 STATES = ("ALARM", "OK", "INSUFFICIENT_DATA")
+NUMBER = re.compile(r"([1-9]\d{0,2})(%?)")
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[()]|[^\s()",]+|,)')
 
 
@@ -88,16 +91,49 @@ class _Parser:
         token, start = self._next()
         if token in ("TRUE", "FALSE"):
             return lambda states: token == "TRUE"
+        if token == "AT_LEAST":
+            return self._at_least()
         if token not in STATES:
             raise self._refusal(token, start)
         self._expect("(")
+        name = self._child()
+        self._expect(")")
+        return lambda states: states(name) == token
+
+    def _at_least(self) -> Callable[[States], bool]:
+        """AT_LEAST(2, ALARM, (a, b, c)), AT_LEAST(50%, NOT OK, (a, b))."""
+        self._expect("(")
+        token, start = self._next()
+        amount = NUMBER.fullmatch(token)
+        if amount is None:
+            raise self._refusal(token, start)
+        self._expect(",")
+        wanted = not self._take("NOT")
+        state, at = self._next()
+        if state not in STATES:
+            raise self._refusal(state, at)
+        self._expect(",")
+        self._expect("(")
+        names = [self._child()]
+        while self._take(","):
+            names.append(self._child())
+        self._expect(")")
+        self._expect(")")
+        number, most = int(amount[1]), 100 if amount[2] else len(names)
+        if number > most:
+            raise validation(
+                f"AT_LEAST({token}, ...) in AlarmRule must ask for at most {most}{amount[2]} of its alarms."
+            )
+        needed = math.ceil(len(names) * number / 100) if amount[2] else number
+        return lambda states: sum((states(each) == state) is wanted for each in names) >= needed
+
+    def _child(self) -> str:
+        """The name of an alarm, which is one of the rule's children."""
         name, start = self._next()
         if name in ("(", ")", ","):
             raise self._refusal(name, start)
-        name = _named(name)
-        self._expect(")")
-        self._children[name] = None
-        return lambda states: states(name) == token
+        self._children[_named(name)] = None
+        return _named(name)
 
     def _next(self) -> tuple[str, int]:
         if self._at == len(self._tokens):

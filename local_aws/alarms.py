@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from local_aws import alarm_rules
+from local_aws.alarm_suppression import SUPPRESSOR, Suppression, named
+from local_aws.clock import Clock
 from local_aws.metrics import Key, Metrics
 
 COMPARISONS = {
@@ -149,11 +151,21 @@ class Composite(Alarm):
     kind: ClassVar[str] = "CompositeAlarm"
     seen: dict[str, str] | None = None
     """The states of the others when it was judged last. While none changes, a state that was set by hand stays."""
+    suppression: Suppression = field(default_factory=Suppression)
 
     @property
     def children(self) -> tuple[str, ...]:
         """The names of the alarms that its rule names."""
         return alarm_rules.parse(self.settings["AlarmRule"]).children
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | self.suppression.describe(self.settings)
+
+    def due(self, alarms: Mapping[str, Alarm], clock: Clock) -> str | None:
+        """The state of which it has taken the actions before, when it is to take those of its state now; else None."""
+        suppressor = alarms.get(named(self.settings.get(SUPPRESSOR) or ""))
+        state = suppressor.state if suppressor is not None else ""
+        return self.suppression.due(self.state, self.settings, state, clock.time(), clock.real)
 
     def judge(self, alarms: Mapping[str, Alarm]) -> None:
         """Enter the state that its rule says of all alarms, by their names."""

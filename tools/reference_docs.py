@@ -150,8 +150,8 @@ out with `aws s3 sync s3://BUCKET FOLDER`.
   does not stream. What fails, fails before the stream begins.
 - **What scales** are endpoints' variants and functions' provisioned concurrency (Application Auto Scaling). What of a
   function's environments was busy is measured over each AWS minute, zeros where nobody called, and ends with it.
-- **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; AT_LEAST and
-  suppressors of their actions are refused.
+- **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; the end of
+  what they wait for before their actions (ActionsSuppressor) is looked for once a minute.
 - **Searches of logs** take words that all have to be there, or one phrase in quotes (FilterLogEvents); of Logs
   Insights, `fields`, `sort @timestamp` and `limit`. Other patterns and commands are refused.
 - **Layers** are a function's `/opt`, in mounts that only its processes see: on Linux, where user namespaces are allowed

@@ -27,8 +27,7 @@ LISTED_SECONDS = 14 * 24 * 3600
 ALARM_SETTINGS = (
     "AlarmDescription", "ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions", "MetricName",
     "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit", "EvaluationPeriods",
-    "DatapointsToAlarm", "Threshold",
-    "ComparisonOperator", "TreatMissingData", "EvaluateLowSampleCountPercentile",
+    "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData", "EvaluateLowSampleCountPercentile",
 )  # fmt: skip
 
 
@@ -94,6 +93,8 @@ class CloudWatch(Service):
             if old is not None:
                 # A changed configuration keeps the state until the next evaluation.
                 alarm.state, alarm.reason, alarm.history = old.state, old.reason, old.history
+                if isinstance(alarm, Composite) and isinstance(old, Composite):
+                    alarm.suppression = old.suppression
             self._alarms[alarm.name] = alarm
         alarm.record("ConfigurationUpdate", f'Alarm "{alarm.name}" {"updated" if old else "created"}', {})
         return alarm
@@ -106,9 +107,10 @@ class CloudWatch(Service):
         composites = [each for each in self.alarms() if isinstance(each, Composite)]
         for _ in composites:
             before = [each.state for each in composites]
-            for each, state in zip(composites, before, strict=True):
+            for each in composites:
                 each.judge(self._alarms)
-                alarm_actions.carry_out(self.aws, each, state)
+                if (told := each.due(self._alarms, self.aws.clock)) is not None:
+                    alarm_actions.carry_out(self.aws, each, told)
             if before == [each.state for each in composites]:
                 return
 

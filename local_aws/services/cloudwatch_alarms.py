@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local_aws import alarm_actions, alarm_rules
+from local_aws import alarm_actions, alarm_rules, alarm_suppression
 from local_aws.alarms import Alarm, Composite
 from local_aws.errors import AwsError, validation
 from local_aws.metric_requests import aware
@@ -16,6 +16,7 @@ from local_aws.tags import check_tags
 
 COMPOSITE_SETTINGS = (
     "AlarmDescription", "ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions", "AlarmRule",
+    *alarm_suppression.SETTINGS,
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class CloudWatchAlarms(Service):
             )
         # Neither hosts nor capacity are among the actions that AWS's composite alarms have.
         alarm_actions.check(params, lambda arn: False)
+        alarm_suppression.check(params, lambda each: each in known)
         check_tags(params.get("Tags"))
         settings = {each: params[each] for each in COMPOSITE_SETTINGS if params.get(each) is not None}
         alarm = self.cloudwatch.put_composite(name, {"ActionsEnabled": True} | settings)
@@ -114,7 +116,8 @@ class CloudWatchAlarms(Service):
         (alarm,) = named
         before = alarm.state
         alarm.become(call.params["StateValue"], call.params["StateReason"])
-        alarm_actions.carry_out(self.aws, alarm, before)
+        if not isinstance(alarm, Composite):
+            alarm_actions.carry_out(self.aws, alarm, before)
         self.cloudwatch.judge_composites()
 
     def describe_alarm_history(self, call: Call) -> dict[str, Any]:

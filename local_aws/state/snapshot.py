@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from local_aws.state import moto_state
 
-FORMAT = 5
+FORMAT = 6
 """To be raised with every change of what is pickled: classes, their fields, what `remember` gives."""
 
 NAME = "snapshot.json"

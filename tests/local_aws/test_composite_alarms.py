@@ -7,6 +7,7 @@ import json
 import pytest
 
 from local_aws import alarm_rules
+from local_aws.alarm_suppression import Suppression
 from local_aws.alarms import NO_METRIC, Alarm, Composite
 from local_aws.errors import AwsError
 from tests.local_aws.ec2_hosts import refusal
@@ -35,6 +36,13 @@ ARN = "arn:aws:cloudwatch:us-east-1:123456789012:alarm"
         ("(TRUE OR TRUE) AND FALSE", False),
         ("NOT FALSE AND FALSE", False),
         ("\n ALARM( on )\tAND(NOT(NOT(ALARM(on))))", True),
+        # One of three is in ALARM, and one is not OK and not in ALARM
+        ('AT_LEAST(1, ALARM, (on, off, "with space"))', True),
+        ('AT_LEAST(2, ALARM, (on, off, "with space"))', False),
+        ('AT_LEAST(2, NOT OK, (on, off, "with space"))', True),
+        ('AT_LEAST(33%, ALARM, (on, off, "with space"))', True),
+        ('AT_LEAST(34%, ALARM, (on, off, "with space"))', False),
+        (f"AT_LEAST( 100% ,OK,({ARN}:off)) AND ALARM(on)", True),
     ],
 )
 def test_a_rule_says_whether_it_holds(rule, holds):
@@ -44,6 +52,7 @@ def test_a_rule_says_whether_it_holds(rule, holds):
 
 def test_a_rule_names_its_children_once():
     assert alarm_rules.parse(f'ALARM(a) OR OK({ARN}:a) OR ALARM("b c")').children == ("a", "b c")
+    assert alarm_rules.parse("AT_LEAST(1, ALARM, (a, b)) OR OK(a)").children == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,11 @@ def test_a_rule_names_its_children_once():
         ("ALARM(a", "Unsupported token 'end of rule' at char 7"),
         ("ALARM(a) ALARM(b)", "Unsupported token 'ALARM' at char 9"),
         ("ALARM(a) XOR ALARM(b)", "Unsupported token 'XOR' at char 9"),
-        ("AT_LEAST(1, ALARM, (a, b))", "Unsupported token 'AT_LEAST' at char 0"),
+        ("AT_LEAST(0, ALARM, (a, b))", "Unsupported token '0' at char 9"),
+        ("AT_LEAST(1, LOUD, (a, b))", "Unsupported token 'LOUD' at char 12"),
+        ("AT_LEAST(1, ALARM, ())", "Unsupported token ')' at char 20"),
+        ("AT_LEAST(3, ALARM, (a, b))", "AT_LEAST(3, ...) in AlarmRule must ask for at most 2 of its alarms"),
+        ("AT_LEAST(101%, ALARM, (a, b))", "must ask for at most 100% of its alarms"),
         ("ALARM()", "Unsupported token ')' at char 6"),
         ('ALARM("a)', "Unsupported token '\"' at char 6"),
         ("NOT", "Unsupported token 'end of rule' at char 3"),
@@ -80,6 +93,30 @@ def test_a_state_that_was_set_stays_until_another_alarm_changes():
     alarm.judge({"a": child})
     assert (alarm.state, f"{ARN}:a transitioned to OK at" in alarm.reason) == ("OK", True)
     assert [item["AlarmType"] for item in alarm.history] == ["CompositeAlarm"] * len(alarm.history)
+
+
+def test_actions_wait_for_their_suppressor():
+    settings = {"ActionsSuppressor": "s", "ActionsSuppressorWaitPeriod": 60, "ActionsSuppressorExtensionPeriod": 120}
+
+    def told(*moments):
+        """What is due at (second, the alarm's state, the suppressor's), and by what it is suppressed afterwards."""
+        found = Suppression(told="OK", seen="OK", suppressor="OK")
+        return [(found.due(state, settings, suppressor, at, lambda each: each), found.by)
+                for at, state, suppressor in moments]  # fmt: skip
+
+    # The suppressor does not follow: after the wait the actions are taken, once.
+    assert told((0, "ALARM", "OK"), (59, "ALARM", "OK"), (60, "ALARM", "OK"), (61, "ALARM", "OK")) == [
+        (None, "WaitPeriod"), (None, "WaitPeriod"), ("OK", ""), (None, ""),
+    ]  # fmt: skip
+    # It follows, and ends: after the extension they are taken.
+    assert told((0, "ALARM", "OK"), (30, "ALARM", "ALARM"), (90, "ALARM", "OK"), (209, "ALARM", "OK"),
+                (210, "ALARM", "OK")) == [
+        (None, "WaitPeriod"), (None, "Alarm"), (None, "ExtensionPeriod"), (None, "ExtensionPeriod"), ("OK", ""),
+    ]  # fmt: skip
+    # What is over before anybody was told is told nobody.
+    assert told((0, "ALARM", "OK"), (30, "OK", "OK"), (90, "OK", "OK")) == [
+        (None, "WaitPeriod"), (None, "WaitPeriod"), (None, ""),
+    ]  # fmt: skip
 
 
 def test_composite_alarms_follow_their_children(local_aws):
@@ -135,7 +172,23 @@ def test_composite_alarms_follow_their_children(local_aws):
     assert "composite alarm" in refusal(cloudwatch.put_metric_alarm, AlarmName="both", **METRIC)[1]
     suppressor = {"ActionsSuppressor": "child-one", "ActionsSuppressorWaitPeriod": 60}
     code, message = refusal(cloudwatch.put_composite_alarm, AlarmName="no", AlarmRule="TRUE", **suppressor)
-    assert "does not carry out ActionsSuppressor" in message
+    assert (code, "without ActionsSuppressorExtensionPeriod" in message) == ("ValidationError", True)
+    suppressor |= {"ActionsSuppressor": f"{ARN}:nobody", "ActionsSuppressorExtensionPeriod": 60}
+    assert "nobody does not exist" in refusal(
+        cloudwatch.put_composite_alarm, AlarmName="no", AlarmRule="TRUE", **suppressor
+    )[1]  # fmt: skip
+    # WHEN another alarm suppresses THEN no topic is told, until that one has ended
+    suppressor = {"ActionsSuppressor": "child-two", "ActionsSuppressorWaitPeriod": 0}
+    suppressor["ActionsSuppressorExtensionPeriod"] = 0
+    cloudwatch.put_composite_alarm(AlarmName="both", AlarmRule="ALARM(child-one)", OKActions=[topic], **suppressor)
+    cloudwatch.set_alarm_state(AlarmName="child-one", StateValue="OK", StateReason="a test")
+    (shown,) = cloudwatch.describe_alarms(AlarmTypes=["CompositeAlarm"], AlarmNames=["both"])["CompositeAlarms"]
+    assert (shown["StateValue"], shown["ActionsSuppressedBy"]) == ("OK", "Alarm")
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue)
+    cloudwatch.set_alarm_state(AlarmName="child-two", StateValue="OK", StateReason="a test")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    told = json.loads(json.loads(message["Body"])["Message"])
+    assert (told["NewStateValue"], told["OldStateValue"]) == ("OK", "ALARM")
     for name in ("neither", "both"):
         cloudwatch.delete_alarms(AlarmNames=[name])
     cloudwatch.delete_alarms(AlarmNames=["child-one", "child-two"])

@@ -12,7 +12,8 @@ import weakref
 
 import pytest
 
-from local_aws.alarms import Alarm
+from local_aws.alarm_suppression import Suppression
+from local_aws.alarms import Alarm, Composite
 from local_aws.clock import Clock
 from local_aws.ec2.past import InstanceRecord
 from local_aws.ec2.spot import SpotRequest
@@ -27,12 +28,13 @@ from local_aws.training.record import JobRecord
 from local_aws.tuning.record import TuningRecord
 
 RECORDS = (
-    Alarm, Alias, Code, EndpointRecord, Function, InstanceRecord, JobRecord, Policy, ProvisionedRecord, SpotRequest,
-    Target, TuningRecord, VariantRecord, Version,
+    Alarm, Alias, Code, Composite, EndpointRecord, Function, InstanceRecord, JobRecord, Policy, ProvisionedRecord,
+    SpotRequest, Suppression, Target, TuningRecord, VariantRecord, Version,
 )  # fmt: skip
 # Of the records' fields, by format: a change belongs to a new format and to a line here.
-# Of 3, S3 has a place of its own; of 4, alarms may be composite and functions have layers; of 5, functions scale, too.
-SHAPES = {1: "59cf2422", 2: "b97083fc", 3: "b97083fc", 4: "9f5e813e", 5: "8e72cd37"}
+# Of 3, S3 has a place of its own; of 4, alarms may be composite and functions have layers; of 5, functions scale; of 6,
+# alarms suppress others' actions.
+SHAPES = {1: "59cf2422", 2: "b97083fc", 3: "b97083fc", 4: "9f5e813e", 5: "8e72cd37", 6: "33ca30ae"}
 
 
 def test_a_changed_record_is_another_format():
