@@ -204,6 +204,8 @@ class Gateway:
             plan.check(exchange.params)
         if plan.refuse is not None:
             plan.refuse(exchange.params)
+        if plan.tags is not None:
+            plan.tags(exchange.params)
         done("validate")
         exchange.resources = plan.resources(exchange.params, exchange.account, exchange.region)
         done("resources")

@@ -9,15 +9,10 @@ from local_aws.errors import validation
 
 
 def check_tags(tags: Iterable[Mapping[str, str]] | None) -> None:
-    """Raise AwsError for a key that is there twice or that is AWS's own.
-
-    AWS: SageMaker API reference, Tag and AddTags; general reference, "Tagging AWS resources": aws: is reserved.
-    """
+    """Raise AwsError for a key that is there twice (SageMaker API reference, Tag and AddTags)."""
     seen = set()
     for tag in tags or ():
         key = tag["Key"]
-        if key.lower().startswith("aws:"):
-            raise validation(f"aws: prefixed tag key names are not allowed for external use: {key}.")
         if key in seen:
             raise validation(f"The tag key {key} is there twice; tag keys must be unique.")
         seen.add(key)

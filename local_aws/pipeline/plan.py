@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.core.model import OperationModel
 
-from local_aws.pipeline import checks, members, parse, resources
+from local_aws.pipeline import checks, members, parse, resources, tags
 from local_aws.pipeline.directory import operation
 from local_aws.s3 import front
 
@@ -26,6 +26,7 @@ class Plan:
 
     __slots__ = (
         "check", "handler", "model", "name", "parse", "raw", "reads", "refuse", "resources", "service", "streamed",
+        "tags",
     )  # fmt: skip
 
     def __init__(self, service: str, name: str, protocol: str, handler: Any) -> None:
@@ -38,6 +39,7 @@ class Plan:
             self.parse = parse.parser(self.model, protocol)
         self.check = checks.check(self.model, service)
         self.refuse = members.refusing(self.model, service) if handler is not None else None
+        self.tags = tags.refusing(self.model, service)
         self.resources = resources.finder(self.model, service)
         self.reads = READS.match(name) is not None
         self.raw = parse.has_raw_body(self.model)

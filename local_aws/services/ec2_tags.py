@@ -18,11 +18,9 @@ class Ec2Tags(Service):
 
 
 def check(tags: Iterable[Mapping[str, str]]) -> None:
-    """Raise AwsError for a key that is there twice or that is AWS's own (EC2 user guide, "Tag restrictions")."""
+    """Raise AwsError for a key that is there twice (EC2 user guide, "Tag restrictions")."""
     seen = set()
     for key in (tag.get("Key", "") for tag in tags):
-        if key.lower().startswith("aws:"):
-            raise AwsError("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
         if key in seen:
             raise AwsError("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
         seen.add(key)
