@@ -43,6 +43,7 @@ class CloudFormation(Service):
         self._stopping = threading.Event()
         self._running: dict[str, Running] = {}
         """By the id of a stack that is being changed in a thread."""
+        self._callers: Any = None
 
     def start(self) -> None:
         models = sys.modules.get("moto.cloudformation.models")
@@ -69,10 +70,12 @@ class CloudFormation(Service):
             raise invalid(f"Stack [{params['StackName']}] already exists and is in REVIEW_IN_PROGRESS state.")
         if found is not None:
             raise AwsError("AlreadyExistsException", f"Stack [{params['StackName']}] already exists")
+        rights = self._rights(call)
         with of_moto():
             stack = moto.Stack(
                 stack_id=moto.generate_stack_id(params["StackName"], call.region, call.account),
                 name=params["StackName"],
+                role_arn=params.get("RoleARN"),
                 template=text,
                 parameters=given,
                 account_id=call.account,
@@ -83,7 +86,7 @@ class CloudFormation(Service):
             )
         stack.disable_rollback, stack.capabilities = on_failure == "DO_NOTHING", params.get("Capabilities") or []
         backend.stacks[stack.stack_id] = stack
-        self._run(stack, lambda change: change.create(on_failure))
+        self._run(stack, rights, lambda change: change.create(on_failure))
         return {"StackId": stack.stack_id}
 
     def update_stack(self, call: Call) -> dict[str, Any]:
@@ -99,11 +102,12 @@ class CloudFormation(Service):
             resources = stack.resources_of(text, given)
         if read(text) == stack.template_dict and resources.resolved_parameters == stack.stack_parameters and same_tags:
             raise invalid("No updates are to be performed.")
+        rights = self._rights(call, stack)
         if "NotificationARNs" in params:
             stack.notification_arns = params["NotificationARNs"]
         stack.capabilities = params.get("Capabilities") or []
         roll_back = not params.get("DisableRollback")
-        self._run(stack, lambda change: change.update(text, given, tags, roll_back))
+        self._run(stack, rights, lambda change: change.update(text, given, tags, roll_back))
         return {"StackId": stack.stack_id}
 
     def delete_stack(self, call: Call) -> None:
@@ -124,12 +128,13 @@ class CloudFormation(Service):
             return
         if stack.status.startswith("UPDATE") and stack.status.endswith("_IN_PROGRESS"):
             raise invalid(f"Stack [{stack.name}] cannot be deleted while in status {stack.status}")
+        rights = self._rights(call, stack)
         for each in [each for each, found in backend.change_sets.items() if found.stack is stack]:
             del backend.change_sets[each]
         running = self._running.get(stack.stack_id)
         if running is not None:
             running.stop.set()
-        self._run(stack, lambda change: change.delete(retained=retained))
+        self._run(stack, rights, lambda change: change.delete(retained=retained))
 
     def update_termination_protection(self, call: Call) -> dict[str, Any]:
         stack = self._stack(call)
@@ -170,7 +175,8 @@ class CloudFormation(Service):
         vars(found).update(
             change_set_type=kind, change_set_id=identifier, change_set_name=params["ChangeSetName"], stack=stack,
             stack_id=stack.stack_id, stack_name=stack.name, notification_arns=params.get("NotificationARNs"),
-            description=params.get("Description"), tags=_tags(params) if params.get("Tags") else None, role_arn=None,
+            description=params.get("Description"), tags=_tags(params) if params.get("Tags") else None,
+            role_arn=params.get("RoleARN"),
             template=text, parameters=given, creation_time=self.aws.clock.now(), changes=changes,
             capabilities=params.get("Capabilities") or [], on_stack_failure=params.get("OnStackFailure"),
             status="CREATE_COMPLETE" if changes else "FAILED", status_reason=None if changes else NO_CHANGES,
@@ -188,6 +194,7 @@ class CloudFormation(Service):
                 f"ChangeSet [{found.change_set_id}] cannot be executed in its current status of [{found.status}]",
             )
         stack = found.stack
+        rights = self._rights(call, stack, found.role_arn)
         for each in [key for key, other in backend.change_sets.items() if other.stack is stack and other is not found]:
             del backend.change_sets[each]
         found.execution_status = "EXECUTE_COMPLETE"
@@ -202,12 +209,14 @@ class CloudFormation(Service):
             stack.disable_rollback = not roll_back
             stack.set_outputs(visible=False)
             otherwise = found.on_stack_failure or ("ROLLBACK" if roll_back else "DO_NOTHING")
-            self._run(stack, lambda change: change.create(otherwise))
+            self._run(stack, rights, lambda change: change.create(otherwise))
         else:
             self._check_changeable(stack)
             stack.capabilities = found.capabilities
             roll_back = roll_back and found.on_stack_failure != "DO_NOTHING"
-            self._run(stack, lambda change: change.update(found.template, found.parameters, found.tags, roll_back))
+            self._run(
+                stack, rights, lambda change: change.update(found.template, found.parameters, found.tags, roll_back)
+            )
         return {}
 
     def describe_change_set(self, call: Call) -> dict[str, Any]:
@@ -286,15 +295,31 @@ class CloudFormation(Service):
 
     # --- inside
 
-    def _run(self, stack: Any, steps: Callable[[Any], Generator[None, None, None]]) -> None:
+    def _rights(self, call: Call, stack: Any = None, of_change_set: str | None = None) -> Any:
+        """In whose name a stack is changed: a role's that the call gives, or the stack has been given before, or the
+        caller's. Raises AwsError.
+
+        AWS: API reference, CreateStack, RoleARN: CloudFormation uses the role for all later operations on the stack.
+        """
+        from local_aws.stacks.rights import Callers
+
+        if self._callers is None:
+            self._callers = Callers(self.aws)
+        given = call.params.get("RoleARN") or of_change_set
+        rights = self._callers.rights(call.access_key, given or (stack.role_arn if stack is not None else None))
+        if given and stack is not None:
+            stack.role_arn = given
+        return rights
+
+    def _run(self, stack: Any, rights: Any, steps: Callable[[Any], Generator[None, None, None]]) -> None:
         """Do what needs no waiting within the call, and the rest in a thread.
 
-        Parameters: `steps` makes the generator of a `stacks.change.Change`.
+        Parameters: `rights` in whose name, `steps` makes the generator of a `stacks.change.Change`.
         """
         from local_aws.stacks.change import Change
 
         stop = threading.Event()
-        running = steps(Change(stack, self.aws.client, stop.is_set))
+        running = steps(Change(stack, rights, stop.is_set))
         before = self._running.get(stack.stack_id)
         if before is None:
             try:

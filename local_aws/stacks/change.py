@@ -19,6 +19,7 @@ from local_aws.errors import AwsError
 from local_aws.stacks import moto_side, registry
 from local_aws.stacks.kinds import Failed, Kind, Steps, Work, reason_of
 from local_aws.stacks.ledger import Entry
+from local_aws.stacks.rights import Denied, Rights
 from local_aws.stacks.template import order
 
 REPLACES = "Requested update requires the creation of a new physical resource; hence creating one."
@@ -27,15 +28,12 @@ CUSTOM_NAME = (
     "stack again."
 )
 
-MakeClient = Callable[[str, str], Any]
-"""(service, region) -> a boto3 client."""
-
 
 class Change:
-    """One operation on one stack. `cancelled` is asked between two resources."""
+    """One operation on one stack, with somebody's rights. `cancelled` is asked between two resources."""
 
-    def __init__(self, stack: moto_side.Stack, client: MakeClient, cancelled: Callable[[], bool]) -> None:
-        self.stack, self._client, self._cancelled = stack, client, cancelled
+    def __init__(self, stack: moto_side.Stack, rights: Rights, cancelled: Callable[[], bool]) -> None:
+        self.stack, self._rights, self._cancelled = stack, rights, cancelled
         self._exports = moto_side.cloudformation_backends[stack.account_id][stack.region_name].exports
 
     # --- a stack
@@ -134,11 +132,12 @@ class Change:
         try:
             entry.properties = resources.clean(entry.definition.get("Properties") or {})
             if kind is not None:
-                work = self._work(entry)
+                work = self._work(entry, "create")
                 kind.check(work)
                 yield from kind.create(work)
                 resources.put(name, entry)
             else:
+                self._ask(entry, "create")
                 self._made(entry, resources.make(name))
                 resources.put(name, entry.moto)
         except Exception as error:
@@ -191,10 +190,11 @@ class Change:
         self._say(entry, "UPDATE_IN_PROGRESS")
         try:
             if kind is None:
+                self._ask(entry, "update")
                 self._made(entry, after.change(name, old.moto))
                 after.put(name, entry.moto)
             else:
-                work = self._work(entry, before=old.properties)
+                work = self._work(entry, "update", before=old.properties)
                 kind.check(work)
                 yield from kind.update(work)
                 after.put(name, entry)
@@ -244,10 +244,11 @@ class Change:
             self._say(entry, "UPDATE_IN_PROGRESS")
             try:
                 if kind is None:
+                    self._ask(entry, "update")
                     self._made(entry, before.change(name, new.moto or old.moto))
                     before.put(name, entry.moto)
                 else:
-                    yield from kind.update(self._work(entry, before=new.properties))
+                    yield from kind.update(self._work(entry, "update", before=new.properties))
                     before.put(name, entry)
             except Exception as error:
                 self._say(entry, "UPDATE_FAILED", self._reason(entry, error))
@@ -281,8 +282,9 @@ class Change:
         try:
             kind = registry.kind(entry.cf_resource_type)
             if kind is not None:
-                yield from kind.delete(self._work(entry))
+                yield from kind.delete(self._work(entry, "delete"))
             else:
+                self._ask(entry, "delete")
                 resources.unmake(entry.logical_resource_id, entry.moto)
         except Exception as error:
             self._say(entry, "DELETE_FAILED", self._reason(entry, error))
@@ -293,11 +295,15 @@ class Change:
 
     # --- inside
 
-    def _work(self, entry: Entry, before: dict[str, Any] | None = None) -> Work:
-        stack = self.stack
+    def _ask(self, entry: Entry, verb: str) -> None:
+        """Of what moto makes without an operation. Raises what `_reason` says."""
+        self._rights.ask(entry, verb, self.stack.region_name, self.stack.name)
+
+    def _work(self, entry: Entry, verb: str, before: dict[str, Any] | None = None) -> Work:
+        stack, kind = self.stack, entry.cf_resource_type
         return Work(
             entry,
-            lambda service: self._client(service, stack.region_name),
+            lambda service: self._rights.client(service, stack.region_name, kind, verb),
             stack.name,
             stack.account_id,
             stack.region_name,
@@ -321,7 +327,7 @@ class Change:
     def _reason(entry: Entry, error: Exception) -> str:
         kind = registry.kind(entry.cf_resource_type)
         if isinstance(error, ClientError | BotoCoreError | Failed):
-            return reason_of(error, kind.service if kind is not None else "")
+            return reason_of(error, error.service if isinstance(error, Denied) else kind.service if kind else "")
         if isinstance(error, KeyError) and kind is not None:
             return (
                 f"Properties validation failed for resource {entry.logical_resource_id}: required key {error} not found"

@@ -18,6 +18,8 @@ Steps = Generator[None, None, None]
 """Yields whenever there is something to wait for."""
 SUFFIX = string.ascii_uppercase + string.digits
 HANDLER_CODES = {403: "AccessDenied", 404: "NotFound", 409: "AlreadyExists", 429: "Throttling", 500: "InternalFailure"}
+# How services say that a caller may not.
+DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 
 
 class Failed(Exception):
@@ -215,6 +217,8 @@ def reason_of(error: Exception, service: str) -> str:
         code = HANDLER_CODES.get(status, "GeneralServiceException" if status < 500 else "ServiceInternalError")
         if "AlreadyExist" in said["Code"] or "already exist" in said.get("Message", "").lower():
             code = "AlreadyExists"
+        elif said["Code"] in DENIALS:
+            code = "AccessDenied"
         elif is_missing(error):
             code = "NotFound"
         elif "Validation" in said["Code"] or "Invalid" in said["Code"]:

@@ -366,7 +366,8 @@ def model_fn(model_dir):
 
 def test_a_role_has_a_policy_of_aws(local_aws, stacks):
     iam, full = local_aws.client("iam"), "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
-    trust = {"Version": "2012-10-17", "Statement": []}
+    takes = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [takes]}
     role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust, "ManagedPolicyArns": [full]}}
     stacks.client.create_stack(
         StackName=stacks.name, TemplateBody=json.dumps({"Resources": {"Role": role}}), Capabilities=["CAPABILITY_IAM"]
