@@ -152,8 +152,10 @@ out with `aws s3 sync s3://BUCKET FOLDER`.
   function's environments was busy is measured over each AWS minute, zeros where nobody called, and ends with it.
 - **Composite alarms** are judged whenever one of the alarms that their rule names has changed its state; the end of
   what they wait for before their actions (ActionsSuppressor) is looked for once a minute.
-- **Searches of logs** take words that all have to be there, or one phrase in quotes (FilterLogEvents); of Logs
-  Insights, `fields`, `sort @timestamp` and `limit`. Other patterns and commands are refused.
+- **Searches of logs** take words that all have to be there, or one phrase in quotes (FilterLogEvents). Queries of Logs
+  Insights are answered at once: `fields`, `display`, `filter`, `parse`, `stats`, `sort`, `dedup` and `limit`, over
+  AWS's own fields, those of messages in JSON, and those of Lambda's lines (`@duration`). Other patterns, commands and
+  functions are refused by name.
 - **Layers** are a function's `/opt`, in mounts that only its processes see: on Linux, where user namespaces are allowed
   and the machine has no `/opt/python`, `/opt/lib` or `/opt/bin`. Elsewhere Python, `PATH` and `LD_LIBRARY_PATH` find
   them in a folder of their own. There are those of this account alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -56,19 +57,35 @@ def test_searches_that_are_refused(logs, asked, code, says):
     assert (found, says in message) == (code, True), message
 
 
-def test_a_query_is_carried_out_or_refused(logs):
-    asked = {"logGroupName": GROUP, "startTime": int(time.time()) - 600, "endTime": int(time.time()) + 600}
-    query = "fields @timestamp, @message | sort @timestamp desc | limit 2"
-    results = logs.get_query_results(queryId=logs.start_query(**asked, queryString=query)["queryId"])
-    assert (results["status"], len(results["results"])) == ("Complete", 2)
-    for refused in (
-        "filter @message like /ERROR/",
-        "fields @message | stats count(*)",
-        "fields level",
-        "sort @message",
-    ):
-        code, message = refusal(logs.start_query, **asked, queryString=refused)
-        assert (code, "not '" in message) == ("MalformedQueryException", True), message
+def test_a_query_is_carried_out(logs, wait_for):
+    times = {"startTime": int(time.time()) - 600, "endTime": int(time.time()) + 600}
+    asked = {"logGroupName": GROUP, **times}
+
+    def found(query, **more):
+        query_id = logs.start_query(**(more or {"logGroupName": GROUP}), **times, queryString=query)["queryId"]
+        answer = logs.get_query_results(queryId=query_id)
+        assert answer["status"] == "Complete"
+        return [{each["field"]: each["value"] for each in row} for row in answer["results"]]
+
+    newest = found("fields @timestamp, @message | sort @timestamp desc | limit 2")
+    assert len(newest) == 2
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", newest[0]["@timestamp"])
+    assert newest[0]["@ptr"]
+    query = "filter @message like /^ERROR/ | parse @message 'no such * in *' as animal, stream | sort stream asc"
+    rows = found(f"{query} | display animal, stream")
+    assert [(row["animal"], row["stream"]) for row in rows] == [
+        ("dog", each) for each in ("job-1/algo-1", "job-1/algo-2", "job-10/algo-1")
+    ]
+    assert found("stats count(*) as lines by @logStream | sort @logStream asc | limit 1") == [
+        {"@logStream": "job-1/algo-1", "lines": "2"}
+    ]
+    assert len(found("fields @message", limit=1, logGroupIdentifiers=[GROUP])) == 1
+    code, message = refusal(logs.start_query, **asked, queryString="fields @message | unmask @message")
+    assert (code, "not 'unmask'" in message) == ("MalformedQueryException", True)
+    assert refusal(logs.start_query, **asked | {"logGroupName": "/no"}, queryString="fields a")[0] == (
+        "ResourceNotFoundException"
+    )
+    assert refusal(logs.get_query_results, queryId="none-of-them")[0] == "ResourceNotFoundException"
 
 
 def test_tags_that_no_resource_may_have(local_aws):

@@ -49,7 +49,7 @@ READ_WHOLE = (
 )  # fmt: skip
 # Read by moto or, of the data plane, by the names of headers.
 ELSEWHERE = {
-    "RunInstances", "CreateTags", "StartQuery", "DescribeInstances", "DescribeInstanceStatus", "CreateModel",
+    "RunInstances", "CreateTags", "DescribeInstances", "DescribeInstanceStatus", "CreateModel",
     "CreateEndpointConfig", "ListExperiments", "ListTrials", "ListTrialComponents",
     "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint", "InvokeEndpointWithResponseStream",
 }  # fmt: skip
