@@ -12,6 +12,7 @@ from moto.moto_server import werkzeug_app
 
 from local_aws import managed_policies, wire
 from local_aws.aws import LocalAws
+from local_aws.ec2 import images
 from local_aws.errors import AwsError
 from local_aws.pipeline.exchange import Exchange
 from local_aws.pipeline.identify import CBOR
@@ -29,6 +30,7 @@ class Upstream:
         # Else every answer would let every web page read it.
         werkzeug_app.DISABLE_GLOBAL_CORS = True
         managed_policies.teach_moto()
+        images.teach_moto()
         self.moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
 
     def answer(self, exchange: Exchange, plan: Plan, start_response: Callable) -> Iterable[bytes]:
@@ -40,6 +42,8 @@ class Upstream:
             moto_side.teach_moto()
         elif plan.service == "iam":
             managed_policies.load_when_asked(exchange.account, plan.name, exchange.params)
+        elif plan.service == "ec2":
+            images.load_when_asked(exchange.account, exchange.region, plan.name, exchange.params)
         environ = exchange.environ
         if not (plan.reads or exchange.only_reads):
             self.aws.saver.changed()

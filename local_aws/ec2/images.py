@@ -1,4 +1,7 @@
-"""The Deep Learning AMIs: public SSM parameters that name an image, and the images.
+"""EC2's images: the Deep Learning AMIs, which public SSM parameters name, and the 1,300 of Amazon's that moto lists.
+
+Moto makes an image of each in its list, with a volume and a snapshot, as soon as EC2 of a region is asked anything: a
+third of a second of CPU, and a quarter of one in each save of the state. Here each is made when it is asked about.
 
 AWS: Deep Learning AMIs developer guide, release notes ("Query AMI-ID with SSM Parameter"). Image ids are this AWS's
 own, a hash of the parameter's name; whatever the image, an instance runs this machine's system and the jobs' Python.
@@ -7,7 +10,9 @@ own, a hash of the parameter's name; whatever the image, an instance runs this m
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from local_aws.ec2 import record
@@ -73,6 +78,58 @@ def register(account: str, region: str) -> None:
                 creation_date=RELEASED.replace(tzinfo=None),
                 region_name=f"{region}a",
             )
+
+
+def teach_moto() -> None:
+    """Let moto make no image by itself."""
+    import moto.settings
+
+    moto.settings.ec2_load_default_amis = lambda: False
+
+
+def load_when_asked(account: str, region: str, operation: str, params: Mapping[str, Any]) -> None:
+    """Make the images that a request for moto is about, or can be about."""
+    if "Image" not in operation:
+        return
+    if operation != "DescribeImages":
+        asked: Iterable[str] | None = [params[each] for each in ("ImageId", "SourceImageId") if params.get(each)]
+    elif set(params.get("Owners") or ()) in ({"self"}, {account}):
+        asked = ()
+    else:
+        filtered = (each.get("Values") or () for each in params.get("Filters") or () if each.get("Name") == "image-id")
+        asked = params.get("ImageIds") or next(filtered, None)
+    if asked is not None and not asked:
+        return
+    register(account, region)
+    ec2, listed = record.backend(account, region), _listed(region)
+    for identifier in listed if asked is None else set(asked) & listed.keys():
+        if identifier not in ec2.amis and identifier not in ec2.deleted_amis:
+            ec2.amis[identifier] = _made(ec2, listed[identifier])
+
+
+def _made(ec2: Any, listed: dict[str, Any]) -> Any:
+    """As moto makes one of its list."""
+    from moto.core.parse import default_timestamp_parser
+    from moto.ec2.models.amis import Ami
+
+    created = listed.get("creation_date")
+    moment = default_timestamp_parser(created) if isinstance(created, str) else created
+    return Ami(ec2, **{**listed, "owner_alias": "amazon", "creation_date": moment})
+
+
+@functools.cache
+def _listed(region: str) -> dict[str, dict[str, Any]]:
+    """Amazon's images in a region, as far as moto knows them, by their ids."""
+    from moto.ec2.models.amis import AMIS
+    from moto.utilities.utils import load_resource
+
+    found = list(AMIS)
+    for each in ("latest_amis", "ecs/optimized_amis"):
+        try:
+            found += load_resource(f"ec2/resources/{each}/{region}.json")
+        except FileNotFoundError:  # a region that moto has no list of
+            continue
+    return {each["ami_id"]: each for each in found}
 
 
 def parameter(name: str, region: str) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ Whoever holds it may ask moto, and must not wait for an instance's lock: that on
 
 
 def backend(account: str, region: str) -> Any:
-    """Moto's EC2 of a region. The first call takes seconds: it loads every public image."""
+    """Moto's EC2 of a region. The first call imports it, and takes a second."""
     from moto.ec2.models import ec2_backends
 
     return ec2_backends[account][region]

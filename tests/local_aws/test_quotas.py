@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from local_aws import quotas
 from local_aws.control import Refused, tell
 from tests.local_aws.daemon import ROOT
+from tests.local_aws.ec2_hosts import PARAMETER
 from tests.local_aws.serving import Serving
 from tests.local_aws.training_scripts import Jobs
 
@@ -162,7 +163,7 @@ def resources(instance_type: str, count: int) -> dict:
 
 def test_instances_have_no_more_vcpus_than_their_family_and_market(local_aws, limited):
     ec2 = local_aws.client("ec2")
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    image = f"resolve:ssm:{PARAMETER}"
     limited("Running On-Demand G and VT instances", 3)
     limited("All G and VT Spot Instance Requests", 3)
     launch = {"ImageId": image, "InstanceType": "g5.xlarge", "MinCount": 1, "MaxCount": 1}

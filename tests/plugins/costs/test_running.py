@@ -20,6 +20,7 @@ from musher.request_parameters.scaling import variant as variant_of
 
 from local_aws.control import tell
 from tests.local_aws.daemon import make_role, wait_for
+from tests.local_aws.ec2_hosts import PARAMETER
 from tests.local_aws.serving import Serving
 from tests.local_aws.test_lambda import zipped
 from tests.local_aws.test_tuning import Tuning, X
@@ -89,7 +90,7 @@ def function(daemon, role):
 def instances(daemon):
     """Two of ours, one of them gone already, and somebody else's."""
     ec2, started = daemon.client("ec2"), []
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    image = f"resolve:ssm:{PARAMETER}"
     for owner in (tags(), tags(), tags(project="other")):
         specification = [{"ResourceType": "instance", "Tags": owner}]
         launched = ec2.run_instances(
