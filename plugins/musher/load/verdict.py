@@ -178,7 +178,7 @@ def _load_offered(limits: Limits) -> Callable[[_Measurements], _Finding]:
         sent = sum(phase.get("sent") or 0 for phase in measured.phases)
         said = f"{sent:,} requests on time, send lag p99 at most {max(lags):.1f} ms"
         again = sorted({phase["name"] for phase in measured.repeated})
-        return True, f"{said}; offered once more, late at first: {', '.join(again)}" if again else said
+        return True, f"{said}; offered once more, not as promised at first: {', '.join(again)}" if again else said
 
     return find
 

@@ -212,7 +212,7 @@ def test_calls_of_tries_that_were_repeated_count_among_cloudwatchs_throttles():
 
     verdict = decide(record, LIMITS)
     assert failing(verdict) == []
-    assert verdict["checks"][0]["measured"].endswith("; offered once more, late at first: beyond_reserved")
+    assert verdict["checks"][0]["measured"].endswith("; offered once more, not as promised at first: beyond_reserved")
 
 
 @pytest.mark.parametrize("field", [f for f in phase("x", 1) if f not in ("name", "errors", "invalid_because")])
