@@ -13,6 +13,7 @@ import waitress.parser
 import waitress.server
 import waitress.task
 import waitress.utilities
+import waitress.wasyncore
 
 from local_aws import wire
 from local_aws.door import Door
@@ -30,9 +31,11 @@ METADATA = re.compile(rb"(?<=\r\n)X-Amz-Meta-[^:]*")
 
 
 def create_server(application: Callable, listener: socket.socket, door: Door) -> Any:
-    """A waitress server: `run()` serves until `close()`."""
+    """A waitress server: `run()` serves until it is told to `end()`, from any thread."""
+    sockets: dict[int, Any] = {}
     server = waitress.server.create_server(
         application,
+        map=sockets,
         sockets=[listener],
         threads=THREADS,
         ident=None,
@@ -42,6 +45,8 @@ def create_server(application: Callable, listener: socket.socket, door: Door) ->
         clear_untrusted_proxy_headers=False,
     )
     server.channel_class = type("Channel", (_Channel,), {"parser_class": parser_class(door)})
+    # waitress's own `close()` leaves open what clients keep open, and its loop goes on for as long as one of them does.
+    server.end = lambda: server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(sockets, ignore_all=True))
     return server
 
 

@@ -99,8 +99,7 @@ def serve(settings: Settings) -> None:
         service.stop()
     aws.instances.stop_all()
     shutil.rmtree(settings.state / "instances", ignore_errors=True)
-    # Closing waitress's dispatcher makes its loop end.
-    server.close()
+    server.end()
     accepting.join(2)
     aws.store.close()
     lock.close()
