@@ -335,7 +335,10 @@ def limits(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(_code(each) for each in schema["enum"])
     if schema["type"] == "array":
-        return f"{schema['minItems']} to {schema['maxItems']} of them, each {limits(schema['items'])}"
+        each = limits(schema["items"])
+        shown = [_code(example) for example in schema.get("examples", ())]
+        many = f"{schema['minItems']} to {schema['maxItems']} of them"
+        return f"{many}, each {each}" if each else f"{many}, each such as {' or '.join(shown)}" if shown else many
     examples = [_code(each) for each in schema.get("examples", ())]
     if "pattern" in schema:
         return f"{_code(schema['pattern'])}, for example {' or '.join(examples)}"

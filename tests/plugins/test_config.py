@@ -7,6 +7,7 @@ import pytest
 from musher import instances
 from musher.config import ComparisonConfig, ConfigError, DeploymentConfig, Environment, TrainingConfig
 
+ACCEPTED = {"check": "topic", "where": "arn", "severity": "low", "reason": "why", "until": "2027-06-30"}
 GOOD_ENVIRONMENT = {
     "bucket": "a-bucket",
     "region": "eu-central-1",
@@ -233,6 +234,9 @@ def test_an_environment_fills_in_what_follows_from_the_project():
         ({"project": "a-project-with-a-long-name"}, ["a-project-with-a-long-name", "at most 15 characters"]),
         ({"poll_seconds": 0}, ["poll_seconds is 0", "above 0"]),
         ({"buckett": "x"}, ["no field 'buckett'", "did you mean bucket?"]),
+        ({"accepted_findings": [ACCEPTED | {"until": "2027-02-30"}]}, ["accepted_findings[0]: until is '2027-02-30'"]),
+        ({"accepted_findings": [ACCEPTED, {}]}, ["accepted_findings[1]: check is missing"]),
+        ({"accepted_findings": [ACCEPTED | {"severity": "bad"}]}, ["severity is 'bad'", "critical, high, medium, low"]),
     ],
 )
 def test_what_is_wrong_with_the_environment_is_said_in_one_sentence(change, parts):

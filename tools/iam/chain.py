@@ -28,8 +28,15 @@ TRAIN, DEPLOY, ON_EC2 = "train_image_classifier", "deploy_image_classifier", "tr
 COMPARE, ROLL_BACK, REMOVE = "compare_models", "roll_back_deployment", "remove_deployment"
 SMALL = {"max_jobs": 2, "tuning_epochs": 2, "epochs": 4, "dataset_name": "sample", "paths": "both",
          "on_issue": {"Overfit": "notify"}}  # which has the log read while a job runs  # fmt: skip
-# Two instances that share a machine are slower or faster than each other by chance.
-EASY = {**RELEASE, "slower_in_rehearsal_allowed": 10.0, "less_accurate_allowed": 1.0, "latency_limit_ms": 60_000}
+# Two instances that share a machine are slower or faster than each other by chance, and a machine that is busy with
+# something else answers late. An AWS minute lasts half as long as in the demo.
+EASY = {
+    **RELEASE,
+    "bake_seconds": 3 * RELEASE["bake_seconds"],
+    "slower_in_rehearsal_allowed": 10.0,
+    "less_accurate_allowed": 1.0,
+    "latency_limit_ms": 60_000,
+}
 ELSEWHERE = "pictures-of-others"
 """The bucket that DatasetBucket of the template names."""
 SECONDS = 1800

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from musher import images, names
 from musher.config.deployment import DeploymentConfig
 from musher.config.fields import Configuration
+from musher.config.security_audit import AcceptedFinding
 from musher.config.training import TrainingConfig
 from musher.errors import ConfigError
 
@@ -105,6 +106,22 @@ class Environment(Configuration):
         examples=[{"approval": "before_release"}],
         description="Fields of deploy_image_classifier's form for the runs that a registered model starts.",
     )
+    accepted_findings: list[Mapping[str, Any]] = Field(
+        [],
+        min_length=0,
+        max_length=100,
+        examples=[
+            {
+                "check": "topic",
+                "where": "arn:aws:sns:us-east-1:111122223333:musher-notifications",
+                "severity": "medium",
+                "reason": "the operations account reads it",
+                "until": "2027-06-30",
+            }
+        ],
+        description="Findings of audit_security that the team has accepted: shown, and no reason to fail until the day "
+        "has passed.",
+    )
     ml_scripts: str = Field("", description="The folder ml_scripts; empty: it is looked for beside the DAGs.")
     lambda_folder: str = Field("", description="The folder lambda; empty: it is looked for beside the DAGs.")
 
@@ -116,6 +133,11 @@ class Environment(Configuration):
                 kind.from_params(getattr(self, field))
             except ConfigError as error:
                 raise ValueError(f"{field}: {error}") from None
+        for number, each in enumerate(self.accepted_findings):
+            try:
+                AcceptedFinding.from_params(each)
+            except ConfigError as error:
+                raise ValueError(f"accepted_findings[{number}]: {error}") from None
         if not (self.training_image and self.inference_image):
             images.account(self.region)
         return self
@@ -140,6 +162,11 @@ class Environment(Configuration):
     def model_package_group(self) -> str:
         """Where models are registered: the one group that the role of Airflow may use."""
         return names.model_package_group(self.project)
+
+    @property
+    def accepted(self) -> list[AcceptedFinding]:
+        """`accepted_findings`, read."""
+        return [AcceptedFinding.from_params(each) for each in self.accepted_findings]
 
     def image_for_training(self, instance_type: str) -> str:
         """What jobs on this instance type run in. Raises ConfigError for a type that AWS's image does not run on."""

@@ -7,8 +7,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from musher import images
-from musher.audit import keys, resources, roles, supported
-from musher.audit.looking import SEVERE, Looking
+from musher.audit import accepted, keys, resources, roles, supported
+from musher.audit.looking import Looking
 from musher.config import Environment, SecurityAuditConfig
 from musher.errors import UserError
 from musher.operators.base import MusherOperator, plainly, run_of
@@ -27,7 +27,8 @@ class AuditSecurityOperator(MusherOperator):
     """Look at who may reach what of this project, and write what is wrong to `runs/<run>/security_audit.json` and
     `.html`. It reads and changes nothing. Returns the page's address and how many findings there are of each severity.
 
-    What AWS does not answer is on the page as not looked at. Fails without a retry where a finding is critical or high.
+    What AWS does not answer is on the page as not looked at. Fails without a retry where a finding that is not accepted
+    is critical or high.
     """
 
     @plainly
@@ -36,6 +37,7 @@ class AuditSecurityOperator(MusherOperator):
         patient = functools.cache(
             lambda service: self.client(service, retries={"mode": "standard", "max_attempts": 10})
         )
+        accepted.check(env.accepted)
         caller = patient("sts").get_caller_identity()
         at = Looking(
             patient,
@@ -52,7 +54,7 @@ class AuditSecurityOperator(MusherOperator):
         resources.topic(at, env.notifications_topic_arn)
         keys.look(at, caller["Arn"])
         supported.look(at, _images(env))
-        severe = [each for each in at.findings if each.severity in SEVERE]
+        findings = accepted.mark(at.sorted(), env.accepted, now.date())
         part = SecurityAudit(
             at=now.isoformat(timespec="seconds"),
             project=env.project,
@@ -61,8 +63,12 @@ class AuditSecurityOperator(MusherOperator):
             account=at.account,
             unused_days=config.unused_days,
             key_days=config.key_days,
-            passed=not severe,
-            findings=at.sorted(),
+            passed=not security_audit.severe(findings),
+            findings=findings,
+            not_found=[
+                f"{each.check} at {each.where} ({each.severity}), accepted until {each.until}: {each.reason}"
+                for each in accepted.unmatched(findings, env.accepted)
+            ],
             not_looked_at=at.not_looked_at,
             roles=audited,
         )
@@ -72,7 +78,7 @@ class AuditSecurityOperator(MusherOperator):
         """Write, tell, and then fail where something is severe."""
         for line in security_audit.lines(part):
             self.log.info("%s", line)
-        severe = [each for each in part.findings if each.severity in SEVERE]
+        severe = security_audit.severe(part.findings)
         if severe:
             where = self.environment.uri(security_audit.key(run_key))
             text = "\n".join([f"audit_security found, on {where}:", *map(security_audit.line, severe)])

@@ -11,13 +11,20 @@ Severity = Literal["critical", "high", "medium", "low"]
 
 class SecurityFinding(Entry):
     """One thing that is not as it should be. `check` which of the audit's checks says so, `where` the ARN or the name
-    of what is meant, `what` one sentence, `remedy` what to do about it."""
+    of what is meant, `what` one sentence, `remedy` what to do about it.
+
+    `accepted` whether the team has accepted it and that still holds; until when it does, or did, and why, are empty for
+    one that nobody has accepted.
+    """
 
     severity: Severity
     check: str
     where: str
     what: str
     remedy: str
+    accepted: bool = False
+    accepted_until: str = ""
+    accepted_because: str = ""
 
 
 class NotLookedAt(Entry):
@@ -51,7 +58,8 @@ class AuditedRole(Entry):
 
 class SecurityAudit(Part):
     """What an audit has found, the most severe first, and what it could not look at. `passed` says that nothing is as
-    severe as to fail a run; not that everything was looked at."""
+    severe as to fail a run, but what was accepted; not that everything was looked at. `not_found` are accepted findings
+    that are there no more, each as one line."""
 
     NAME: ClassVar[str] = "security_audit"
 
@@ -64,6 +72,7 @@ class SecurityAudit(Part):
     key_days: int
     passed: bool
     findings: list[SecurityFinding] = []
+    not_found: list[str] = []
     not_looked_at: list[NotLookedAt] = []
     roles: list[AuditedRole] = []
     not_notified: str = ""

@@ -102,6 +102,46 @@ def test_what_is_sound_is_not_found_and_what_was_not_seen_is_not_called_fine(aud
     assert writing == ["PutObject", "PutObject"]
 
 
+def test_what_was_accepted_is_shown_and_fails_no_run_until_its_day_has_passed(audited, monkeypatch):
+    # GIVEN two severe findings, both of them accepted, and an acceptance of something that is mended
+    audited.s3.delete_public_access_block(Bucket=audited.environment.bucket)
+    audited.s3.delete_bucket_encryption(Bucket=audited.environment.bucket)
+    where, today = f"arn:aws:s3:::{audited.environment.bucket}", dt.datetime.now(dt.UTC)
+    agreed = [
+        {"check": check, "where": where, "severity": "high", "reason": f"{check} is looked after",
+         "until": f"{until:%F}"}
+        for check, until in (
+            ("bucket", today), ("encryption", today + dt.timedelta(days=9)), ("topic", today + dt.timedelta(days=9)),
+        )
+    ]  # fmt: skip
+    audited.environment = audited.environment.model_copy(update={"accepted_findings": agreed})
+
+    # WHEN it is looked at on the last day of the one, THEN no run fails, nobody is told, and the page shows both
+    result = audited.perform(AuditSecurityOperator)
+    part, _ = found(audited)
+    kept = {each["check"]: each["accepted"] for each in part["findings"] if each["accepted_until"]}
+    assert (part["passed"], result["high"], kept) == (True, 0, {"bucket": True, "encryption": True})
+    assert audited.heard.messages() == []
+    shown = page(audited)
+    assert "1 medium; 2 accepted" in shown
+    assert "bucket is looked after" in shown
+    assert f"Not found any more: topic at {where} (high)" in shown
+
+    # and the day after, that one counts again.
+    monkeypatch.setattr(security_audit, "_now", lambda: today + dt.timedelta(days=1))
+    with pytest.raises(AirflowFailException, match="1 of the findings at"):
+        audited.perform(AuditSecurityOperator)
+    assert f"It was accepted until {today:%F}: bucket is looked after" in page(audited)
+    assert audited.heard.messages()[0]["Message"].count("\n") == 1
+
+
+def test_an_acceptance_of_what_nobody_checks_is_refused(audited):
+    wrong = {"check": "buckets", "where": "x", "severity": "low", "reason": "r", "until": "2027-01-31"}
+    audited.environment = audited.environment.model_copy(update={"accepted_findings": [wrong]})
+    with pytest.raises(AirflowFailException, match="check is 'buckets'; it has to be one of trust, unused role, "):
+        audited.perform(AuditSecurityOperator)
+
+
 def test_what_is_wrong_is_found_told_and_fails_the_run(audited, monkeypatch):
     name, env, iam = audited.name, audited.environment, audited.daemon.client("iam")
     bucket, functions = env.bucket, audited.daemon.client("lambda")
