@@ -28,6 +28,7 @@ from local_aws.services.s3_listing import S3Listing
 from local_aws.services.s3_objects import S3Objects
 from local_aws.services.s3_uploads import S3Uploads
 from local_aws.services.sagemaker_endpoints import SageMakerEndpoints
+from local_aws.services.sagemaker_experiments import SageMakerExperiments
 from local_aws.services.sagemaker_models import SageMakerModels
 from local_aws.services.sagemaker_registry import SageMakerRegistry
 from local_aws.services.sagemaker_search import SageMakerSearch
@@ -44,6 +45,7 @@ SERVICES: list[type[Service]] = [
     SageMakerTuning,
     SageMakerTags,
     SageMakerSearch,
+    SageMakerExperiments,
     SageMakerRegistry,
     SageMakerModels,
     SageMakerEndpoints,

@@ -50,16 +50,6 @@ class SageMakerSearch(Service):
         ordered = having + [job for job in found if _at(job, order) is None]
         return page([{kind: each} for each in ordered], call, key="Results")
 
-    def list_experiments(self, call: Call) -> dict[str, Any]:
-        """Moto's, without what it would pass over: see members.toml. So are the next two."""
-        return FORWARD
-
-    def list_trials(self, call: Call) -> dict[str, Any]:
-        return FORWARD
-
-    def list_trial_components(self, call: Call) -> dict[str, Any]:
-        return FORWARD
-
     def _all(self, kind: str) -> list[dict[str, Any]]:
         """What there is of a kind, described with its tags. Raises AwsError for one that is not searched here."""
         found: list[tuple[str, dict[str, Any]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -55,7 +56,13 @@ def test_an_endpoint_comes_into_service_answers_and_goes(serving):
     assert stream.startswith("v0/i-")
     events = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
     assert any("loading" in event["message"] for event in events)
-    assert name in [each["EndpointName"] for each in serving.sagemaker.list_endpoints()["Endpoints"]]
+    later = described["CreationTime"] + dt.timedelta(hours=1)
+    for asked, found in (
+        ({}, [name]), ({"CreationTimeAfter": later}, []), ({"CreationTimeBefore": later}, [name]),
+        ({"LastModifiedTimeAfter": later}, []), ({"StatusEquals": "Failed"}, []),
+    ):  # fmt: skip
+        listed = serving.sagemaker.list_endpoints(NameContains=name, **asked)["Endpoints"]
+        assert [each["EndpointName"] for each in listed] == found
     serving.delete(name)
     with pytest.raises(ClientError, match=f"Endpoint {name} of account 123456789012 not found."):
         serving.call(name)

@@ -50,7 +50,7 @@ READ_WHOLE = (
 # Read by moto or, of the data plane, by the names of headers.
 ELSEWHERE = {
     "RunInstances", "CreateTags", "DescribeInstances", "DescribeInstanceStatus", "CreateModel",
-    "CreateEndpointConfig", "ListExperiments", "ListTrials", "ListTrialComponents",
+    "CreateEndpointConfig",
     "CreateModelPackage", "CreateModelPackageGroup", "Invoke", "InvokeEndpoint", "InvokeEndpointWithResponseStream",
 }  # fmt: skip
 

@@ -121,6 +121,39 @@ def test_lists_are_filtered_and_in_order(serving):
         assert set(made) <= set(found)
 
 
+def test_experiments_are_listed_by_time_and_in_order(serving):
+    sagemaker, now, names = serving.sagemaker, dt.datetime.now(dt.UTC), [f"e-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    later = {"CreatedAfter": now + dt.timedelta(hours=1)}
+    for name in names:
+        sagemaker.create_experiment(ExperimentName=name)
+        sagemaker.create_trial(TrialName=f"t-{name}", ExperimentName=name)
+        sagemaker.create_trial_component(TrialComponentName=f"c-{name}", DisplayName="shown")
+        sagemaker.associate_trial_component(TrialComponentName=f"c-{name}", TrialName=f"t-{name}")
+    for kind, operation, start in (
+        ("Experiment", sagemaker.list_experiments, ""),
+        ("Trial", sagemaker.list_trials, "t-"),
+        ("TrialComponent", sagemaker.list_trial_components, "c-"),
+    ):
+
+        def listed(operation=operation, kind=kind, **asked):
+            return [each[f"{kind}Name"] for each in operation(**asked)[f"{kind}Summaries"]]
+
+        made = [f"{start}{name}" for name in names]
+        assert listed(MaxResults=2) == made[::-1]
+        assert set(made) <= set(listed(CreatedBefore=now + dt.timedelta(hours=1), MaxResults=100))
+        assert listed(**later) == []
+        found = listed(SortBy="Name", SortOrder="Ascending", MaxResults=100)
+        assert found == sorted(found)
+        if start:
+            assert listed(ExperimentName=names[0]) == made[:1]
+    component = f"c-{names[1]}"
+    assert sagemaker.list_trials(TrialComponentName=component)["TrialSummaries"][0]["TrialName"] == f"t-{names[1]}"
+    (summary,) = sagemaker.list_trial_components(TrialName=f"t-{names[1]}")["TrialComponentSummaries"]
+    assert summary["DisplayName"] == "shown"
+    with pytest.raises(ClientError, match="does not carry out SourceArn"):
+        sagemaker.list_trial_components(SourceArn="arn:aws:sagemaker:us-east-1:123456789012:training-job/j")
+
+
 def test_tags_are_found_whatever_the_name_and_replaced_when_they_are_there(serving, model):
     sagemaker = serving.sagemaker
     name = f"Capital-{uuid.uuid4().hex[:8]}"

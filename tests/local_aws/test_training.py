@@ -110,6 +110,10 @@ def test_a_job_is_listed_and_keeps_its_tags(jobs, succeeded):
         after = {"LastModifiedTimeAfter": modified + dt.timedelta(seconds=later)}
         listed = jobs.sagemaker.list_training_jobs(NameContains=name, **after)["TrainingJobSummaries"]
         assert [each["TrainingJobName"] for each in listed] == found
+    for asked, found in (({"CreationTimeAfter": modified + dt.timedelta(minutes=1)}, []),
+                         ({"CreationTimeBefore": modified}, [name]), ({"StatusEquals": "Failed"}, [])):  # fmt: skip
+        listed = jobs.sagemaker.list_training_jobs(NameContains=name, **asked)["TrainingJobSummaries"]
+        assert [each["TrainingJobName"] for each in listed] == found
     assert succeeded["OutputDataConfig"]["KmsKeyId"] == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 
 import pytest
@@ -99,6 +100,21 @@ def test_bayesian_search_runs_its_trials_and_names_the_best(tuning, local_aws, w
     trial = tuning.describe(trials[0]["TrainingJobName"])
     assert trial["TuningJobArn"] == described["HyperParameterTuningJobArn"]
     assert trial["HyperParameters"]["_tuning_objective_metric"] == "score"
+    # AND the job is listed and searched for by when it was made and how it ended
+    made, later = described["CreationTime"], described["CreationTime"] + dt.timedelta(minutes=1)
+    for asked, found in (
+        ({"CreationTimeAfter": made, "StatusEquals": "Completed"}, [name]), ({"CreationTimeAfter": later}, []),
+        ({"LastModifiedTimeBefore": made - dt.timedelta(minutes=1)}, []), ({"StatusEquals": "Failed"}, []),
+    ):  # fmt: skip
+        listed = tuning.sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name, **asked)
+        assert [each["HyperParameterTuningJobName"] for each in listed["HyperParameterTuningJobSummaries"]] == found
+    for status, found in (("Completed", [name]), ("Failed", [])):
+        wanted = {"HyperParameterTuningJobName": name, "HyperParameterTuningJobStatus": status}
+        filters = [{"Name": each, "Operator": "Equals", "Value": value} for each, value in wanted.items()]
+        results = tuning.sagemaker.search(
+            Resource="HyperParameterTuningJob", SearchExpression={"Filters": filters}
+        )["Results"]  # fmt: skip
+        assert [each["HyperParameterTuningJob"]["HyperParameterTuningJobName"] for each in results] == found
     # AND never more than two ran at once
     spans = [(each["CreationTime"], each["TrainingEndTime"]) for each in trials]
     assert max(sum(start <= at < end for start, end in spans) for at, _ in spans) <= 2
@@ -175,7 +191,7 @@ def test_a_bad_request_is_refused_with_a_sentence(tuning, case):
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_what_else_is_refused(tuning):
+def test_what_else_is_refused(tuning, local_aws):
     request = tuning.tuning_request("Random", X, most=1)
     request["TrainingJobDefinition"]["StaticHyperParameters"]["rate"] = "1"
     with pytest.raises(ClientError, match="rate cannot be both static and tuned"):
@@ -212,3 +228,5 @@ def test_what_else_is_refused(tuning):
     listed = tuning.sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)
     assert listed["HyperParameterTuningJobSummaries"] == []
     assert tuning.describe(trial["TrainingJobName"])["TrainingJobStatus"] == "Completed"
+    # AND nothing of it is on the disk any more
+    assert not list((local_aws.state / "instances" / "training").glob(f"{name}*"))
