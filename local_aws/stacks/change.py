@@ -12,28 +12,23 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.exceptions import ServiceException
 
 from local_aws.errors import AwsError
 from local_aws.stacks import moto_side, registry
-from local_aws.stacks.kinds import Failed, Kind, Steps, Work, reason_of
+from local_aws.stacks.kinds import Steps
 from local_aws.stacks.ledger import Entry
-from local_aws.stacks.rights import Denied, Rights
+from local_aws.stacks.one import One
+from local_aws.stacks.rights import Rights
 from local_aws.stacks.template import order
-
-REPLACES = "Requested update requires the creation of a new physical resource; hence creating one."
-CUSTOM_NAME = (
-    "CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename {} and update the "
-    "stack again."
-)
 
 
 class Change:
     """One operation on one stack, with somebody's rights. `cancelled` is asked between two resources."""
 
     def __init__(self, stack: moto_side.Stack, rights: Rights, cancelled: Callable[[], bool]) -> None:
-        self.stack, self._rights, self._cancelled = stack, rights, cancelled
+        self.stack, self._cancelled = stack, cancelled
+        self._one = One(stack, rights)
         self._exports = moto_side.cloudformation_backends[stack.account_id][stack.region_name].exports
 
     # --- a stack
@@ -49,7 +44,7 @@ class Change:
             if self._cancelled():
                 return
             entry = Entry(name, stack.resource_map.definition(name)["Type"])
-            if not (yield from self._make(stack.resource_map, entry)):
+            if not (yield from self._one.make(stack.resource_map, entry)):
                 failed = f"The following resource(s) failed to create: [{name}]. "
         failed = failed or self._export()
         if failed is None:
@@ -119,33 +114,6 @@ class Change:
 
     # --- its resources
 
-    def _make(self, resources: moto_side.Resources, entry: Entry, verb: str = "CREATE", why: str | None = None) -> Any:
-        """Make one resource; whether it is there. A generator."""
-        name = entry.logical_resource_id
-        self.stack.ledger[name] = entry
-        entry.definition = copy.deepcopy(resources.definition(name))
-        kind = registry.kind(entry.cf_resource_type)
-        if kind is None and moto_side.makes(entry.cf_resource_type) is None:
-            del self.stack.ledger[name]  # nobody here makes it: see _left_out
-            return True
-        self._say(entry, f"{verb}_IN_PROGRESS", why)
-        try:
-            entry.properties = resources.clean(entry.definition.get("Properties") or {})
-            if kind is not None:
-                work = self._work(entry, "create")
-                kind.check(work)
-                yield from kind.create(work)
-                resources.put(name, entry)
-            else:
-                self._ask(entry, "create")
-                self._made(entry, resources.make(name))
-                resources.put(name, entry.moto)
-        except Exception as error:
-            self._say(entry, f"{verb}_FAILED", self._reason(entry, error))
-            return False
-        self._say(entry, f"{verb}_COMPLETE")
-        return True
-
     def _reach(self, before: Any, after: Any, entries: dict[str, Entry], done: list[Any], retagged: bool) -> Any:
         """Make and change what the new template has; what failed, or None. A generator."""
         for name in order(after._resource_json_map):
@@ -157,7 +125,7 @@ class Change:
             if old is None or not old.there:
                 entry = Entry(name, kind_name)
                 done.append((name, None, entry))
-                if not (yield from self._make(after, entry)):
+                if not (yield from self._one.make(after, entry)):
                     return f"The following resource(s) failed to create: [{name}]. "
                 continue
             properties = after.clean(after.definition(name).get("Properties") or {})
@@ -166,43 +134,9 @@ class Change:
             if same and not (retagged and kind is not None):
                 old.definition = copy.deepcopy(after.definition(name))
                 continue
-            if not (yield from self._renew(after, name, old, properties, done)):
+            if not (yield from self._one.renew(after, name, old, properties, done)):
                 return f"The following resource(s) failed to update: [{name}]. "
         return None
-
-    def _renew(self, after: Any, name: str, old: Entry, properties: dict[str, Any], done: list[Any]) -> Any:
-        """Change one resource, or make another one in its place; whether that went well. A generator."""
-        entry = copy.copy(old)
-        entry.attributes = dict(old.attributes)
-        entry.definition, entry.properties = copy.deepcopy(after.definition(name)), properties
-        self.stack.ledger[name] = entry
-        kind = registry.kind(old.cf_resource_type)
-        if entry.definition["Type"] != old.cf_resource_type or (kind is not None and _replaced(kind, old, properties)):
-            new = Entry(name, entry.definition["Type"])
-            done.append((name, old, new))
-            named = kind.named if kind is not None else ""
-            if named and properties.get(named) and properties[named] == old.properties.get(named):
-                self._say(entry, "UPDATE_FAILED", CUSTOM_NAME.format(properties[named]))
-                self.stack.ledger[name], done[-1] = entry, (name, old, None)
-                return False
-            return (yield from self._make(after, new, "UPDATE", REPLACES))
-        done.append((name, old, entry))
-        self._say(entry, "UPDATE_IN_PROGRESS")
-        try:
-            if kind is None:
-                self._ask(entry, "update")
-                self._made(entry, after.change(name, old.moto))
-                after.put(name, entry.moto)
-            else:
-                work = self._work(entry, "update", before=old.properties)
-                kind.check(work)
-                yield from kind.update(work)
-                after.put(name, entry)
-        except Exception as error:
-            self._say(entry, "UPDATE_FAILED", self._reason(entry, error))
-            return False
-        self._say(entry, "UPDATE_COMPLETE")
-        return True
 
     def _clean_up(self, before: Any, after: Any, entries: dict[str, Entry], done: list[Any]) -> Steps:
         """Delete what the new template no longer has, and what was replaced; what cannot be deleted is left."""
@@ -215,9 +149,9 @@ class Change:
             if old is None or not old.there:
                 continue
             if old.retained("UpdateReplacePolicy" if name in replaced else "DeletionPolicy"):
-                self._say(old, "DELETE_SKIPPED")
+                self._one.say(old, "DELETE_SKIPPED")
             else:
-                yield from self._delete(before, old)
+                yield from self._one.delete(before, old)
             if gone:
                 self.stack.ledger[name] = old
                 if old.status == "DELETE_SKIPPED":
@@ -228,33 +162,21 @@ class Change:
         failed = []
         for name, old, new in reversed(done):
             if old is None:
-                if new.there and not (yield from self._delete(after, new)):
+                if new.there and not (yield from self._one.delete(after, new)):
                     failed.append(name)
                 continue
             if new is not None and new.id and new.id != old.id and registry.kind(old.cf_resource_type):
-                if not (yield from self._delete(after, new)):
+                if not (yield from self._one.delete(after, new)):
                     failed.append(name)
                 self.stack.ledger[name] = old
                 continue
             kind = registry.kind(old.cf_resource_type)
             entry = self.stack.ledger[name] = copy.copy(old)
             if new is None or (kind is not None and new.cf_resource_type != old.cf_resource_type):
-                self._say(entry, "UPDATE_COMPLETE")
+                self._one.say(entry, "UPDATE_COMPLETE")
                 continue
-            self._say(entry, "UPDATE_IN_PROGRESS")
-            try:
-                if kind is None:
-                    self._ask(entry, "update")
-                    self._made(entry, before.change(name, new.moto or old.moto))
-                    before.put(name, entry.moto)
-                else:
-                    yield from kind.update(self._work(entry, "update", before=new.properties))
-                    before.put(name, entry)
-            except Exception as error:
-                self._say(entry, "UPDATE_FAILED", self._reason(entry, error))
+            if not (yield from self._one.revert(before, entry, new, old)):
                 failed.append(name)
-                continue
-            self._say(entry, "UPDATE_COMPLETE")
         return f"The following resource(s) failed to update: [{', '.join(failed)}]. " if failed else None
 
     def _delete_all(self, verb: str, retained: Iterable[str] = ()) -> Steps:
@@ -267,72 +189,16 @@ class Change:
             if not entry.there:
                 continue
             if name in retained or (verb == "DELETE" and entry.retained()):
-                self._say(entry, "DELETE_SKIPPED")
+                self._one.say(entry, "DELETE_SKIPPED")
                 entry.id = ""
-            elif not (yield from self._delete(resources, entry)):
+            elif not (yield from self._one.delete(resources, entry)):
                 failed.append(name)
         if failed:
             self.stack.say(f"{verb}_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. ")
         else:
             self.stack.say(f"{verb}_COMPLETE")
 
-    def _delete(self, resources: moto_side.Resources, entry: Entry) -> Any:
-        """Delete one resource; whether it is gone. A generator."""
-        self._say(entry, "DELETE_IN_PROGRESS")
-        try:
-            kind = registry.kind(entry.cf_resource_type)
-            if kind is not None:
-                yield from kind.delete(self._work(entry, "delete"))
-            else:
-                self._ask(entry, "delete")
-                resources.unmake(entry.logical_resource_id, entry.moto)
-        except Exception as error:
-            self._say(entry, "DELETE_FAILED", self._reason(entry, error))
-            return False
-        resources.put(entry.logical_resource_id, None)
-        self._say(entry, "DELETE_COMPLETE")
-        return True
-
-    # --- inside
-
-    def _ask(self, entry: Entry, verb: str) -> None:
-        """Of what moto makes without an operation. Raises what `_reason` says."""
-        self._rights.ask(entry, verb, self.stack.region_name, self.stack.name)
-
-    def _work(self, entry: Entry, verb: str, before: dict[str, Any] | None = None) -> Work:
-        stack, kind = self.stack, entry.cf_resource_type
-        return Work(
-            entry,
-            lambda service: self._rights.client(service, stack.region_name, kind, verb),
-            stack.name,
-            stack.account_id,
-            stack.region_name,
-            stack.tags,
-            before,  # type: ignore[arg-type]
-        )
-
-    @staticmethod
-    def _made(entry: Entry, resource: Any) -> None:
-        # Moto's records of what hangs on something else, such as a subnet's association, have no id.
-        entry.moto, entry.id = (
-            resource,
-            str(getattr(resource, "physical_resource_id", None) or entry.logical_resource_id),
-        )
-
-    def _say(self, entry: Entry, status: str, reason: str | None = None) -> None:
-        entry.status, entry.reason, entry.changed = status, reason, dt.datetime.now(dt.UTC)
-        self.stack.add_event(entry)
-
-    @staticmethod
-    def _reason(entry: Entry, error: Exception) -> str:
-        kind = registry.kind(entry.cf_resource_type)
-        if isinstance(error, ClientError | BotoCoreError | Failed):
-            return reason_of(error, error.service if isinstance(error, Denied) else kind.service if kind else "")
-        if isinstance(error, KeyError) and kind is not None:
-            return (
-                f"Properties validation failed for resource {entry.logical_resource_id}: required key {error} not found"
-            )
-        return moto_side.reason_of(error)
+    # --- its outputs
 
     def _left_out(self) -> str | None:
         """What nobody here makes, as one sentence."""
@@ -364,7 +230,3 @@ class Change:
             del self._exports[name]
         self._exports.update({name: moto_side.Export(stack.stack_id, name, value) for name, value in wanted.items()})
         return None
-
-
-def _replaced(kind: Kind, old: Entry, properties: dict[str, Any]) -> bool:
-    return any(old.properties.get(name) != properties.get(name) for name in kind.replacing)
