@@ -37,9 +37,9 @@ class Upstream:
         """What moto says. Raises AwsError for what it does not have, or would only make up."""
         self.check(plan)
         if plan.service == "cloudformation":
-            from local_aws.stacks import moto_side
+            from local_aws.stacks import stack_sets
 
-            moto_side.teach_moto()
+            stack_sets.teach_moto()
         elif plan.service == "iam":
             managed_policies.load_when_asked(exchange.account, plan.name, exchange.params)
         elif plan.service == "ec2":

@@ -9,6 +9,7 @@ from local_aws.services.application_autoscaling import ApplicationAutoScaling
 from local_aws.services.application_autoscaling_schedules import ScheduledActions
 from local_aws.services.base import Service
 from local_aws.services.cloudformation import CloudFormation
+from local_aws.services.cloudformation_change_sets import CloudFormationChangeSets
 from local_aws.services.cloudwatch import CloudWatch
 from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
@@ -73,4 +74,5 @@ SERVICES: list[type[Service]] = [
     S3Listing,
     S3Uploads,
     CloudFormation,
+    CloudFormationChangeSets,
 ]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moto.cloudformation import parsing
-from moto.cloudformation.exceptions import UnformattedGetAttTemplateException, ValidationError
+from moto.cloudformation.exceptions import UnformattedGetAttTemplateException
 from moto.cloudformation.models import Change, ChangeSet, Event, Export, OutputMap, cloudformation_backends
 from moto.cloudformation.models import Stack as MotosStack
 from moto.cloudformation.utils import generate_changeset_id, generate_stack_id, get_stack_from_s3_url
@@ -29,12 +29,10 @@ __all__ = [
     "Export",
     "Resources",
     "Stack",
-    "changes",
     "cloudformation_backends",
     "generate_changeset_id",
     "generate_stack_id",
     "get_stack_from_s3_url",
-    "teach_moto",
 ]  # fmt: skip
 
 
@@ -265,53 +263,6 @@ class Stack(MotosStack):
         self._add_stack_event(status, resource_status_reason=reason)
 
 
-class Unknown(Entry):
-    """A resource that is not there yet: what refers to it is not known."""
-
-    def get_cfn_attribute(self, attribute: str) -> str:
-        return f"{self.id}.{attribute}"
-
-
-def changes(stack: Stack, after: Resources, tags: Mapping[str, str] | None) -> Iterator[Change]:
-    """What would be added, modified and removed to bring a stack to another template, other parameters or tags."""
-    there = {name: entry for name, entry in stack.ledger.items() if entry.there}
-    for name in after.resources:
-        entry, kind = there.get(name), after.definition(name)["Type"]
-        known = entry is not None and entry.cf_resource_type == kind
-        after.put(name, (entry.moto or entry) if known else Unknown(name, kind, id=f"{{{{changeSet:{name}}}}}"))
-    for name in template.order(after._resource_json_map):
-        if not after.wanted(name):
-            continue
-        entry, kind = there.get(name), after.definition(name)["Type"]
-        if entry is None:
-            if registry.kind(kind) or makes(kind) or not stack.ledger:
-                yield _change("Add", name, kind)
-            continue
-        properties = after.clean(after.definition(name).get("Properties") or {})
-        retagged = tags is not None and dict(tags) != stack.tags and registry.kind(kind) is not None
-        if properties != entry.properties or kind != entry.cf_resource_type:
-            found = _change("Modify", name, kind, entry.id, ["Properties"])
-            own = registry.kind(kind)
-            replaced = own is not None and any(
-                properties.get(each) != entry.properties.get(each) for each in own.replacing
-            )
-            found.replacement = "True" if replaced or kind != entry.cf_resource_type else "False"  # type: ignore[attr-defined]
-            yield found
-        elif retagged:
-            found = _change("Modify", name, kind, entry.id, ["Tags"])
-            found.replacement = "False"  # type: ignore[attr-defined]
-            yield found
-    for name, entry in there.items():
-        if name not in after.resources or not after.wanted(name):
-            yield _change("Remove", name, entry.cf_resource_type, entry.id)
-
-
-def _change(action: str, name: str, kind: str, identifier: str = "", scope: list[str] | None = None) -> Change:
-    found = Change(action, name, kind)
-    vars(found).update(physical_resource_id=identifier or None, scope=scope or [])
-    return found
-
-
 def as_text(value: Any) -> str:
     """A value as an output has it."""
     if isinstance(value, bool):
@@ -326,29 +277,3 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, UnformattedGetAttTemplateException):
         return "Template error: it refers to an attribute that a resource does not have in Fn::GetAtt"
     return str(error) or type(error).__name__
-
-
-def teach_moto() -> None:
-    """Refuse what lives here in templates of stack sets, whose stacks moto makes itself."""
-    create, update = parsing.ResourceMap.create, parsing.ResourceMap.update
-    if create.__module__ == __name__:
-        return
-
-    def checked_create(self: Any, given: dict[str, Any]) -> bool:
-        _check(given)
-        return create(self, given)
-
-    def checked_update(self: Any, given: dict[str, Any], parameters: dict[str, Any] | None = None) -> None:
-        _check(given)
-        update(self, given, parameters)
-
-    parsing.ResourceMap.create, parsing.ResourceMap.update = checked_create, checked_update  # type: ignore[method-assign]
-
-
-def _check(given: Mapping[str, Any]) -> None:
-    for name, resource in given["Resources"].items():
-        kind = str(resource.get("Type"))
-        if registry.kind(kind) or registry.refused(kind):
-            raise ValidationError(
-                message=f"The local AWS's stack sets do not make {kind} ({name}): make a stack of it by CreateStack."
-            )

@@ -18,10 +18,12 @@ REFUSED = re.compile(
 
 @functools.cache
 def _kinds() -> dict[str, Kind]:
-    from local_aws.stacks import functions, layers, network, records, sagemaker, storage, watching
+    from local_aws.stacks import functions, identities, layers, network, records, sagemaker, storage, watching
 
     found = [
-        each for module in (functions, layers, sagemaker, watching, storage, network, records) for each in module.KINDS
+        each
+        for module in (functions, layers, sagemaker, watching, storage, network, records, identities)
+        for each in module.KINDS
     ]
     return {each.type: each for each in found}
 

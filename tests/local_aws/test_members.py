@@ -35,7 +35,7 @@ SOURCES = {
     "ssm": ("services/ssm.py",),
     "logs": ("services/log_queries.py",),
     "events": ("services/events.py",),
-    "cloudformation": ("services/cloudformation.py", "stacks/*.py"),
+    "cloudformation": ("services/cloudformation*.py", "stacks/*.py"),
     "iam": ("services/iam_simulator.py", "iam/simulate.py"),
     "s3": ("services/s3_*.py", "s3/*.py"),
 }  # fmt: skip
