@@ -101,7 +101,9 @@ class Environment:
 
     def _command(self) -> list[str]:
         runtime = [*runtime_client(), self.version.settings["Handler"]]
-        return opt.command(self.version.opt, runtime) if self.version.opt else runtime
+        if self.version.opt is None:
+            return runtime
+        return opt.command(self.version.opt, runtime, scratch=self._folder / "opt", folder=self.version.code.folder)
 
     def _variables(self, scratch: Path) -> dict[str, str]:
         """AWS: Lambda developer guide, "Defined runtime environment variables"."""

@@ -7,17 +7,14 @@ python, commands are found in bin, libraries in lib.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-MOUNTS = Path(__file__).with_name("layers.sh")
-UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
+from local_aws.processes import opt
 
 
 def merged(layers: Sequence[tuple[str, Path]], folder: Path) -> Path | None:
@@ -50,9 +47,9 @@ def _link(source: str, target: str) -> None:
     os.link(source, target)
 
 
-def variables(opt: Path, runtime: str) -> dict[str, str]:
+def variables(layers: Path, runtime: str) -> dict[str, str]:
     """The search paths of an environment with layers, in front of what this machine's are."""
-    place = Path("/opt") if mountable() else opt
+    place = Path("/opt") if mountable() else layers
     modules = [place / "python" / "lib" / runtime / "site-packages", place / "python"]
     return {
         "PYTHONPATH": os.pathsep.join(map(str, modules)),
@@ -61,18 +58,17 @@ def variables(opt: Path, runtime: str) -> dict[str, str]:
     }
 
 
-def command(opt: Path, runtime_command: list[str]) -> list[str]:
-    """The command of an environment with layers: one that sees them under /opt, where the system allows that."""
-    return [*UNSHARE, "sh", str(MOUNTS), str(opt), *runtime_command] if mountable() else runtime_command
+def command(layers: Path, runtime_command: list[str], *, scratch: Path, folder: Path) -> list[str]:
+    """The command of an environment with layers: one that sees them under /opt, where the system allows that.
+
+    Parameters: `scratch` and `folder` are those of processes.opt.command.
+    """
+    if not mountable():
+        return runtime_command
+    found = {each.name: each for each in sorted(layers.iterdir())}
+    return opt.command(runtime_command, scratch=scratch, folder=folder, then=found)
 
 
-@functools.cache
 def mountable() -> bool:
-    """Whether a process can have mounts of its own, and nothing of this machine's /opt would be hidden by a layer."""
-    if any(os.path.lexists(f"/opt/{each}") for each in ("python", "lib", "bin")):
-        return False
-    try:
-        tried = [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/opt"]
-        return subprocess.run(tried, capture_output=True, timeout=30, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    """Whether a process can have mounts of its own, and nothing of this machine's /opt would hide a layer's folders."""
+    return not any(os.path.lexists(f"/opt/{each}") for each in ("python", "lib", "bin")) and opt.refusal() is None

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.environments import pip_variables
+from local_aws.processes import opt
 from local_aws.training import files
 
 if TYPE_CHECKING:
     from local_aws.aws import LocalAws
 
 ENTRY_POINT = Path(__file__).with_name("entry_point.py")
-CONTAINER = Path(__file__).with_name("container.sh")
-UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
 
 
 def command(specification: Mapping[str, Any], python: Path, base: Path) -> list[str]:
     """The command of an instance whose own environment has this Python, and whose /opt/ml is `base`."""
     own = specification.get("ContainerEntrypoint")
     if own:
-        return [*UNSHARE, "sh", str(CONTAINER), str(base), *own, *(specification.get("ContainerArguments") or ())]
+        run = [*own, *(specification.get("ContainerArguments") or ())]
+        scratch = base.with_name(f"{base.name}.opt")
+        return opt.command(run, scratch=scratch, folder=Path("/opt/ml/code"), first={"ml": base})
     return [str(python), str(ENTRY_POINT)]
 
 
@@ -40,15 +39,9 @@ def refusal(specification: Mapping[str, Any]) -> str | None:
     return None
 
 
-@functools.cache
 def _no_namespaces() -> str | None:
     """An entry point of one's own finds its files below /opt/ml, which takes mounts of its own."""
-    try:
-        command = [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/opt"]
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        said = tried.stderr.strip() if tried.returncode else None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        said = str(error)
+    said = opt.refusal()
     if said is None:
         return None
     return (
