@@ -28,6 +28,8 @@ LONGEST = (
     "tests/plugins/ec2/test_train_on_ec2.py",
     "tests/local_aws/test_state.py",
     "tests/local_aws/test_state_faults.py",
+    "tests/plugins/report/test_page.py",
+    "tests/plugins/dataset/test_sync.py",
 )
 
 

@@ -5,11 +5,39 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# Files whose tests share what takes long to start: one process has both.
+# Files whose tests share what takes long to start, or to import: one process has all of them.
 TOGETHER = {
-    "tests/chain/test_approval.py": "tests/chain/test_training_jobs.py",
-    "tests/chain/test_page.py": "tests/chain/test_training_jobs.py",
-    "tests/chain/test_without_airflow.py": "tests/chain/test_training_jobs.py",
+    file: shared
+    for shared, files in {
+        # a stack
+        "tests/chain/test_training_jobs.py": (
+            "tests/chain/test_approval.py",
+            "tests/chain/test_page.py",
+            "tests/chain/test_without_airflow.py",
+        ),
+        # what moto has of the services that live here
+        "tests/local_aws/test_owners.py": (
+            "tests/local_aws/test_iam_table.py",
+            "tests/local_aws/test_members.py",
+            "tests/tools/test_reference_docs.py",
+        ),
+        # scipy.stats
+        "tests/plugins/release/test_judge.py": (
+            "tests/plugins/comparison/test_differences.py",
+            "tests/plugins/comparison/test_findings.py",
+            "tests/plugins/page/test_samples.py",
+            "tests/plugins/release/test_registered_accuracy.py",
+        ),
+        # matplotlib
+        "tests/plugins/report/test_page.py": (
+            "tests/plugins/costs/test_storage.py",
+            "tests/plugins/report/test_comparison_page.py",
+            "tests/plugins/report/test_diagnostics_charts.py",
+        ),
+        # AWS's models of all services that the code calls
+        "tests/infra/test_least_privilege.py": ("tests/infra/test_template.py",),
+    }.items()
+    for file in files
 }
 
 

@@ -55,7 +55,7 @@ def test_the_files_that_take_long_are_there():
     assert [file for file in conftest.LONGEST if not (ROOT / file).exists()] == []
 
 
-def test_files_that_share_a_stack_stay_together():
+def test_files_that_share_what_takes_long_stay_together():
     pytest.importorskip("xdist")
     from tests import spreading
 

@@ -13,7 +13,6 @@ import boto3
 import botocore.loaders
 import botocore.session
 import pytest
-from airflow.jobs import scheduler_job_runner
 
 from tools import airflow_component, sqlite_scheduler
 
@@ -48,6 +47,8 @@ def write(path: str) -> None:
 
 
 def test_the_scheduler_wakes_when_something_is_written(database, monkeypatch):
+    from airflow.jobs import scheduler_job_runner  # above, each process that collects this would import it
+
     # GIVEN a scheduler that would pause for minutes
     monkeypatch.setattr(scheduler_job_runner, "time", time)
     sqlite_scheduler.wake_when_something_is_written(database)

@@ -10,14 +10,14 @@ import pytest
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.state import TaskInstanceState
 
-from tools.local_executor import ResumingLocalExecutor
-
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
 
 
 @pytest.fixture
 def executor(monkeypatch):
     """An executor whose workers never take anything: their answers are the test's to give."""
+    from tools.local_executor import ResumingLocalExecutor  # above, each process that collects this would import it
+
     executor = ResumingLocalExecutor(parallelism=1)
     monkeypatch.setattr(executor, "_spawn_workers_with_gc_freeze", lambda number: None)
     monkeypatch.setattr(executor, "_check_workers", lambda: None)

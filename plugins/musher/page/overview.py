@@ -11,7 +11,6 @@ from musher.page import live, past, serving
 from musher.page.aws import Aws
 from musher.page.dags import DEPLOY, REMEMBERED, ROLL_BACK, RUNNING_COSTS
 from musher.page.reader import Reader, Seen
-from musher.page.rights import may
 from musher.record import PastRun
 
 COSTS_EVERY_SECONDS = 60.0
@@ -32,6 +31,8 @@ class Rights:
 
 def rights(user: Any) -> Rights:
     """A user's rights; asks Airflow's database."""
+    from musher.page.rights import may  # that imports Airflow's API server, a second where nothing is served
+
     return Rights(
         histories=tuple(dag for dag in REMEMBERED if may(user, "GET", dag)),
         costs=may(user, "GET", RUNNING_COSTS),
