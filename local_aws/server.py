@@ -25,6 +25,7 @@ from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
 from local_aws.instances import NETWORKS, loopback, refused_port
 from local_aws.listening import create_server
+from local_aws.models import read_once
 from local_aws.s3 import moto_side
 from local_aws.services import SERVICES
 from local_aws.state import snapshot
@@ -33,6 +34,8 @@ from local_aws.state.gate import Shut
 log = logging.getLogger(__name__)
 
 SSH_PORTS = (22, 2222)
+
+read_once()
 
 
 class StartError(Exception):

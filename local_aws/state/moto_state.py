@@ -6,6 +6,7 @@ The only place that knows how moto keeps its backends, and which of its objects 
 from __future__ import annotations
 
 import copyreg
+import sys
 import threading
 import weakref
 from collections import defaultdict
@@ -54,25 +55,23 @@ def reducers(*, whole_buckets: bool = False) -> dict[type, Callable[[Any], Any]]
     Parameters: `whole_buckets` for a pickle of S3's buckets; any other names them, and has a copy in case of one that
     is gone.
     """
-    from cryptography.hazmat.bindings._rust import openssl
-    from moto.s3.models import FakeBucket
-    from moto.s3.utils import _VersionedKeyStore
-    from moto.ssm.models import ParameterDict, SimpleSystemManagerBackend
-
     table: dict[type, Callable[[Any], Any]] = {
         **copyreg.dispatch_table,
-        _VersionedKeyStore: lambda found: (versioned, (dict(found),)),
-        SimpleSystemManagerBackend: _reduce_ssm,
-        ParameterDict: _reduce_parameters,
         type(threading.Lock()): lambda _: (threading.Lock, ()),
         type(threading.RLock()): lambda _: (threading.RLock, ()),
         weakref.WeakValueDictionary: lambda found: (weakref.WeakValueDictionary, (dict(found),)),
-        openssl.rsa.RSAPrivateKey: _reduce_private_key,
-        openssl.ec.ECPrivateKey: _reduce_private_key,
         AccountSpecificBackend: _reduce_account,
     }
-    if not whole_buckets:
-        table[FakeBucket] = lambda found: (bucket, (found.account_id, found.partition, found.name, vars(found)))
+    # Of what nobody has imported there is nothing to pickle; moto's SSM would bring EC2, which takes a second.
+    if s3 := sys.modules.get("moto.s3.models"):
+        table[s3._VersionedKeyStore] = lambda found: (versioned, (dict(found),))
+        if not whole_buckets:
+            table[s3.FakeBucket] = lambda found: (bucket, (found.account_id, found.partition, found.name, vars(found)))
+    if ssm := sys.modules.get("moto.ssm.models"):
+        table |= {ssm.SimpleSystemManagerBackend: _reduce_ssm, ssm.ParameterDict: _reduce_parameters}
+    if rust := sys.modules.get("cryptography.hazmat.bindings._rust"):
+        openssl = rust.openssl
+        table |= {openssl.rsa.RSAPrivateKey: _reduce_private_key, openssl.ec.ECPrivateKey: _reduce_private_key}
     for kind in (BackendDict, *BackendDict.__subclasses__()):
         table[kind] = lambda backends: (get_backend, (name_of(backends),))
     return table

@@ -140,8 +140,6 @@ class Saver:
 
     def save(self) -> None:
         """Save now. Raises OSError, ChildFailed, Busy; the snapshot before stays the state then."""
-        # What is imported for it is imported here, once, and not in every child.
-        moto_state.reducers()
         path, file = snapshot.create(self.folder)
         try:
             with file:

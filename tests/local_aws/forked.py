@@ -216,15 +216,18 @@ def close_all(sockets: Iterable[socket.socket], descriptors: Iterable[int], runn
 
 
 def import_what_they_import() -> None:
+    import boto3
+
     import local_aws.server  # noqa: F401
     from local_aws.pipeline.directory import directory
-    from local_aws.state import moto_state
     from local_aws.support import supported_by_moto
 
     directory()
-    moto_state.reducers()
     for service in SERVICES:
         supported_by_moto(service)
+        # Its own clients' models, which all sessions share (local_aws/models.py).
+        boto3.client(service, endpoint_url="http://127.0.0.1", region_name="us-east-1")
+    boto3.DEFAULT_SESSION = None
 
 
 def share(servers: forks.ForkServers, requests: socket.socket) -> None:
