@@ -214,7 +214,7 @@ class Identities:
     def _boundary(self, arn: str | None) -> tuple[str, str] | None:
         if not arn:
             return None
-        policy = self._iam.managed_policies.get(arn) or self._iam.aws_managed_policies.get(arn)
+        policy = self._iam.managed_policies.get(arn)
         # A boundary that is gone allows nothing.
         return arn, _default(policy) if policy is not None else NOTHING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, defaultdict
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ class Journal:
     def __init__(self) -> None:
         self._denials: OrderedDict[str, Denial] = OrderedDict()
         self._asked: dict[str, dict[Asked, bool]] = defaultdict(dict)
+        self._last: dict[str, dict[str, float]] = defaultdict(dict)
         self._lock = threading.Lock()
 
     def deny(self, request_id: str, denial: Denial) -> None:
@@ -74,10 +76,15 @@ class Journal:
                 self._denials.popitem(last=False)
 
     def ask(self, who: str, asked: Asked, allowed: bool) -> None:
+        self._last[who][asked.action] = time.time()
         known = self._asked[who]
         if known.get(asked) is not allowed and (len(known) < MOST_ASKED or asked in known):
             with self._lock:
                 known[asked] = allowed
+
+    def last(self, who: str) -> dict[str, float]:
+        """Action -> when somebody last tried it, Unix seconds."""
+        return dict(self._last.get(who) or {})
 
     def explain(self, request_id: str) -> str | None:
         """What is known of a denial; None for another request."""

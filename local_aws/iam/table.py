@@ -9,6 +9,7 @@ import functools
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,14 @@ GLOBAL_KEYS = (
     "aws:VpceOrgID", "aws:VpceOrgPaths", "aws:VpcSourceIp",
 )  # fmt: skip
 ANY = "*"
+# AWS CloudTrail user guide, "Logging data events": these are no management events.
+DATA = {
+    "lambda": ("InvokeFunction", "InvokeFunctionUrl"), "sagemaker": ("InvokeEndpoint", "InvokeEndpointAsync"),
+    "sns": ("Publish",), "sqs": ("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"),
+    "cloudwatch": ("PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics"),
+    "logs": ("PutLogEvents", "GetLogEvents", "FilterLogEvents"),
+    "dynamodb": ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem"),
+}  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -67,6 +76,18 @@ def actions(service: str, operation: str) -> tuple[str, ...]:
     found = names().get(service, {}).get(operation) or [f"{of}:{operation}"]
     exact = tuple(_exact(each) for each in found)
     return tuple(each for each in exact if each) if all(exact) else ()
+
+
+def services() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each service, by what comes before the colon in its actions, with their names."""
+    for service, names in sorted(_made()["actions"].items()):
+        yield service, tuple(sorted(names))
+
+
+def about_data(action: str) -> bool:
+    """Whether an action is about what a resource holds, and not about the resource: an object, a message, a picture."""
+    of, _, name = action.partition(":")
+    return name in DATA.get(of, ()) or (of == "s3" and any(each.name == "object" for each in kinds(action)))
 
 
 def _exact(action: str) -> str | None:

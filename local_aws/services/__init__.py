@@ -17,6 +17,7 @@ from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
 from local_aws.services.ec2_power import Ec2Power
 from local_aws.services.ec2_tags import Ec2Tags
 from local_aws.services.events import EventBridge
+from local_aws.services.iam_last_accessed import IamLastAccessed
 from local_aws.services.iam_simulator import IamSimulator
 from local_aws.services.lambda_ import Lambda
 from local_aws.services.lambda_concurrency import LambdaConcurrency
@@ -70,6 +71,7 @@ SERVICES: list[type[Service]] = [
     Sts,
     ServiceQuotas,
     IamSimulator,
+    IamLastAccessed,
     S3Objects,
     S3Listing,
     S3Uploads,
