@@ -143,6 +143,15 @@ def start_daemon(
     raise AssertionError(f"the local AWS did not start:\n{log.read_text()}")
 
 
+def refused_start(log: Path, *arguments: str) -> tuple[int, str]:
+    """The exit status of a local AWS that is not to start, and what it says; `log` is written."""
+    if sys.platform.startswith("linux"):
+        return fork(arguments, log).wait(60), log.read_text()
+    command = [sys.executable, "-m", "local_aws", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
 def make_role(daemon: Daemon, name: str = "tests") -> str:
     """The ARN of a role that SageMaker and Lambda may take, and that may do everything."""
     statement = {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import http.client
 import subprocess
 import sys
-from pathlib import Path
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.local_aws.daemon import ROOT, refused_start
 
 
 def code(call, **params):
@@ -109,21 +108,20 @@ def test_in_a_container_it_answers_by_the_name_that_it_was_given(new_local_aws):
 
 def test_a_port_in_use_and_a_folder_in_use_are_one_sentence(local_aws, tmp_path):
     def start(*arguments):
-        command = [sys.executable, "-m", "local_aws", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        return refused_start(tmp_path / "log", *arguments)
 
-    taken = start("--port", str(local_aws.port), "--state", str(tmp_path))
-    assert taken.returncode == 1
-    assert f"port {local_aws.port}" in taken.stderr
-    assert "--port" in taken.stderr
-    assert "Traceback" not in taken.stderr
-    shared = start("--port", "1", "--state", str(local_aws.state))
-    assert shared.returncode == 1
-    assert "in use by another local AWS" in shared.stderr
-    assert "Traceback" not in shared.stderr
-    minute = start("--minute", "2h")
-    assert minute.returncode == 2
-    assert "2h" in minute.stderr
+    status, said = start("--port", str(local_aws.port), "--state", str(tmp_path / "state"))
+    assert status == 1
+    assert f"port {local_aws.port}" in said
+    assert "--port" in said
+    assert "Traceback" not in said
+    status, said = start("--port", "1", "--state", str(local_aws.state))
+    assert status == 1
+    assert "in use by another local AWS" in said
+    assert "Traceback" not in said
+    status, said = start("--minute", "2h")
+    assert status == 2
+    assert "2h" in said
 
 
 def test_a_connection_stays_after_an_answer_without_a_body(local_aws):

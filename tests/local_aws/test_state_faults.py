@@ -8,8 +8,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,7 +15,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.state.snapshot import FORMAT
-from tests.local_aws.daemon import ROOT, make_role, wait_for
+from tests.local_aws.daemon import make_role, refused_start, wait_for
 from tests.local_aws.remembering import RESTARTED, SOON, state_of, wait_until_saved
 from tests.local_aws.serving import MODEL, Serving, archive
 from tests.ports import free_port
@@ -107,7 +105,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
-def test_what_cannot_be_read_whole_is_refused_in_one_sentence_and_left_alone(state, what):
+def test_what_cannot_be_read_whole_is_refused_in_one_sentence_and_left_alone(state, what, tmp_path):
     spoil, *said = UNREADABLE[what]
     spoil(state)
 
@@ -115,10 +113,9 @@ def test_what_cannot_be_read_whole_is_refused_in_one_sentence_and_left_alone(sta
         return {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"}
 
     before = contents()
-    command = [sys.executable, "-m", "local_aws", "--port", str(free_port()), "--state", str(state)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    sentence = done.stderr.strip()
+    status, sentence = refused_start(tmp_path / "log", "--port", str(free_port()), "--state", str(state))
+    assert status == 1
+    sentence = sentence.strip()
     assert "\n" not in sentence
     assert sentence.startswith(f"local_aws: the state in {state} ")
     assert all(each in sentence for each in said), sentence
