@@ -32,6 +32,7 @@ print("RESULT" + json.dumps({
             "params": {name: dag.params.get_param(name).schema for name in dag.params},
             "tasks": {task.task_id: [type(task).__name__, sorted(task.downstream_task_ids)] for task in dag.tasks},
             "rules": {task.task_id: task.trigger_rule for task in dag.tasks},
+            "forms": {task.task_id: list(task.params) for task in dag.tasks if task.params},
         } for dag in bag.dags.values()
     },
 }))
@@ -100,6 +101,12 @@ def test_the_account_is_checked_before_anything_else(parsed, dag_id):
     tasks = parsed["dags"][dag_id]["tasks"]
     later = {name for _, downstream in tasks.values() for name in downstream}
     assert set(tasks) - later == {"check_account"}
+
+
+def test_no_task_repeats_the_form_of_its_dag(parsed):
+    """Airflow checks every field of each copy whenever the file is read, and keeps all of them in its database."""
+    forms = {f"{dag_id}.{task}": form for dag_id, dag in parsed["dags"].items() for task, form in dag["forms"].items()}
+    assert forms == {"deploy_image_classifier.approve_release": ["why"]}
 
 
 def test_training_runs_in_the_order_that_makes_its_figures_comparable(parsed):
