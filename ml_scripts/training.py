@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from checkpoints import Checkpoints, State
-from diagnostics.session import Diagnostics, TrainingEnded
+from diagnostics.session import NOTHING, Diagnostics, TrainingEnded
 from distributed import Group
 from errors import PeerLost, Stopped, UserError
 from optimiser import FlatParameters, adam
@@ -198,12 +198,14 @@ def _train_epoch(
     ahead = batches[state.batch :]
     exchange, on_device = not task.source.everywhere, flat.values.device.type != "cpu"
     mine = [batch[task.group.rank :: task.group.world] for batch in ahead] if exchange else ahead
-    stream = CLOCK.waiting(task.source.stream("train", mine, state.epoch))
+    stream = task.source.stream("train", mine, state.epoch)
+    # Of a head a step takes a millisecond: what is done in each of them is done here, without a call.
+    losses = diagnostics.losses
     with CLOCK.steps():
         for batch, (inputs, labels) in zip(ahead, stream, strict=True):
             if stop.requested:
                 raise Stopped("")
-            with diagnostics.step(state.step + 1) as sampled:
+            with diagnostics.watching() if state.step + 1 == diagnostics.next_sample else NOTHING as sampled:
                 gradient, loss = batch_gradient(
                     task, flat, inputs, labels, len(batch), exchange=exchange, parts=plan.accumulation
                 )
@@ -223,9 +225,11 @@ def _train_epoch(
             adam(state, flat, gradient, plan.lr)
             state.batch += 1
             state.loss_sum += loss
+            if losses is not None:
+                losses.append(loss / len(batch))
             if sampled:
                 CLOCK.to(DIAGNOSTICS)
-            diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
+                diagnostics.took(state, loss / len(batch), gradient, before, flat.values)
             CLOCK.end_step(state.step)
     if not exchange:
         # Processors of different models round differently: the ranks must not drift apart.

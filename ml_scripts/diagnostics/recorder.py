@@ -7,6 +7,7 @@ numpy: of a few thousand numbers most of what torch takes is the way into each o
 
 import contextlib
 import math
+import operator
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -63,8 +64,12 @@ class Recorder:
             places.append(torch.arange(start, start + size, -(-size // NUMBERS)))
             start += size
         self.counts = [len(each) for each in places]
-        self.places = torch.cat(places).to(flat.values.device)
-        self.starts = numpy.concatenate([[0], numpy.cumsum(self.counts)[:-1]])
+        self._counts = numpy.array(self.counts)
+        self._of_torch = torch.cat(places).to(flat.values.device)
+        self._of_numpy = torch.cat(places).numpy()
+        ends = numpy.cumsum(self._counts)
+        self._starts = ends - self._counts
+        self._spans = list(zip(self._starts.tolist(), ends.tolist(), strict=True))
         # The weights after the sampled step before: a single step may leave a tensor almost as it was.
         self._last: numpy.ndarray | None = None
 
@@ -99,16 +104,19 @@ class Recorder:
             rows = (torch.cat(parts) if len(parts) > 1 else parts[0]).cpu().numpy()
             low, high = self.limits[kind]
             active = rows > low if high == math.inf else (rows > low) & (rows < high)
-            # Truth values are added up more slowly than the bytes that they are.
-            counts = numpy.add.reduce(active.view(numpy.uint8), axis=0, dtype=numpy.int32)
+            sums = numpy.empty(2 + rows.shape[1])
             with numpy.errstate(invalid="ignore", over="ignore"):
-                sums = [rows.sum(), numpy.square(rows).sum()]
-            found[name] = (kind, *rows.shape, numpy.concatenate([sums, counts], dtype=float))
+                sums[0], sums[1] = rows.sum(), numpy.vdot(rows, rows)
+            # Truth values are added up more slowly than the bytes that they are.
+            numpy.add.reduce(active.view(numpy.uint8), axis=0, dtype=numpy.int32, out=sums[2:])
+            found[name] = (kind, *rows.shape, sums)
         return found
 
     def look(self, values: torch.Tensor) -> numpy.ndarray:
         """Those numbers of a flat vector that are looked at."""
-        return values.index_select(0, self.places).cpu().numpy()
+        if values.device.type == "cpu":
+            return values.detach().numpy().take(self._of_numpy)
+        return values.index_select(0, self._of_torch).cpu().numpy()
 
     @torch.no_grad()
     def parameters(
@@ -116,43 +124,42 @@ class Recorder:
     ) -> list[Parameter]:
         """The statistics of each tensor: flat vectors of gradient and weights, and :meth:`look` before the step."""
         some, now = self.look(gradient), self.look(after)
-        gradients, gradient_zeros = self._sizes(some, gradient)
-        weights, weight_zeros = self._sizes(now, after)
-        with numpy.errstate(invalid="ignore", over="ignore"):  # what is infinite is said by the rules
-            changed = self._changed(now, before)
-            norms = numpy.sqrt(self._sums(numpy.square(before, dtype=float)))
-            updates = numpy.sqrt(self._sums(numpy.square(numpy.subtract(now, before, dtype=float))))
-        spreads = [_spread(part) for part in numpy.split(some, self.starts[1:])] if spread else [None] * len(self.names)
-        columns = (gradients, weights, self.counts, gradient_zeros, weight_zeros, norms.tolist(), updates.tolist())
-        return [Parameter(*row) for row in zip(self.names, *columns, changed, spreads, strict=True)]
-
-    def _sums(self, numbers: numpy.ndarray) -> numpy.ndarray:
-        """Of the numbers that are looked at, each tensor's sum."""
-        return numpy.add.reduceat(numbers, self.starts, dtype=float)
-
-    def _sizes(self, some: numpy.ndarray, values: torch.Tensor) -> tuple[list[float], list[int]]:
-        """Each tensor's mean of absolute values, and how many are zero, of the numbers that are looked at.
-
-        The others count where they say more: a sum of them all tells whether one is NaN or infinite, or not zero.
-        """
-        means = (self._sums(numpy.abs(some)) / self.counts).tolist()
-        zeros = self._sums(some == 0).astype(int).tolist()
-        finite = math.isfinite(values.sum().item())
-        if finite and all(zero < count for zero, count in zip(zeros, self.counts, strict=True)):
-            return means, zeros
-        for number, (part, count) in enumerate(zip(values.split(self.sizes), self.counts, strict=True)):
-            if not finite or zeros[number] == count:
-                total = part.sum().item()
-                means[number] = means[number] if math.isfinite(total) else total
-                zeros[number] = min(zeros[number], count - int(total != 0))
-        return means, zeros
-
-    def _changed(self, now: numpy.ndarray, before: numpy.ndarray) -> list[int]:
-        """How many numbers of each tensor have changed since the sampled step before."""
+        last, self._last = before if self._last is None else self._last, now
         rtol, atol = self.tolerance
-        last = before if self._last is None else self._last
-        self._last = now
-        return self._sums(numpy.abs(now - last) > rtol * numpy.abs(last) + atol).astype(int).tolist()
+        # A row for each figure, so that one call adds up all tensors' numbers of all figures.
+        rows = numpy.empty((7, len(now)))
+        with numpy.errstate(invalid="ignore", over="ignore"):  # what is infinite is said by the rules
+            numpy.equal(some, 0, out=rows[0])
+            numpy.equal(now, 0, out=rows[1])
+            numpy.greater(numpy.abs(now - last), rtol * numpy.abs(last) + atol, out=rows[2])
+            numpy.abs(some, out=rows[3])
+            numpy.abs(now, out=rows[4])
+            rows[5] = before
+            numpy.subtract(now, rows[5], out=rows[6])
+            numpy.square(rows[5:], out=rows[5:])
+            sums = numpy.add.reduceat(rows, self._starts, axis=1)
+            numpy.sqrt(sums[5:], out=sums[5:])
+        gradient_zeros, weight_zeros, changed = sums[:3].astype(int).tolist()
+        gradients, weights = (sums[3:5] / self._counts).tolist()
+        norms, updates = sums[5:].tolist()
+        zeros = gradient_zeros + weight_zeros
+        # The others count where they say more. One product tells whether any of them is NaN or infinite.
+        finite = math.isfinite(torch.dot(gradient, after).item())
+        if not finite or any(map(operator.eq, zeros, self.counts * 2)):
+            self._beyond(gradient, gradients, gradient_zeros)
+            self._beyond(after, weights, weight_zeros)
+        spreads = [_spread(some[start:end]) for start, end in self._spans] if spread else [None] * len(self.names)
+        columns = (gradients, weights, self.counts, gradient_zeros, weight_zeros, norms, updates, changed, spreads)
+        return [Parameter(*row) for row in zip(self.names, *columns, strict=True)]
+
+    def _beyond(self, values: torch.Tensor, means: list[float], zeros: list[int]) -> None:
+        """Let the numbers count that are not looked at: those that are NaN or infinite, and those that are not zero."""
+        for number, (part, count) in enumerate(zip(values.split(self.sizes), self.counts, strict=True)):
+            total = part.sum().item()
+            if not math.isfinite(total):
+                means[number] = total
+            if zeros[number] == count and total != 0:
+                zeros[number] -= 1
 
 
 def merged(parts: list[dict[str, Seen]]) -> list[Activation]:

@@ -6,6 +6,7 @@ the checkpoint, so that a training that is interrupted does not forget it.
 
 import contextlib
 import time
+from array import array
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +70,8 @@ class Diagnostics:
         self._inputs: inputs.WatchedNormalisation | None = None
         self._recorder: Recorder | None = None
         self._interval = LONGEST
-        self._evaluated = 0
+        # The newest step that was sampled, the next one that is, and that after which the rules were evaluated.
+        self._sampled = self.next_sample = self._evaluated = 0
         # What the rules were last evaluated on, and the logits and labels of the best epoch, still to be counted.
         self._judged: tuple = ()
         self._predicted: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -117,6 +119,8 @@ class Diagnostics:
         seen.steps_per_epoch = -(-task.source.samples("train") // seen.batch_size)
         seen.first_step, seen.epochs = state.step + 1, state.history
         self._interval = interval(seen.steps_per_epoch * seen.planned_epochs, seen.trained)
+        self._sampled = max(state.step - state.step % self._interval, *(n for n in (0, *FIRST) if n <= state.step))
+        self._plan()
         self._exchanged = not task.source.everywhere
         if self.group.leads or self._exchanged:
             prefix = "" if hasattr(task.module, "head") else "head."
@@ -126,14 +130,21 @@ class Diagnostics:
                 self._found(name, Issue(**issue), say=False)
         self.evaluate(state.epoch)
 
-    def step(self, number: int) -> contextlib.AbstractContextManager[bool]:
-        """To be entered around forward and backward of a step; gives whether it is sampled."""
-        if not self.on:
-            return NOTHING
-        self.moved_at = time.monotonic()
-        if self._recorder is None or not (number in FIRST or number % self._interval == 0):
-            return NOTHING
-        return self._recorder.watching()
+    @property
+    def losses(self) -> array | None:
+        """Where who trains adds the mean loss of each step; None without rules."""
+        return self.seen.losses if self.on else None
+
+    def watching(self) -> contextlib.AbstractContextManager[bool]:
+        """To be entered around forward and backward of step ``next_sample``; gives whether this process records it."""
+        self._sampled = self.next_sample
+        self._plan()
+        return self._recorder.watching() if self._recorder else NOTHING
+
+    def _plan(self) -> None:
+        """Which step after the newest one that was sampled is the next."""
+        later = [number for number in FIRST if number > self._sampled]
+        self.next_sample = min([*later[:1], self._sampled - self._sampled % self._interval + self._interval])
 
     def lost(self, loss: float, epochs: int) -> None:
         """The loss is no longer a finite number, on every process, after so many finished epochs.
@@ -152,15 +163,8 @@ class Diagnostics:
         """What :meth:`took` has to know of the weights before a sampled step."""
         return self._recorder.look(values)
 
-    def took(
-        self, state: Any, loss: float, gradient: torch.Tensor, before: numpy.ndarray | None, after: torch.Tensor
-    ) -> None:
-        """A step was taken: its mean loss and, where it was sampled, the gradient and the weights around it."""
-        if not self.on:
-            return
-        self.seen.losses.append(loss)
-        if before is None:
-            return
+    def took(self, state: Any, loss: float, gradient: torch.Tensor, before: numpy.ndarray, after: torch.Tensor) -> None:
+        """A sampled step was taken: its mean loss, the gradient, and the weights around it."""
         activations = self._recorder.activations()
         parts = self.group.gather_objects(activations, "the diagnostics") if self._exchanged else [activations]
         if self.group.leads:
@@ -188,8 +192,9 @@ class Diagnostics:
         """
         if not self.on:
             return
-        sampled = max((state.step // self._interval) * self._interval, *(n for n in (0, *FIRST) if n <= state.step))
-        if sampled > self._evaluated and state.step >= GROWTH * self._evaluated:
+        # After the last epoch there is nothing that :meth:`finish` would see and this would not.
+        self.seen.finished = state.epoch >= self.seen.planned_epochs
+        if self.seen.finished or (self._sampled > self._evaluated and state.step >= GROWTH * self._evaluated):
             self._evaluated = state.step
             self.evaluate(state.epoch)
         state.issues = self.issues()

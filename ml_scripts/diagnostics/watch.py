@@ -38,7 +38,10 @@ class Watch:
             self._thread.join()
 
     def _look(self) -> None:
+        step = self.diagnostics.seen.step
         while not self._over.wait(min(self.seconds / LOOKS, LONGEST_SECONDS)):
+            if step != (step := self.diagnostics.seen.step):
+                self.diagnostics.moved()
             idle = time.monotonic() - self.diagnostics.moved_at
             if idle >= self.seconds and (sentence := self.diagnostics.stalled(idle)):
                 self.end(sentence)

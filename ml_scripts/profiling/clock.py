@@ -53,6 +53,10 @@ PHASES = (
 ) = range(len(PHASES))
 
 NOTHING = contextlib.nullcontext()
+# What marks the end of a step where others mark the phase that begins, and so many bits hold one or the other.
+END, BITS = len(PHASES), 4
+# After so many steps, at the latest, what their marks say is added up.
+STEPS_AT_ONCE = 256
 # So many of the slowest steps are kept with their phases.
 SLOWEST = 10
 # A GPU works on its own; every so many steps it is asked when it came to what.
@@ -82,6 +86,9 @@ class Clock:
         self._spent[INITIALISATION] = before
         self._base = self._phase = INITIALISATION
         self._since = perf_counter_ns()
+        # What began when, as one number each; to be added up by _settle.
+        self._marks: list[int] = []
+        self._mark = self._marks.append
         self._entered: list[int] = []
         self.pictures = 0
         self._beside: dict[int, list[int]] = {}
@@ -96,13 +103,40 @@ class Clock:
         self.device_steps, self._device_ms = 0, [0.0] * len(PHASES)
 
     def to(self, phase: int) -> None:
-        """Another phase begins, until the next one does: for what is done often, and within :meth:`steps`."""
+        """Another phase begins, until the next one does: for what is done often, and within :meth:`steps`.
+
+        Of a head a step takes a millisecond, and leaves nothing of this clock in the processor's caches: so it only
+        leaves a mark, and marks are added up together.
+        """
         if self.on:
-            now = perf_counter_ns()
-            self._spent[self._phase] += now - self._since
-            self._since, self._phase = now, phase
+            self._mark(perf_counter_ns() << BITS | phase)
             if self._telling:
+                self._settle()
                 self._tell()
+
+    def _settle(self) -> None:
+        """Add up what the marks say; on any thread."""
+        marks = self._marks[:]
+        del self._marks[: len(marks)]
+        spent, phase, since = self._spent, self._phase, self._since
+        for mark in marks:
+            now, phase_or_end = mark >> BITS, mark & (1 << BITS) - 1
+            spent[phase] += now - since
+            since, phase = now, phase_or_end
+            if phase == END:
+                phase, took = WAIT, now - self._step_began
+                if took > self._slow:
+                    self._keep(took, self.first_step + len(self.durations))
+                self.durations.append(took * 1e-9)
+                self._step_began, self._step_spent = now, spent.copy()
+        self._phase, self._since = phase, since
+
+    def _keep(self, took: int, number: int) -> None:
+        """A step was one of the slowest so far."""
+        put = heapq.heappush if len(self.slow) < SLOWEST else heapq.heappushpop
+        put(self.slow, (took, number, self._of_late(self._step_spent)))
+        if len(self.slow) == SLOWEST:
+            self._slow = self.slow[0][0]
 
     def of(self, phase: int) -> contextlib.AbstractContextManager:
         """To be entered where a phase begins and left where it ends; the one around it goes on then."""
@@ -119,6 +153,8 @@ class Clock:
         return self.of(EXCHANGE) if self._base != INITIALISATION else NOTHING
 
     def _switch(self, phase: int) -> int:
+        if self._marks:
+            self._settle()
         now, before = perf_counter_ns(), self._phase
         self._spent[before] += now - self._since
         self._since, self._phase = now, phase
@@ -152,23 +188,14 @@ class Clock:
         return self._waiting(iter(stream)) if self.on else stream
 
     def _waiting(self, stream: Iterator) -> Iterator:
-        # Once a step: a call costs more there than it does in a row, as the step has the cores' caches to itself.
         while True:
-            before, now = self._phase, perf_counter_ns()
-            self._spent[before] += now - self._since
-            self._since, self._phase = now, WAIT
-            if self._telling:
-                self._tell()
+            before = self._switch(WAIT)
             try:
                 item = next(stream)
             except StopIteration:
                 return
             finally:
-                now = perf_counter_ns()
-                self._spent[self._phase] += now - self._since
-                self._since, self._phase = now, before
-                if self._telling:
-                    self._tell()
+                self._switch(before)
             yield item
 
     def decoding(self) -> contextlib.AbstractContextManager:
@@ -205,11 +232,11 @@ class Clock:
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
-        """Around steps that follow each other; they may leave it in any phase."""
+        """Around steps that follow each other; each begins with waiting for its data, and may end in any phase."""
         if not self.on:
             yield
             return
-        around = self._switch(self._phase)
+        around = self._switch(WAIT)
         self._step_began, self._step_spent, self._steps_spent = self._since, self._spent.copy(), self._spent.copy()
         try:
             yield
@@ -218,27 +245,22 @@ class Clock:
             self._steps = [sum(row) for row in zip(self._steps, self._of_late(self._steps_spent), strict=True)]
 
     def end_step(self, number: int) -> None:
-        """A step has ended, and the next one begins."""
+        """A step has ended, and the next one begins, which waits for its data."""
         if not self.on:
             return
-        now = perf_counter_ns()
-        self._spent[self._phase] += now - self._since
-        self._since, self._phase = now, OTHER
+        self._mark(perf_counter_ns() << BITS | END)
+        if not self.first_step:
+            self.first_step = number
+        if self._telling or self.on_step or not number % STEPS_AT_ONCE:
+            self._settle()
         if self._telling:
             self._tell()
-        took = now - self._step_began
-        self.durations.append(took * 1e-9)
-        if took > self._slow:
-            self.first_step = self.first_step or number
-            put = heapq.heappush if len(self.slow) < SLOWEST else heapq.heappushpop
-            put(self.slow, (took, number, self._of_late(self._step_spent)))
-            if len(self.slow) == SLOWEST:
-                self._slow = self.slow[0][0]
         if self.on_step:  # what it takes is no part of any step
+            began = self._step_began
             with self.of(DIAGNOSTICS):
                 self.on_step(number)
-            self._steps_spent[DIAGNOSTICS] += self._since - self._step_began - took
-        self._step_began, self._step_spent = self._since, self._spent.copy()
+            self._steps_spent[DIAGNOSTICS] += self._since - began
+            self._step_began, self._step_spent = self._since, self._spent.copy()
 
     def _of_late(self, before: list[int]) -> list[int]:
         return [now - then for now, then in zip(self._spent, before, strict=True)]
@@ -263,6 +285,7 @@ class Clock:
 
     def spent(self) -> dict[str, float]:
         """The whole time of the process."""
+        self._settle()
         now = self._spent.copy()
         now[self._phase] += perf_counter_ns() - self._since
         return named(now, 1e-9)

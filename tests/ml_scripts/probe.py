@@ -14,7 +14,7 @@ from backbones import Classifier, build_head, settle_statistics
 from checkpoints import State
 from data import Split
 from diagnostics.choice import choose
-from diagnostics.session import Diagnostics
+from diagnostics.session import NOTHING, Diagnostics
 from distributed import Group
 from features import Cached, Features
 from optimiser import FlatParameters, adam
@@ -71,12 +71,13 @@ def run(kind: str, group: Group) -> dict[str, torch.Tensor]:
     assert [len(batch) for batch in batches] == [5, 5, 1]
     mine = [batch[group.rank :: group.world] for batch in batches]
     for step, (inputs, labels) in enumerate(task.source.stream("train", mine, 0)):
-        with diagnostics.step(state.step + 1) as sampled:
+        with diagnostics.watching() if state.step + 1 == diagnostics.next_sample else NOTHING as sampled:
             gradient, loss = batch_gradient(task, flat, inputs, labels, len(batches[step]))
         found[f"gradient {step}"], found[f"loss {step}"] = gradient.clone(), loss.clone()
         before = diagnostics.before(flat.values) if sampled else None
         adam(state, flat, gradient, 0.001)
-        diagnostics.took(state, loss.item(), gradient, before, flat.values)
+        if sampled:
+            diagnostics.took(state, loss.item(), gradient, before, flat.values)
     for sample in diagnostics.seen.samples:
         for each in sample.activations:
             seen = [each.inputs, each.variance, *each.activity]
