@@ -27,10 +27,10 @@ else:
     # As many as the processes that the tests start have, so that both add up in the same order.
     torch.set_num_threads(1)
 
-# Small enough for a test, large enough that the pretrained backbone still tells the breeds apart.
-PIXELS = 96
-# Where it does not matter what it can tell, a picture takes a third of the time.
-SMALL = ("--image-size", 48)
+# Most tests do not ask what a model can tell; where one does, pictures have to be as large as the pretrained backbone
+# needs to tell the breeds apart, which takes three times as long.
+PIXELS = 48
+TELLING = ("--image-size", 96)
 
 
 @pytest.fixture(scope="session")

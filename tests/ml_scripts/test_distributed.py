@@ -154,4 +154,6 @@ def test_instances_with_different_pictures_are_refused(job, ranks, pictures):
 
     for _, complaints, status in finish(ranks(Mixed(), 2)):
         assert status == 1
-        assert complaints == "the instances were given different pictures; the channels must be FullyReplicated\n"
+        # PyTorch warns where nothing on the machine can say what an address is called.
+        said = [line for line in complaints.splitlines() if "[c10d] The hostname of the client" not in line]
+        assert said == ["the instances were given different pictures; the channels must be FullyReplicated"]

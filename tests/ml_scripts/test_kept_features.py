@@ -21,10 +21,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from training import Stop
 
-from tests.ml_scripts.conftest import SCRIPTS, SMALL, Job
+from tests.ml_scripts.conftest import SCRIPTS, Job
 
-COMMON = ("--epochs", 1, "--augment-views", 10, "--batch-size", 16, "--precision", "float32", *SMALL)
-VIEWS = 24 * 11 + 9 + 9
+COMMON = ("--epochs", 1, "--augment-views", 5, "--batch-size", 8, "--precision", "float32")
+VIEWS = 24 * 6 + 9 + 9
 TAKEN = re.compile(rf"^features: (\d+) of {VIEWS} views taken from the checkpoint$", re.MULTILINE)
 MADE = re.compile(r"^features: (\d+) views in [0-9.]+ s on (\d+) process\(es\)$", re.MULTILINE)
 
@@ -135,19 +135,19 @@ def test_each_process_keeps_its_own(job, ranks, often, uninterrupted):
 def test_without_a_checkpoint_folder_nothing_is_kept(job, monkeypatch, capsys):
     import train
 
-    job.here("--epochs", 1, *SMALL)
+    job.here("--epochs", 1)
     assert not list(job.base.rglob("features-*"))
     assert "taken from" not in capsys.readouterr().out
 
     monkeypatch.setattr(train, "Stop", lambda: Stop(requested=True))
     with pytest.raises(Stopped, match="SIGTERM came before the first epoch; nothing to save yet"):
-        job.here("--epochs", 1, *SMALL)
+        job.here("--epochs", 1)
 
 
 def test_jobs_that_share_a_folder_share_features_and_nothing_else(job, monkeypatch, capsys):
     # GIVEN two trials of a tuning job with one checkpoint folder
     job.checkpoints.mkdir()
-    shared = ("--epochs", 1, "--checkpoint-per-job", "true", *SMALL)
+    shared = ("--epochs", 1, "--checkpoint-per-job", "true")
     monkeypatch.setenv("TRAINING_JOB_NAME", "tune-001")
     job.here(*shared, "--lr", 0.1)
 
@@ -335,5 +335,5 @@ def test_a_file_says_which_run_it_is_of(job):
 
     with safe_open(written(job.checkpoints)[0], "pt") as file:
         run = file.metadata()["run"]
-    for part in ('"backbone": "efficientnet_lite0"', '"image-size": 96', '"processes": 1', '"weights"', '"data"'):
+    for part in ('"backbone": "efficientnet_lite0"', '"image-size": 48', '"processes": 1', '"weights"', '"data"'):
         assert part in run

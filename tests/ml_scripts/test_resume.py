@@ -13,8 +13,6 @@ from precision import Precision
 from safetensors.torch import load_file
 from training import Plan, Stop, Task, train
 
-from tests.ml_scripts.conftest import SMALL
-
 
 def weights_of(job):
     return load_file(job.model / "model.safetensors")
@@ -24,7 +22,7 @@ def equal(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-COMMON = ("--augment-views", 1, "--batch-size", 7, "--precision", "float32", *SMALL)
+COMMON = ("--augment-views", 1, "--batch-size", 7, "--precision", "float32")
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(job, capsys):
@@ -47,7 +45,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(job, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [(), ("--finetune", "all", "--augment-views", 0)], ids=["head", "all"])
+@pytest.mark.parametrize(
+    "mode", [(), ("--finetune", "all", "--augment-views", 0, "--image-size", 32)], ids=["head", "all"]
+)
 def test_sigterm_saves_and_ends_and_the_next_start_goes_on_from_that_batch(job, mode):
     # GIVEN a run that is in the middle of an epoch
     job.checkpoints.mkdir()

@@ -9,7 +9,7 @@ import torch
 from errors import UserError
 from safetensors.torch import load_file
 
-from tests.ml_scripts.conftest import SMALL, stage
+from tests.ml_scripts.conftest import TELLING, stage
 
 EPOCH_LINE = re.compile(
     r"^epoch=(\d+) train_loss=([0-9.eE+-]+) valid_loss=([0-9.eE+-]+) valid_accuracy=([0-9.eE+-]+) "
@@ -27,7 +27,9 @@ def test_the_command_trains_reports_and_leaves_an_artifact(job, tmp_path):
     # GIVEN a job as SageMaker starts it, on the package's own file as it is staged for one
     job.weights = stage(tmp_path / "original")
     done = job.start(
-        "--epochs", 6, "--augment-views", 1, "--batch-size", 16, "--_tuning_objective_metric", "valid:loss", anew=True
+        *("--epochs", 6, "--augment-views", 1, "--batch-size", 16, "--_tuning_objective_metric", "valid:loss"),
+        *TELLING,
+        anew=True,
     )
 
     # WHEN it runs
@@ -97,7 +99,7 @@ def test_the_kept_epoch_is_the_one_with_the_lowest_validation_loss(job):
 
 @pytest.mark.slow
 def test_the_feature_cache_changes_nothing_but_the_time(job, tmp_path):
-    common = ("--epochs", 3, "--augment-views", 2, "--precision", "float32", *SMALL)
+    common = ("--epochs", 3, "--augment-views", 2, "--precision", "float32")
     job.here(*common)
     cached = read(job.output / "history.json")
     job.here(*common, "--no-feature-cache", "--workers", 2)
@@ -125,7 +127,7 @@ def test_finetuning_everything_changes_the_backbone_and_learns(job):
 
 @pytest.mark.slow
 def test_a_resnet_of_random_weights_trains(job):
-    job.here("--backbone", "resnet18", "--pretrained", "False", "--epochs", 2, "--image-size", 64)
+    job.here("--backbone", "resnet18", "--pretrained", "False", "--epochs", 2)
 
     assert read(job.model / "model.json")["backbone"] == "resnet18"
     assert {path.name for path in (job.model / "code" / "vendor").iterdir()} == {"safetensors"}
@@ -142,7 +144,7 @@ def test_patience_ends_training_early(job):
 def test_the_same_seed_trains_the_same_model(job):
     weights = []
     for _ in range(2):
-        job.here("--epochs", 2, "--augment-views", 1, "--seed", 7, *SMALL)
+        job.here("--epochs", 2, "--augment-views", 1, "--seed", 7)
         weights.append(load_file(job.model / "model.safetensors"))
 
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -178,7 +180,7 @@ def spoil(folder, count):
 def test_unreadable_pictures_below_the_share_are_named_and_left_out(job, copied, capsys, mode):
     names = spoil(copied, 2)
 
-    job.here("--epochs", 1, *mode, *SMALL, pictures=copied)
+    job.here("--epochs", 1, *mode, pictures=copied)
 
     printed = capsys.readouterr().out
     assert f"unreadable image: {names[0]} (not a picture in one of the formats JPEG" in printed
@@ -220,7 +222,7 @@ def test_hidden_files_are_no_pictures(job, copied, capsys):
     (copied / "train" / "001.Ash_spitz" / ".DS_Store").write_text("x")
     (copied / "train" / ".cache").mkdir()
 
-    job.here("--epochs", 1, *SMALL, pictures=copied)
+    job.here("--epochs", 1, pictures=copied)
 
     assert "images: train=24 valid=9 test=9 unreadable=0" in capsys.readouterr().out
 
