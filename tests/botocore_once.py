@@ -23,7 +23,7 @@ def work_out_once() -> None:
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
     _alias_events_once()
     _look_at_handlers_quickly()
-    _make_methods_once()
+    _look_into_models_once()
 
 
 def _alias_events_once() -> None:
@@ -55,20 +55,26 @@ def _look_at_handlers_quickly() -> None:
     botocore.hooks.accepts_kwargs = accepts_kwargs
 
 
-def _make_methods_once() -> None:
-    """The clients' classes share their methods, of which EC2 has 770; each class has a dictionary of its own."""
+def _look_into_models_once() -> None:
+    """Clients share what has been looked up of a service's model, and their classes the methods, of which EC2 has 770;
+    each class has a dictionary of its own."""
     creator: Any = botocore.client.ClientCreator
-    kept: dict[tuple[type, str, str], tuple[Any, dict[str, Any]]] = {}
-    make = creator._create_methods
+    load, make = creator._load_service_model, creator._create_methods
+    models: dict[int, tuple[Any, Any]] = {}
+    methods: dict[tuple[type, Any], dict[str, Any]] = {}
+
+    @functools.wraps(load)
+    def model(self: Any, service_name: str, api_version: str | None = None) -> Any:
+        read = self._loader.load_service_model(service_name, "service-2", api_version=api_version)
+        if id(read) not in models:
+            models[id(read)] = read, load(self, service_name, api_version)
+        return models[id(read)][1]
 
     @functools.wraps(make)
-    def methods(self: Any, service_model: Any) -> dict[str, Any]:
-        key = (type(self), service_model.service_name, service_model.api_version)
-        # Of another model by that name, from another folder, there may be other operations.
-        names, found = kept.get(key, (None, {}))
-        if names != service_model.operation_names:
-            found = make(self, service_model)
-            kept[key] = (service_model.operation_names, found)
-        return dict(found)
+    def methods_of(self: Any, service_model: Any) -> dict[str, Any]:
+        key = type(self), service_model
+        if key not in methods:
+            methods[key] = make(self, service_model)
+        return dict(methods[key])
 
-    creator._create_methods = methods
+    creator._load_service_model, creator._create_methods = model, methods_of
