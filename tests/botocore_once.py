@@ -2,7 +2,7 @@
 
 Tests make thousands of both, and each of the operators' hooks has a session of its own: a fifth of the CPU of the
 tests' processes went to reading AWS's models of its services, and much of the rest to what is here. An EC2
-client takes a fourth of its time. Nothing here changes what a client does.
+client takes a seventh of its time. Nothing here changes what a client does.
 """
 
 from __future__ import annotations

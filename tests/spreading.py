@@ -34,6 +34,8 @@ TOGETHER = {
             "tests/plugins/report/test_comparison_page.py",
             "tests/plugins/report/test_diagnostics_charts.py",
         ),
+        # which packages are installed, and what the project's modules import
+        "tests/tools/test_package.py": ("tests/compose/test_compose_file.py",),
         # AWS's models of all services that the code calls
         "tests/infra/test_least_privilege.py": ("tests/infra/test_template.py",),
     }.items()

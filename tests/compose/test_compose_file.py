@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from typing import Any
 
 import pytest
 import yaml
 
 from tools import bootstrap, environments
+from tools.package import distributions, imported
 from tools.stack import ROOT, Stack
 
 FILE = ROOT / "docker-compose.yaml"
@@ -177,15 +176,9 @@ def test_the_images_have_the_versions_that_the_environments_have():
 
 def test_airflows_image_has_every_package_that_the_plugins_import():
     known = {line.split("==")[0].lower() for line in (ROOT / "requirements/compose.txt").read_text().splitlines()}
-    of = metadata.packages_distributions()
-    imported = set()
-    for file in (ROOT / "plugins").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names.append(node.module)
-            imported |= {name.split(".")[0] for name in names}
-    packages = imported - sys.stdlib_module_names - {"airflow", "musher"}
+    of = distributions()
+    names = {name for file in (ROOT / "plugins").rglob("*.py") for name in imported(file.read_bytes())}
+    packages = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"airflow", "musher"}
     assert {"fastapi", "PIL"} <= packages
     missing = {name for name in packages if not {each.lower() for each in of.get(name, [name])} & known}
     assert not missing

@@ -86,7 +86,8 @@ def test_another_reason_is_one_sentence(tmp_path):
 
 
 PARTS = ("torchvision.models", "torchvision.transforms.v2", "torchvision.datasets")
-# To import torch takes seconds: one process imports all, and goes on after one that cannot be imported.
+# To import torch takes seconds: one process imports all, and goes on after one that cannot be imported; last of all it
+# calls an operator.
 IMPORTS_EACH = """
 import sys, traceback
 for name in sys.argv[1:]:
@@ -95,26 +96,24 @@ for name in sys.argv[1:]:
         print(name, flush=True)
     except Exception:
         traceback.print_exc()
+import torch, torchvision
+torchvision.ops.nms(torch.zeros(2, 4), torch.ones(2), 0.5)
 """
 
 
 @pytest.fixture(scope="module")
-def imported_by_jobs() -> subprocess.CompletedProcess[str]:
-    """A process that tries to import all of PARTS, and prints what could be imported."""
-    said = run(environments.folder_of("ml") / "bin" / "python", "-c", IMPORTS_EACH, *PARTS)
-    assert said.returncode == 0, said.stderr
-    return said
+def jobs() -> subprocess.CompletedProcess[str]:
+    """A process that tries to import all of PARTS, and prints what could be imported, before it calls an operator."""
+    return run(environments.folder_of("ml") / "bin" / "python", "-c", IMPORTS_EACH, *PARTS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", PARTS)
-def test_the_jobs_environment_imports(imported_by_jobs, what):
-    assert what in imported_by_jobs.stdout.splitlines(), imported_by_jobs.stderr
+def test_the_jobs_environment_imports(jobs, what):
+    assert what in jobs.stdout.splitlines(), jobs.stderr
 
 
 @pytest.mark.slow
-def test_an_operator_that_is_not_there_says_so():
-    code = "import torch, torchvision; torchvision.ops.nms(torch.zeros(2, 4), torch.ones(2), 0.5)"
-    said = run(environments.folder_of("ml") / "bin" / "python", "-c", code)
+def test_an_operator_that_is_not_there_says_so(jobs):
     # It works where torchvision fits; elsewhere torchvision itself says what is missing.
-    assert said.returncode == 0 or "Couldn't load custom C++ ops" in said.stderr, said.stderr
+    assert jobs.returncode == 0 or "Couldn't load custom C++ ops" in jobs.stderr, jobs.stderr
