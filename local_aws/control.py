@@ -63,7 +63,8 @@ def interrupt(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]
 
 def capacity(aws: LocalAws, order: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """POST {"instance_type": ..., "spot": N or null}: N more Spot instances of a type can be had, or any number."""
-    from local_aws.services.ec2 import Ec2, check_instance_type
+    from local_aws.ec2.requests import check_instance_type
+    from local_aws.services.ec2 import Ec2
 
     instance_type, spot = str(order.get("instance_type") or ""), order.get("spot")
     if spot is not None and (not isinstance(spot, int) or spot < 0):

@@ -11,8 +11,10 @@ import uuid
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from local_aws.errors import AwsError
+from local_aws.storage import Storage
 
 # AWS: Lambda developer guide, "Lambda quotas": 50 MB zipped in a request, 250 MB unzipped.
 LARGEST_ZIP = 50 * 1024 * 1024
@@ -94,3 +96,22 @@ def unpack(data: bytes, folder: Path, *, direct: bool, operation: str = "CreateF
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return code
+
+
+def fetched(s3: Storage, folder: Path, source: dict[str, Any], operation: str) -> Code:
+    """The code that a request gives, unpacked below a folder. Raises AwsError for what Lambda refuses."""
+    if source.get("ZipFile") is not None:
+        return unpack(source["ZipFile"], folder, direct=True, operation=operation)
+    bucket, key = source.get("S3Bucket"), source.get("S3Key")
+    if not bucket or not key:
+        raise invalid("Please provide a source for function code.")
+    try:
+        data = s3.read(bucket, key)
+    except FileNotFoundError:
+        code, message = ("NoSuchKey", "The specified key does not exist.")
+        if not s3.bucket_exists(bucket):
+            code, message = ("NoSuchBucket", "The specified bucket does not exist.")
+        raise invalid(
+            f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message} (s3://{bucket}/{key})"
+        ) from None
+    return unpack(data, folder, direct=False)

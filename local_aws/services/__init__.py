@@ -15,6 +15,7 @@ from local_aws.services.cloudwatch_alarms import CloudWatchAlarms
 from local_aws.services.ec2 import Ec2
 from local_aws.services.ec2_instance_connect import Ec2InstanceConnect
 from local_aws.services.ec2_power import Ec2Power
+from local_aws.services.ec2_spot import Ec2Spot
 from local_aws.services.ec2_tags import Ec2Tags
 from local_aws.services.events import EventBridge
 from local_aws.services.iam_last_accessed import IamLastAccessed
@@ -25,6 +26,7 @@ from local_aws.services.lambda_events import LambdaEvents
 from local_aws.services.lambda_layers import LambdaLayers
 from local_aws.services.lambda_permissions import LambdaPermissions
 from local_aws.services.lambda_urls import LambdaUrls
+from local_aws.services.lambda_versions import LambdaVersions
 from local_aws.services.log_queries import LogQueries
 from local_aws.services.s3_listing import S3Listing
 from local_aws.services.s3_objects import S3Objects
@@ -62,8 +64,10 @@ SERVICES: list[type[Service]] = [
     LambdaLayers,
     LambdaPermissions,
     LambdaUrls,
+    LambdaVersions,
     Ec2,
     Ec2Power,
+    Ec2Spot,
     Ec2Tags,
     Ec2InstanceConnect,
     LogQueries,

@@ -8,9 +8,10 @@ from typing import Any
 
 from local_aws.ec2 import prices
 from local_aws.ec2.past import PastInstance
+from local_aws.ec2.requests import check_instance_type, refuse_dry_run
 from local_aws.errors import AwsError
 from local_aws.services.base import Call, Service, page
-from local_aws.services.ec2 import Ec2, check_instance_type, refuse_dry_run
+from local_aws.services.ec2 import Ec2
 
 MAY_BE = {
     "stopped": {"running", "stopping", "stopped"},

@@ -1,12 +1,8 @@
-"""Lambda: functions, versions, aliases and Invoke.
-
-Concurrency's operations are in lambda_concurrency.py, those of permissions and tags in lambda_permissions.py.
-"""
+"""Lambda: functions and Invoke; the other operations are in the modules beside it, one for each subject."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import shutil
 import threading
@@ -16,11 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from moto.backends import get_backend
-
 from local_aws.errors import AwsError
-from local_aws.functions import records
-from local_aws.functions.code import Code, invalid, unpack
+from local_aws.functions.code import Code, fetched, invalid
 from local_aws.functions.concurrency import ACCOUNT_LIMIT, Concurrency
 from local_aws.functions.invocations import Invocations
 from local_aws.functions.layers import Layers
@@ -28,28 +21,15 @@ from local_aws.functions.provisioned import ProvisionedRecord
 from local_aws.functions.records import (
     LATEST,
     SETTLE_SECONDS,
-    Alias,
     Function,
     Version,
     conflict,
     not_found,
     parse_reference,
 )
+from local_aws.functions.settings import SETTINGS, check
 from local_aws.iam.presigned import presigned
 from local_aws.services.base import Call, FastPath, RawRequest, RawResponse, Service
-
-SETTINGS = {"Runtime": None, "Role": None, "Handler": None, "Description": "", "Timeout": 3, "MemorySize": 128,
-            "Environment": None, "Architectures": ["x86_64"], "EphemeralStorage": {"Size": 512},
-            "TracingConfig": {"Mode": "PassThrough"}, "LoggingConfig": None, "Layers": None}  # fmt: skip
-# AWS: Lambda quotas. The model's are higher: those of functions on instances of one's own (CapacityProviderConfig).
-LONGEST_TIMEOUT, MOST_MEMORY = 900, 10_240
-# AWS: Lambda developer guide, "Defined runtime environment variables".
-RESERVED_VARIABLES = {
-    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
-    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
-}  # fmt: skip
 
 
 class Lambda(Service):
@@ -143,7 +123,7 @@ class Lambda(Service):
                 raise invalid(f"{required} is mandatory for functions created with deployment packages.")
         settings = {key: params.get(key, default) for key, default in SETTINGS.items()}
         settings["LoggingConfig"] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
-        self._check_settings(settings)
+        check(settings, self.aws.account)
         with self.lock:
             if name in self.functions:
                 raise conflict(f"Function already exist: {name}")
@@ -153,7 +133,7 @@ class Lambda(Service):
             function.versions[LATEST] = self._version(function, LATEST, code, settings)
             self.functions[name] = function
             self.concurrency.register(function)
-            version = self._publish(function, None) if params.get("Publish") else function.latest
+            version = self.publish(function, None) if params.get("Publish") else function.latest
             return version.describe()
 
     def get_function(self, call: Call) -> dict[str, Any]:
@@ -188,22 +168,22 @@ class Lambda(Service):
                 "The local AWS runs functions from a zip only: give ZipFile, or S3Bucket and S3Key, not ImageUri."
             )
         with self.lock:
-            self._check_update(function, call)
+            self.check_update(function, call)
             code = self.code(self._folder(function.name), call.params, "UpdateFunctionCode")
             if not call.params.get("DryRun"):
                 self._replace(function, code, function.latest.settings)
-            version = self._publish(function, None) if call.params.get("Publish") else function.latest
+            version = self.publish(function, None) if call.params.get("Publish") else function.latest
             return version.describe()
 
     def update_function_configuration(self, call: Call) -> dict[str, Any]:
         function, _ = self.resolve(call)
         with self.lock:
-            self._check_update(function, call)
+            self.check_update(function, call)
             changed = {key: value for key, value in call.params.items() if key in SETTINGS and value is not None}
             settings = function.latest.settings | changed
             if call.params.get("Layers") is not None:
                 settings["Layers"] = self.layers.checked(settings["Layers"], function.latest.code)
-            self._check_settings(settings)
+            check(settings, self.aws.account)
             self._replace(function, function.latest.code, settings)
             return function.latest.describe()
 
@@ -227,18 +207,18 @@ class Lambda(Service):
                 raise conflict(
                     f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]"
                 )
-            self._refuse_provisioned(function, qualifier, "version")
+            self.refuse_provisioned(function, qualifier, "version")
             del function.versions[qualifier]
         self.concurrency.forget(function, version)
 
-    def _refuse_provisioned(self, function: Function, qualifier: str, what: str) -> None:
+    def refuse_provisioned(self, function: Function, qualifier: str, what: str) -> None:
         if any(each.qualifier == qualifier for each in self.concurrency.provisioned.of(function)):
             raise conflict(
                 f"The {what} {qualifier} of {function.name} has provisioned concurrency; delete its "
                 "provisioned concurrency configuration first."
             )
 
-    def _check_update(self, function: Function, call: Call) -> None:
+    def check_update(self, function: Function, call: Call) -> None:
         now = time.monotonic()
         if now < function.active_at:
             raise conflict(
@@ -249,10 +229,10 @@ class Lambda(Service):
             raise conflict(
                 f"The operation cannot be performed at this time. An update is in progress for resource: {function.arn}"
             )
-        self._check_revision(call, function.latest.revision)
+        self.check_revision(call, function.latest.revision)
 
     @staticmethod
-    def _check_revision(call: Call, revision: str) -> None:
+    def check_revision(call: Call, revision: str) -> None:
         expected = call.params.get("RevisionId")
         if expected and expected != revision:
             raise AwsError(
@@ -278,81 +258,15 @@ class Lambda(Service):
 
     def code(self, folder: Path, source: dict[str, Any], operation: str = "CreateFunction") -> Code:
         """The code that a request gives, unpacked below a folder. Raises AwsError for what Lambda refuses."""
-        if source.get("ZipFile") is not None:
-            return unpack(source["ZipFile"], folder, direct=True, operation=operation)
-        bucket, key = source.get("S3Bucket"), source.get("S3Key")
-        if not bucket or not key:
-            raise invalid("Please provide a source for function code.")
-        try:
-            data = self.aws.s3.read(bucket, key)
-        except FileNotFoundError:
-            code, message = ("NoSuchKey", "The specified key does not exist.")
-            if not self.aws.s3.bucket_exists(bucket):
-                code, message = ("NoSuchBucket", "The specified bucket does not exist.")
-            raise invalid(
-                f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message} (s3://{bucket}/{key})"
-            ) from None
-        return unpack(data, folder, direct=False)
-
-    def _check_settings(self, settings: dict[str, Any]) -> None:
-        if settings["Timeout"] > LONGEST_TIMEOUT:
-            raise AwsError(
-                "ValidationException",
-                f"1 validation error detected: Value '{settings['Timeout']}' at 'timeout' failed to satisfy "
-                f"constraint: Member must have value less than or equal to {LONGEST_TIMEOUT}",
-            )
-        if settings["MemorySize"] > MOST_MEMORY:
-            raise invalid(
-                "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
-                f"{MOST_MEMORY}"
-            )
-        if not settings["Runtime"].startswith("python3."):
-            raise invalid(
-                f"The local AWS runs Python functions only: Runtime must be python3.N, not {settings['Runtime']}."
-            )
-        variables = (settings["Environment"] or {}).get("Variables") or {}
-        settings["Environment"] = {"Variables": variables} if variables else {}
-        reserved = sorted(RESERVED_VARIABLES & set(variables))
-        if reserved:
-            raise invalid(
-                "Lambda was unable to configure your environment variables because the environment "
-                "variables you have provided "
-                "contains reserved keys that are currently not supported for modification. Reserved keys used in this "
-                f"request: {', '.join(reserved)}"
-            )
-        if len(json.dumps(variables)) > 4096:
-            raise invalid(
-                "Lambda was unable to configure your environment variables because the environment "
-                "variables you have provided "
-                "exceeded the 4KB limit."
-            )
-        self._check_role(settings["Role"])
-
-    def _check_role(self, arn: str) -> None:
-        roles = get_backend("iam")[self.aws.account]["aws"].roles.values()
-        role = next((each for each in roles if each.arn == arn), None)
-        if role is None or "lambda.amazonaws.com" not in json.dumps(role.assume_role_policy_document):
-            raise invalid(f"The role defined for the function cannot be assumed by Lambda. (Role: {arn})")
+        return fetched(self.aws.s3, folder, source, operation)
 
     def _zip(self, request: RawRequest) -> RawResponse:
         version = self.find(request.params["FunctionName"]).version(request.params["Qualifier"])
         return RawResponse(200, [("Content-Type", "application/zip")], version.code.archive.read_bytes())
 
-    # ---- versions and aliases
+    # ---- versions
 
-    def publish_version(self, call: Call) -> dict[str, Any]:
-        function, _ = self.resolve(call)
-        with self.lock:
-            self._check_update(function, call)
-            expected = call.params.get("CodeSha256")
-            if expected and expected != function.latest.code.sha256:
-                raise invalid(
-                    f"CodeSHA256 ({expected}) is different from current CodeSHA256 in $LATEST "
-                    f"({function.latest.code.sha256})."
-                )
-            return self._publish(function, call.params.get("Description")).describe()
-
-    def _publish(self, function: Function, description: str | None) -> Version:
+    def publish(self, function: Function, description: str | None) -> Version:
         """AWS publishes nothing new when code and configuration are those of the version published last."""
         latest = function.latest
         last = function.versions.get(str(function.published))
@@ -367,98 +281,6 @@ class Lambda(Service):
     @staticmethod
     def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
         return {**one, "Description": ""} == {**other, "Description": ""}
-
-    def list_versions_by_function(self, call: Call) -> dict[str, Any]:
-        function, _ = self.resolve(call)
-        return page([each.describe(qualified=True) for each in function.versions.values()], call, "Versions")
-
-    def create_alias(self, call: Call) -> dict[str, Any]:
-        function, _ = self.resolve(call)
-        params = call.params
-        if params["Name"].isdigit():
-            raise invalid(f"The alias name {params['Name']!r} must not be a number alone: that would name a version.")
-        with self.lock:
-            if params["Name"] in function.aliases:
-                raise conflict(f"Alias already exists: {function.arn}:{params['Name']}")
-            alias = Alias(function, params["Name"], params["FunctionVersion"], params.get("Description") or "")
-            self._point(alias, params["FunctionVersion"], params.get("RoutingConfig"))
-            function.aliases[alias.name] = alias
-        return alias.describe()
-
-    def get_alias(self, call: Call) -> dict[str, Any]:
-        return self._alias(call).describe()
-
-    def update_alias(self, call: Call) -> dict[str, Any]:
-        with self.lock:
-            alias, params = self._alias(call), call.params
-            self._check_revision(call, alias.revision)
-            self._refuse_both(alias, params.get("FunctionVersion") or alias.version)
-            self._point(alias, params.get("FunctionVersion") or alias.version, params.get("RoutingConfig"))
-            alias.description = params.get("Description", alias.description)
-            alias.revision = records.uuid.uuid4().hex
-        self.concurrency.provisioned.move(alias.function, alias.name, alias.function.versions[alias.version])
-        return alias.describe()
-
-    def delete_alias(self, call: Call) -> None:
-        function, _ = self.resolve(call)
-        with self.lock:
-            self._refuse_provisioned(function, call.params["Name"], "alias")
-            function.aliases.pop(call.params["Name"], None)
-
-    def list_aliases(self, call: Call) -> dict[str, Any]:
-        function, _ = self.resolve(call)
-        version = call.params.get("FunctionVersion")
-        aliases = [each.describe() for each in function.aliases.values() if version in (None, each.version)]
-        return page(aliases, call, "Aliases")
-
-    def _alias(self, call: Call) -> Alias:
-        function, _ = self.resolve(call)
-        alias = function.aliases.get(call.params["Name"])
-        if alias is None:
-            arn = f"{function.arn}:{call.params['Name']}"
-            raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", status=404, Type="User")
-        return alias
-
-    def _refuse_both(self, alias: Alias, number: str) -> None:
-        """AWS keeps no environments ready for an alias and for the version that it names: one of them has them."""
-        provisioned = {each.qualifier for each in self.concurrency.provisioned.of(alias.function)}
-        if {alias.name, number} <= provisioned:
-            raise invalid(
-                f"Provisioned Concurrency is configured on the alias {alias.name} and on the version {number}, which "
-                "it would name: configure it on one of them."
-            )
-
-    def _point(self, alias: Alias, number: str, routing: dict[str, Any] | None) -> None:
-        weights = (routing or {}).get("AdditionalVersionWeights") or {} if routing is not None else alias.weights
-        if weights and any(each.qualifier == alias.name for each in self.concurrency.provisioned.of(alias.function)):
-            raise invalid("Alias with weights can not be used with Provisioned Concurrency")  # AWS's own words
-        for each in (number, *weights):
-            if each not in alias.function.versions:
-                raise not_found(f"{alias.function.arn}:{each}")
-        if weights and (len(weights) > 1 or LATEST in (number, *weights) or number in weights):
-            raise invalid(
-                "Invalid routing configuration: an alias may name one more published version, with its weight."
-            )
-        alias.version, alias.weights = number, dict(weights)
-
-    # ---- the account
-
-    def get_account_settings(self, call: Call) -> dict[str, Any]:
-        return {
-            "AccountLimit": {
-                "TotalCodeSize": 80_530_636_800,
-                "CodeSizeUnzipped": 262_144_000,
-                "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": self.concurrency.limit,
-                "UnreservedConcurrentExecutions": self.concurrency.unreserved(),
-            },
-            "AccountUsage": {
-                "TotalCodeSize": sum(
-                    one.code.size for each in self.functions.values() for one in each.versions.values()
-                ),
-                "FunctionCount": len(self.functions),
-            },
-        }
 
 
 def page(items: list[dict[str, Any]], call: Call, key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lambda's operations on reserved and provisioned concurrency."""
+"""Lambda's operations on reserved and provisioned concurrency, and on what of it the account has."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ class LambdaConcurrency(Service):
     @property
     def functions(self) -> Lambda:
         return self.aws.service(Lambda)
+
+    def get_account_settings(self, call: Call) -> dict[str, Any]:
+        return {
+            "AccountLimit": {
+                "TotalCodeSize": 80_530_636_800,
+                "CodeSizeUnzipped": 262_144_000,
+                "CodeSizeZipped": 52_428_800,
+                "ConcurrentExecutions": self.functions.concurrency.limit,
+                "UnreservedConcurrentExecutions": self.functions.concurrency.unreserved(),
+            },
+            "AccountUsage": {
+                "TotalCodeSize": sum(
+                    one.code.size for each in self.functions.functions.values() for one in each.versions.values()
+                ),
+                "FunctionCount": len(self.functions.functions),
+            },
+        }
 
     def put_function_concurrency(self, call: Call) -> dict[str, Any]:
         function, _ = self.functions.resolve(call)
