@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local_aws.processes.forks import Forked, ForkServers, Template
+from local_aws.processes.opt import Opt
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class Instances:
         on_exit: Callable[[Instance], None] | None = None,
         output: int | None = None,
         niceness: int = 0,
+        opt: Opt | None = None,
         forked_from: Template | None = None,
         read_at_start: Mapping[str, str] | None = None,
     ) -> Instance:
@@ -159,6 +161,8 @@ class Instances:
         niceness
             Whether it goes before (below 0) the other processes of this machine. Only root may, so without root every
             instance has 0.
+        opt
+            An /opt that it alone sees; none of its own by default.
         forked_from
             What has imported already what it imports, so that it may be forked from that. For a command of the same
             Python, or of an environment over it, with a script or `-m` and a module. Where it cannot be, it is started
@@ -185,9 +189,10 @@ class Instances:
         self._find_cores(instance)
         try:
             process = server and server.fork(
-                command, variables, cwd or folder, instance.niceness, instance.pinned_to, output
+                command, variables, cwd or folder, instance.niceness, instance.pinned_to, output, opt
             )
-            instance._process = process or self._start_anew(instance, command, variables, cwd or folder, output)
+            anew = opt.command(command, cwd or folder) if opt else command
+            instance._process = process or self._start_anew(instance, anew, variables, cwd or folder, output)
         except BaseException:
             self._pinned.pop(identifier, None)
             raise

@@ -87,23 +87,17 @@ class Environment:
         self._output = os.open(self._folder / "output", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._instance = self.aws.instances.start(
             "lambda",
-            self._command(),
+            [*runtime_client(), self.version.settings["Handler"]],
             environment=self._variables(scratch),
             folder=self._folder,
             cwd=self.version.code.folder,
             threads=0,
             output=self._output,
             on_exit=self._ended,
-            # Mounts of its own are made before it starts.
-            forked_from=None if self.version.opt and opt.mountable() else TEMPLATE,
+            opt=opt.seen(self.version.opt, self._folder / "opt") if self.version.opt else None,
+            forked_from=TEMPLATE,
             read_at_start=READ_AT_START,
         )
-
-    def _command(self) -> list[str]:
-        runtime = [*runtime_client(), self.version.settings["Handler"]]
-        if self.version.opt is None:
-            return runtime
-        return opt.command(self.version.opt, runtime, scratch=self._folder / "opt", folder=self.version.code.folder)
 
     def _variables(self, scratch: Path) -> dict[str, str]:
         """AWS: Lambda developer guide, "Defined runtime environment variables"."""

@@ -58,15 +58,11 @@ def variables(layers: Path, runtime: str) -> dict[str, str]:
     }
 
 
-def command(layers: Path, runtime_command: list[str], *, scratch: Path, folder: Path) -> list[str]:
-    """The command of an environment with layers: one that sees them under /opt, where the system allows that.
-
-    Parameters: `scratch` and `folder` are those of processes.opt.command.
-    """
+def seen(layers: Path, scratch: Path) -> opt.Opt | None:
+    """The /opt of an environment with layers; None where the system does not allow one. `scratch` is `Opt`'s."""
     if not mountable():
-        return runtime_command
-    found = {each.name: each for each in sorted(layers.iterdir())}
-    return opt.command(runtime_command, scratch=scratch, folder=folder, then=found)
+        return None
+    return opt.Opt(scratch, then={each.name: each for each in sorted(layers.iterdir())})
 
 
 def mountable() -> bool:

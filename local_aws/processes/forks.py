@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local_aws.processes import order
+from local_aws.processes.opt import Opt
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class ForkServer:
         niceness: int,
         cores: Iterable[int],
         output: int | None = None,
+        opt: Opt | None = None,
     ) -> Forked | None:
         """An instance that runs a command in a folder, its outputs read here or in an open file; None when it could not
         be forked."""
@@ -115,6 +117,7 @@ class ForkServer:
             "niceness": niceness,
             "cores": sorted(cores),
             "further": self._further,
+            "opt": [str(opt.scratch), opt.entries()] if opt else None,
         }
         (input_read, input_write), (status_read, status_write) = os.pipe(), os.pipe()
         output_read, output_write = os.pipe() if output is None else (None, os.dup(output))

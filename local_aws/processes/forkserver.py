@@ -23,6 +23,7 @@ import socket
 import sys
 import types
 
+import mounts
 import order
 import supervisor
 
@@ -33,6 +34,7 @@ READ_AT_START = (
     "LD_", "MALLOC_", "GLIBC_", "LANG", "LC_", "TZ", "PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_",
     "ONEDNN_", "ATEN_", "TORCH", "PYTORCH_", "CUDA_", "NPY_", "NUMPY_", "NUMEXPR_",
 )  # fmt: skip
+OURS = ("mounts", "order", "supervisor")
 SET_LATER = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -120,7 +122,7 @@ def run(command, environment, cwd):
         move(os.path.abspath(command[0]), prefix)
     importlib.invalidate_caches()
     reseed()
-    for name in ("order", "supervisor"):
+    for name in OURS:
         del sys.modules[name]
     main = types.ModuleType("__main__")
     vars(main).update(__builtins__=__builtins__, __annotations__={})
@@ -196,12 +198,24 @@ def move(python, prefix):
 def differs(environment):
     """Whether a process with these variables is another from its start on."""
     names = {name for name in environment.keys() | os.environ.keys() if name.startswith(READ_AT_START)} - SET_LATER
-    return any(environment.get(name) != os.environ.get(name) for name in names)
+    return any(effect(name, environment) != effect(name, os.environ) for name in names)
+
+
+def effect(name, environment):
+    """What a variable says: of the loader's search path, the folders that are there."""
+    value = environment.get(name)
+    return [each for each in (value or "").split(":") if os.path.isdir(each)] if name == "LD_LIBRARY_PATH" else value
 
 
 def shadowed(places):
     """Whether folders before the environment's own bring modules that are imported already."""
-    loaded = {name.partition(".")[0] for name in sys.modules} - {"__main__", "__mp_main__", "order", "supervisor"}
+    loaded = {name.partition(".")[0] for name in sys.modules} - {
+        "__main__",
+        "__mp_main__",
+        "mounts",
+        "order",
+        "supervisor",
+    }
     for folder in filter(os.path.isdir, set(map(os.path.abspath, places)) - set(sys.path)):
         if any(name.partition(".")[0] in loaded for name in os.listdir(folder)):
             return True
@@ -210,4 +224,6 @@ def shadowed(places):
 
 if __name__ == "__main__":
     to_do = main().what
+    if to_do.get("opt"):
+        mounts.enter(*to_do["opt"])
     run(to_do["command"], to_do["environment"], to_do["cwd"])

@@ -6,32 +6,30 @@ import functools
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 MOUNTS = Path(__file__).with_name("opt.sh")
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
 
 
-def command(
-    run: Sequence[str], *, scratch: Path, folder: Path, first: Mapping[str, Path] | None = None,
-    then: Mapping[str, Path] | None = None,
-) -> list[str]:  # fmt: skip
-    """A command that sees these files and folders by their names in /opt.
+class Opt(NamedTuple):
+    """What is in an /opt."""
 
-    Parameters
-    ----------
-    scratch
-        A folder that is made for it, and is empty to everybody else.
-    folder
-        Where it starts, as it sees it itself.
-    first, then
-        What goes before what this machine's /opt has by the same name, and what comes after it.
-    """
-    entries = [*_entries(first), "-", *_entries(then)]
-    return [*UNSHARE, "sh", str(MOUNTS), str(scratch), str(folder), *entries, "--", *run]
+    scratch: Path
+    """A folder that is made for it, and is empty to everybody else."""
+    first: Mapping[str, Path] = {}
+    """By their names in it, what goes before what this machine's /opt has by the same name."""
+    then: Mapping[str, Path] = {}
+    """What comes after it."""
 
+    def entries(self) -> list[str]:
+        """As opt.sh and mounts.py take them."""
+        first, then = ([f"{name}={path}" for name, path in each.items()] for each in (self.first, self.then))
+        return [*first, "-", *then]
 
-def _entries(named: Mapping[str, Path] | None) -> list[str]:
-    return [f"{name}={path}" for name, path in (named or {}).items()]
+    def command(self, run: Sequence[str], folder: Path) -> list[str]:
+        """A command that sees it; `folder` is where it starts, as it sees that itself."""
+        return [*UNSHARE, "sh", str(MOUNTS), str(self.scratch), str(folder), *self.entries(), "--", *run]
 
 
 @functools.cache

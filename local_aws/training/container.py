@@ -22,8 +22,7 @@ def command(specification: Mapping[str, Any], python: Path, base: Path) -> list[
     own = specification.get("ContainerEntrypoint")
     if own:
         run = [*own, *(specification.get("ContainerArguments") or ())]
-        scratch = base.with_name(f"{base.name}.opt")
-        return opt.command(run, scratch=scratch, folder=Path("/opt/ml/code"), first={"ml": base})
+        return opt.Opt(base.with_name(f"{base.name}.opt"), first={"ml": base}).command(run, Path("/opt/ml/code"))
     return [str(python), str(ENTRY_POINT)]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 
+import psutil
 import pytest
 
 from local_aws.errors import AwsError
@@ -15,10 +17,16 @@ from tests.local_aws.test_lambda import create, invoke, refused, zipped  # noqa:
 LOOKS = """
 import os, shared, only_first, first_of_both
 def handler(event, context):
-    found = {"shared": shared.WHO, "first": only_first.WHO, "both": first_of_both.WHO, "path": os.environ["PATH"]}
+    found = {"shared": shared.WHO, "first": only_first.WHO, "both": first_of_both.WHO, "path": os.environ["PATH"],
+             "pid": os.getpid(), "mounts": os.readlink("/proc/self/ns/mnt") if os.path.exists("/proc/self/ns") else ""}
     if event.get("file"):
         found["file"] = open(event["file"]).read()
     return found
+"""
+BRINGS = """
+import boto3
+def handler(event, context):
+    return {"boto3": boto3.__file__, "forked": "forkserver" in open("/proc/self/cmdline").read()}
 """
 
 
@@ -94,7 +102,7 @@ def test_others_may_be_allowed_to_use_a_version(client):
     refused("ResourceNotFoundException", client.remove_layer_version_permission, **of, StatementId="all")
 
 
-def test_a_function_finds_what_its_layers_hold(client, create):  # noqa: F811
+def test_a_function_finds_what_its_layers_hold(client, create, local_aws):  # noqa: F811
     # GIVEN two layers that have one module both, one of them in the runtime's folder, and a command
     one = archive(
         python__shared="WHO = 'one'\n", python__only_first="WHO = 'one'\n", python__first_of_both="WHO = ''\n"
@@ -112,6 +120,14 @@ def test_a_function_finds_what_its_layers_hold(client, create):  # noqa: F811
     assert (found["shared"], found["first"], found["both"]) == ("other", "one", "site")
     assert found["path"].split(":")[0].endswith("/bin")
     assert found.get("file", "WHO = 'other'\n") == "WHO = 'other'\n"
+    if opt.mountable():
+        # It is forked like any other, and only it has these mounts; what brings a module of the runtime's is not.
+        assert "forkserver.py" in " ".join(psutil.Process(found["pid"]).cmdline())
+        assert found["mounts"] != os.readlink("/proc/self/ns/mnt")
+        assert not list((local_aws.state / "instances" / "lambda").glob("*/opt/*"))
+        brings = publish(client, "brings", archive(python__boto3=""))["LayerVersionArn"]
+        create("brings-boto3-along", BRINGS, Layers=[brings])
+        assert invoke(client, "brings-boto3-along")[0] == {"boto3": "/opt/python/boto3.py", "forked": False}
 
     # WHEN a version is published, and a layer deleted THEN the function keeps it
     version = client.publish_version(FunctionName="layered")["Version"]
@@ -174,8 +190,8 @@ def test_where_an_environment_looks(monkeypatch, tmp_path, mounts):
     assert found["PATH"].startswith(f"{place}/bin:")
     assert found["LD_LIBRARY_PATH"].startswith(f"{place}/lib")
     (tmp_path / "python").mkdir()
-    command = opt.command(tmp_path, ["run"], scratch=tmp_path / "opt", folder=tmp_path)
-    assert (command[-1], f"python={tmp_path}/python" in command) == ("run", mounts)
+    seen = opt.seen(tmp_path, tmp_path / "opt")
+    assert (seen is not None and seen.entries()) == (mounts and ["-", f"python={tmp_path}/python"])
 
 
 def test_a_stack_makes_a_layer_and_takes_it_away(local_aws, client, bucket, wait_for):
