@@ -18,6 +18,7 @@ from local_aws.services.ec2_power import Ec2Power
 from local_aws.services.ec2_spot import Ec2Spot
 from local_aws.services.ec2_tags import Ec2Tags
 from local_aws.services.events import EventBridge
+from local_aws.services.iam_boundaries import IamBoundaries
 from local_aws.services.iam_last_accessed import IamLastAccessed
 from local_aws.services.iam_simulator import IamSimulator
 from local_aws.services.lambda_ import Lambda
@@ -75,6 +76,7 @@ SERVICES: list[type[Service]] = [
     Sts,
     ServiceQuotas,
     IamSimulator,
+    IamBoundaries,
     IamLastAccessed,
     S3Objects,
     S3Listing,

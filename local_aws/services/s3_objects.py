@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from local_aws.errors import AwsError
@@ -204,6 +205,16 @@ class S3Objects(Service):
         return {"DeleteMarker": found.marker or None, "VersionId": content.version_of(store, found)}
 
     # --- tags and ACLs
+
+    def resource_tags(self, arn: str) -> Mapping[str, str] | None:
+        """An object's, by its ARN, for s3:ExistingObjectTag."""
+        bucket, slash, key = arn.partition(":::")[2].partition("/")
+        if not slash:
+            return None
+        try:
+            return self.aws.store.get(bucket, key).about.get("Tags", {})
+        except AwsError:
+            return None
 
     def get_object_tagging(self, call: Call) -> dict[str, Any]:
         found = self._found(call)

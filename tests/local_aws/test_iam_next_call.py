@@ -77,6 +77,32 @@ def _principal_tag(aws):
     iam.delete_user_policy(UserName="settled", PolicyName="p")
 
 
+def _boundary(aws):
+    iam, user = aws.client("iam"), {"UserName": "settled"}
+    lists = document(allow("s3:ListBucket"))
+    limit = iam.create_policy(PolicyName="limits-a-user", PolicyDocument=lists)["Policy"]["Arn"]
+    yield iam.put_user_policy(**user, PolicyName="p", PolicyDocument=document(allow("s3:GetObject")))
+    yield iam.put_user_permissions_boundary(**user, PermissionsBoundary=limit)
+    assert iam.get_user(**user)["User"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == limit
+    both = document(allow("s3:ListBucket"), allow("s3:GetObject"))
+    yield iam.create_policy_version(PolicyArn=limit, PolicyDocument=both, SetAsDefault=True)
+    yield iam.set_default_policy_version(PolicyArn=limit, VersionId="v1")
+    yield iam.delete_user_permissions_boundary(**user)
+    iam.delete_user_policy(**user, PolicyName="p")
+
+
+def _object_tag(aws):
+    iam, s3, put = aws.client("iam"), aws.client("s3"), {"UserName": "settled", "PolicyName": "p"}
+    wanted = {"StringEquals": {"s3:ExistingObjectTag/team": "a"}}
+    iam.put_user_policy(**put, PolicyDocument=document(allow("s3:GetObject", Condition=wanted)))
+    picture = {"Bucket": "pictures", "Key": "a/x y"}
+    yield s3.put_object_tagging(**picture, Tagging={"TagSet": [{"Key": "team", "Value": "a"}]})
+    yield s3.put_object_tagging(**picture, Tagging={"TagSet": [{"Key": "team", "Value": "b"}]})
+    yield s3.put_object_tagging(**picture, Tagging={"TagSet": [{"Key": "team", "Value": "a"}]})
+    yield s3.delete_object_tagging(**picture)
+    iam.delete_user_policy(**put)
+
+
 def _bucket_policy(aws):
     s3 = aws.client("s3")
     who = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/settled"}
@@ -89,7 +115,7 @@ def _bucket_policy(aws):
 
 @pytest.mark.parametrize(
     "change",
-    [_user_policy, _group_policy, _membership, _version, _principal_tag, _bucket_policy],
+    [_user_policy, _group_policy, _membership, _version, _principal_tag, _boundary, _object_tag, _bucket_policy],
 )
 def test_what_changes_is_looked_at_by_the_very_next_call(aws, settled, change):
     # GIVEN a user whose calls have been decided on already WHEN something changes THEN the next call knows it
@@ -134,6 +160,10 @@ def test_a_role_that_is_another_now_is_another_to_its_sessions(aws, role):
     iam.create_policy_version(PolicyArn=bound, PolicyDocument=both, SetAsDefault=True)
     s3.get_object(**call)
     iam.set_default_policy_version(PolicyArn=bound, VersionId="v1")
+    assert refused(s3.get_object, **call)[0] == "AccessDenied"
+    # A boundary that is gone allows nothing.
+    iam.delete_policy_version(PolicyArn=bound, VersionId="v2")
+    iam.delete_policy(PolicyArn=bound)
     assert refused(s3.get_object, **call)[0] == "AccessDenied"
     iam.delete_role_permissions_boundary(RoleName=name)
     s3.get_object(**call)

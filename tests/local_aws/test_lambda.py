@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -271,3 +273,17 @@ def test_nothing_survives_a_killed_daemon(new_local_aws, wait_for):
     os.kill(pid, 0)
     daemon.stop(signal.SIGKILL)
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_the_code_is_to_be_had_at_the_address_that_get_function_gives_and_by_its_signature_alone(client, create):
+    create("given-out", "def handler(event, context):\n    return 'this one'\n")
+    address = client.get_function(FunctionName="given-out")["Code"]["Location"]
+    with urllib.request.urlopen(address) as answer:
+        (name,) = zipfile.ZipFile(io.BytesIO(answer.read())).namelist()
+    assert name == "app.py"
+    assert "X-Amz-Expires=600" in address
+    # Without the signature, or with it for something else, nobody gets anything.
+    for other in (address.partition("?")[0], address.replace("/given-out/", "/another/")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(other)
+        assert refused.value.code == 403

@@ -37,7 +37,8 @@ SOURCES = {
     "logs": ("services/log_queries.py",),
     "events": ("services/events.py",),
     "cloudformation": ("services/cloudformation*.py", "stacks/*.py"),
-    "iam": ("services/iam_simulator.py", "services/iam_last_accessed.py", "iam/simulate.py"),
+    "iam": ("services/iam_simulator.py", "services/iam_last_accessed.py", "services/iam_boundaries.py",
+            "iam/identities.py", "iam/simulate.py"),
     "s3": ("services/s3_*.py", "s3/*.py"),
 }  # fmt: skip
 SENSITIVE = re.compile(

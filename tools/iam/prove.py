@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from local_aws.control import Refused
 from local_aws.iam.evaluate import Named
 from local_aws.iam.policy import read
 from tools.iam import evidence, policies, record
 from tools.iam.evidence import Call
+from tools.iam.policies import Document
 from tools.iam.templates import Role, boundary, every_role
 
 
@@ -101,11 +102,8 @@ class Proof:
                 self.findings.append(f"{role.stack}: {role.name} may {each}, which is forbidden: {each.why}")
 
     def _take_away(self, role: Role, policy: str, number: int, calls: list[Call]) -> None:
-        statement = role.policies[policy]["Statement"][number]
-        for kind, text, less in policies.less(statement):
-            part = Part(role, policy, statement["Sid"], kind, text)
-            counts = self._count(part)
-            without = policies.changed(role.policies, policy, number, less)
+        for part, counts, statement, without in self._changes(role, policy, number, policies.less):
+            kind, text = part.kind, part.text
             about = [text] if kind == "action" else policies.listed(statement["Action"])
             missed = [each for each in calls if each.action in about and not policies.allowed(without, role, each)]
             if any(each.source == evidence.RECORDED for each in missed):
@@ -119,17 +117,22 @@ class Proof:
                 self.findings.append(f"{part}: no call is denied without it")
 
     def _widen(self, role: Role, policy: str, number: int, forbidden: list[Call]) -> None:
-        statement = role.policies[policy]["Statement"][number]
-        for kind, text, more in policies.more(statement):
-            part = Part(role, policy, statement["Sid"], kind, text)
-            counts = self._count(part)
-            wider = policies.changed(role.policies, policy, number, more)
+        for part, counts, statement, wider in self._changes(role, policy, number, policies.more):
             about = [each for each in forbidden if each.action in policies.listed(statement["Action"])]
             if any(policies.allowed(wider, role, each) for each in about):
                 counts.forbidden += 1
             else:
                 counts.unproven += 1
                 self.findings.append(f"{part}: nothing forbidden becomes possible")
+
+    def _changes(
+        self, role: Role, policy: str, number: int, change: Callable[[Document], Iterator[tuple[str, str, Any]]]
+    ) -> Iterator[tuple[Part, Counts, Document, dict[str, Document]]]:
+        """A statement's parts, each counted, with the statement as it is and the policies as they would be then."""
+        statement = role.policies[policy]["Statement"][number]
+        for kind, text, changed in change(statement):
+            part = Part(role, policy, statement["Sid"], kind, text)
+            yield part, self._count(part), statement, policies.changed(role.policies, policy, number, changed)
 
     def _count(self, part: Part) -> Counts:
         counts = self.counts.setdefault((part.role.stack, part.role.name, part.kind), Counts())
