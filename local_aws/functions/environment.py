@@ -42,6 +42,7 @@ TEMPLATE = Template(
 )  # fmt: skip
 READ_AT_START = {"PYTHONNOUSERSITE": "1"}
 LARGEST_OUTPUT_FILE = 1024 * 1024
+LARGEST_STATUS = 8192
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Environment:
         self._instance: Instance | None = None
         self._folder = aws.instances.folder / "lambda" / self.stream.rsplit("]", 1)[1]
         self._output: int | None = None
+        self._status: int | None = None
         self._offset = 0
         self._lock = threading.Lock()
 
@@ -222,10 +224,13 @@ class Environment:
         if self._instance is None:
             return 0
         with contextlib.suppress(OSError, ValueError, IndexError):
-            supervisor = self._instance.supervisor_pid
-            pid = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0]
-            text = Path(f"/proc/{pid}/status").read_text()
-            return int(text.split("VmHWM:", 1)[1].split(None, 1)[0]) // 1024
+            if self._status is None:
+                supervisor = self._instance.supervisor_pid
+                pid = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0]
+                # Asked after each call: opening it and looking for it took longer than all else that is reported.
+                self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+            text = os.pread(self._status, LARGEST_STATUS, 0)
+            return int(text.split(b"VmHWM:", 1)[1].split(None, 1)[0]) // 1024
         return 0
 
     def close(self) -> None:
@@ -234,13 +239,14 @@ class Environment:
             if not self.alive and self._output is None:
                 return
             self.alive = False
-            descriptor, self._output = self._output, None
+            descriptors = [each for each in (self._output, self._status) if each is not None]
+            self._output = self._status = None
         if self._instance is not None:
             self._instance.kill()
             self._instance.wait(5)
         self._api.close()
-        if descriptor is not None:
-            os.close(descriptor)
+        for each in descriptors:
+            os.close(each)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ended(self, instance: Instance) -> None:
