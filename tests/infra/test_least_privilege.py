@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra import calls
 from tests.infra.test_template import BESIDES
-from tools.iam import evidence, policies, prove, record, templates
+from tools.iam import evidence, policies, prove, record, resource_policies, templates
 from tools.iam.evidence import Call, EvidenceError
 
 
@@ -238,3 +238,30 @@ def test_without_a_local_aws_there_is_a_sentence(capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all("1" in each and "Traceback" not in each for each in said)
+
+
+def test_every_part_of_a_resources_policy_is_noticed_by_somebody():
+    changed, findings = resource_policies.prove()
+    assert findings == []
+    assert changed > 25
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("trust.lambda", lambda each: each["Principal"].update(Service=["lambda.amazonaws.com", "ec2.amazonaws.com"]),
+         "trust.lambda: another service: that works"),
+        ("trust.training", lambda each: each.pop("Condition"),
+         "trust.training: SageMaker on another account's behalf: that works"),
+        ("trust.ec2", lambda each: each.update(Condition={"StringEquals": {"aws:SourceAccount": "123456789012"}}),
+         "trust.ec2: EC2 runs the training instances: that is refused"),
+        ("topic", lambda each: each.update(Principal={"Service": ["events.amazonaws.com", "sqs.amazonaws.com"]}),
+         "topic: Events, without Principal Service sqs.amazonaws.com: nobody would notice"),
+        ("bucket", lambda each: each.update(Resource=each["Resource"][:1]),
+         "bucket: an object that is read where others can hear it: that works"),
+    ],
+)  # fmt: skip
+def test_what_is_changed_of_a_resources_policy_is_found(name, change, said):
+    (mine,) = [copy.deepcopy(each) for each in resource_policies.held() if each.name == name]
+    change(mine.document["Statement"][0])
+    assert said in resource_policies.prove([mine])[1]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from local_aws.control import Refused
 from local_aws.iam.evaluate import Named
 from local_aws.iam.policy import read
-from tools.iam import evidence, policies, record
+from tools.iam import evidence, policies, record, resource_policies
 from tools.iam.evidence import Call
 from tools.iam.policies import Document
 from tools.iam.templates import Role, boundary, every_role
@@ -173,16 +173,19 @@ def main(arguments: list[str] | None = None) -> int:
         recorded = evidence.recorded() if given.port is None else record.of_a_daemon(given.port)
         simulated, listed = evidence.by_aws()
         proof = Proof(every_role(), [*recorded, *simulated], listed, evidence.forbidden())
+        parts, unnoticed = resource_policies.prove()
     except (evidence.EvidenceError, Refused) as error:
         print(error, file=sys.stderr)
         return 1
     proof.run()
     print(table(proof))
     print()
-    print(f"What could change without being noticed: {len(proof.findings) or 'nothing'}.")
-    for each in proof.findings:
+    print(f"Policies of resources, trust policies among them: {parts} parts changed, {len(unnoticed)} findings.")
+    findings = [*proof.findings, *unnoticed]
+    print(f"What could change without being noticed: {len(findings) or 'nothing'}.")
+    for each in findings:
         print(each)
-    return 1 if proof.findings else 0
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":
