@@ -11,7 +11,6 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from local_aws.addresses import NETWORKS, claim_network, loopback
 from local_aws.processes.forks import Forked, ForkServers, Template
 from local_aws.processes.opt import Opt
 
@@ -29,11 +29,6 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 # What a process on this machine needs to run at all; the daemon's own environment (credentials, proxies, PYTHONPATH)
 # is not an instance's business.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-
-# Second numbers of the loopback addresses that instances get, one for each local AWS on this machine. The one who holds
-# its UDP port has it: the system takes that back however its holder ends.
-NETWORKS = range(77, 127)
-CLAIM_PORT = 4566
 
 # Of instances that compute. On AWS nothing else runs on them; here Airflow and the local AWS itself take their share of
 # the same cores, which the seconds of two instances would show more than those of one.
@@ -118,7 +113,7 @@ class Instances:
         self._pinned: dict[str, frozenset[int]] = {}
         self._closed = False
         self._fork_servers = ForkServers()
-        self.network, self._claim = _claim_network()
+        self.network, self._claim = claim_network()
 
     def start(
         self,
@@ -316,34 +311,6 @@ class Instances:
                 on_exit(instance)
             except Exception:
                 log.exception("the end of %s could not be handled", instance.id)
-
-
-def loopback(network: int, number: int) -> str:
-    """An address of one of `NETWORKS`, such as 127.77.0.1; 127.0.0.1 where the system has no other (macOS)."""
-    if not sys.platform.startswith("linux"):
-        return "127.0.0.1"
-    return f"127.{network}.{number // 254 % 256}.{number % 254 + 1}"
-
-
-def _claim_network() -> tuple[int, socket.socket]:
-    """A network that no other local AWS has, and the socket that keeps it; the first of all where none is left."""
-    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for network in NETWORKS:
-        with contextlib.suppress(OSError):
-            claim.bind((loopback(network, 0), CLAIM_PORT))
-            return network, claim
-    return NETWORKS[0], claim
-
-
-def refused_port(address: str, port: int) -> str | None:
-    """Why nothing can listen on a port of an address; None when it can be used."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except (OSError, OverflowError) as error:
-            return getattr(error, "strerror", None) or str(error)
-    return None
 
 
 def describe_exit(returncode: int | None) -> str:

@@ -21,9 +21,9 @@ from typing import IO
 
 import moto.settings
 
+from local_aws.addresses import NETWORKS, loopback, refused_port
 from local_aws.aws import LocalAws, Settings
 from local_aws.gateway import Gateway
-from local_aws.instances import NETWORKS, loopback, refused_port
 from local_aws.listening import create_server
 from local_aws.models import read_once
 from local_aws.s3 import moto_side

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws import instance_types
+from local_aws.addresses import refused_port
 from local_aws.clock import Clock
 from local_aws.ec2.credentials import profile_role, role_credentials
 from local_aws.ec2.metadata import MetadataService
@@ -22,7 +23,7 @@ from local_aws.ec2.record import Record
 from local_aws.ec2.spot import NOTICE_SECONDS, SpotRequest
 from local_aws.environments import pip_variables
 from local_aws.errors import AwsError
-from local_aws.instances import NICENESS, Instance, refused_port
+from local_aws.instances import NICENESS, Instance
 from local_aws.processes.forks import Template
 
 if TYPE_CHECKING:

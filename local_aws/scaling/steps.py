@@ -23,6 +23,10 @@ def check(config: Mapping[str, Any]) -> None:
         raise validation("StepAdjustments must have at least one step for a step scaling policy.")
     if config.get("MinAdjustmentMagnitude") is not None and kind != "PercentChangeInCapacity":
         raise validation(f"MinAdjustmentMagnitude goes with the AdjustmentType PercentChangeInCapacity, not {kind}.")
+    # API reference, StepAdjustment: "For exact capacity, you must specify a non-negative value."
+    least = min(step["ScalingAdjustment"] for step in steps)
+    if least < 0 and kind == "ExactCapacity":
+        raise validation(f"ScalingAdjustment of an ExactCapacity must be 0 or more, not {least}.")
     before: float | None = None
     for number, (low, high) in enumerate(sorted(_bounds(step) for step in steps)):
         if low >= high:

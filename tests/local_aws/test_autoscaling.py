@@ -128,7 +128,7 @@ STEPS = [
     ],
 )  # fmt: skip
 def test_steps_change_a_capacity_as_aws_documents(kind, current, breach, expected):
-    config = {"AdjustmentType": kind, "StepAdjustments": STEPS}
+    config = {"AdjustmentType": kind, "StepAdjustments": STEPS if kind != "ExactCapacity" else STEPS[1:]}
     steps.check(config)
     assert steps.changed(config, current, breach) == expected
 
@@ -143,6 +143,7 @@ def test_a_percentage_changes_by_no_less_than_its_magnitude():
     [
         ({"AdjustmentType": "Double"}, "AdjustmentType must be one of"),
         ({"StepAdjustments": []}, "must have at least one step"),
+        ({"AdjustmentType": "ExactCapacity"}, "must be 0 or more, not -30"),
         ({"StepAdjustments": [*STEPS, {"MetricIntervalLowerBound": 25.0, "ScalingAdjustment": 1}]}, "overlap"),
         ({"StepAdjustments": [STEPS[0], STEPS[2]]}, "leave a gap: one ends at -10, the next begins at 10"),
         ({"StepAdjustments": [{"MetricIntervalLowerBound": 1.0, "MetricIntervalUpperBound": 1.0,
