@@ -38,22 +38,33 @@ from training import Plan, Stop, Task, train
 
 sys.path.append(str(cases.ROOT / "plugins"))
 
-from musher.diagnostics.rules import OUT_OF_MEMORY, RETRY, RULES, STOP, allowed, changes, for_a_job
+from musher.diagnostics.rules import (
+    OUT_OF_MEMORY,
+    RETRY,
+    RULES,
+    STOP,
+    Tried,
+    allowed,
+    changes,
+    for_a_job,
+    in_vain,
+)
 
 ON_ISSUE = {rule: RETRY if RETRY in allowed(rule) else STOP for rule in RULES if rule != OUT_OF_MEMORY}
 MOST_REMEDIES = 3
 WITHIN = 0.02
 PRICES = cases.ROOT / "plugins/musher/costs/prices.json"
-FIRED = re.compile(r"DiagnosticRule (\w+):")
+FIRED = re.compile(r"DiagnosticRule (\w+):.*\(step (\d+)\)", re.DOTALL)
 
 Values = dict[str, str]
 
 
 @dataclass
 class Trained:
-    """One job: the rule that ended it, its epochs, CPU seconds, and the accuracy of its best epoch."""
+    """One job: the rule that ended it and at which step, epochs, CPU seconds, and the accuracy of its best epoch."""
 
     ended_by: str | None
+    step: int | None
     epochs: int
     seconds: float
     accuracy: float
@@ -75,16 +86,16 @@ class Case:
 
 def run_job(job: Callable[[Diagnostics, Plan], object], diagnostics: Diagnostics, plan: Plan) -> Trained:
     """Train, and say how it ended."""
-    began, ended_by = time.process_time(), None
+    began, ended_by, step = time.process_time(), None, None
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             job(diagnostics, plan)
         except UserError as error:
             found = FIRED.search(str(error))
-            ended_by = found[1] if found else "(the loss)"
+            ended_by, step = (found[1], int(found[2])) if found else ("(the loss)", None)
     seconds, epochs = time.process_time() - began, diagnostics.seen.epochs
     best = min(epochs, key=lambda each: each["valid_loss"], default={"valid_accuracy": 0.0})
-    return Trained(ended_by or diagnostics.ended_by, len(epochs), seconds, best["valid_accuracy"])
+    return Trained(ended_by or diagnostics.ended_by, step, len(epochs), seconds, best["valid_accuracy"])
 
 
 def head_job(run: cases.Run, rules: str, values: Values) -> Trained:
@@ -139,22 +150,24 @@ def act(case: Case, job: Callable[[str, Values], Trained], told: Values, healthy
     stopping = for_a_job("default", ON_ISSUE)
     values: Values = {}
     last = first = job(stopping, values)
-    remedies, before = [], []
+    remedies, tried = [], []
     while last.ended_by in ON_ISSUE and ON_ISSUE[last.ended_by] == RETRY and len(remedies) < MOST_REMEDIES:
-        changed = changes(last.ended_by, {**told, **values}, 1, before)
+        changed = changes(last.ended_by, {**told, **values}, 1, [each.rule for each in tried])
         if changed is None:  # it has ended by itself, with its best epoch
             break
+        tried.append(Tried(last.ended_by, last.step, frozenset(changed)))
+        if len(tried) > 1 and in_vain(*tried[-2:]):
+            break
         values |= changed
-        before.append(last.ended_by)
         remedies.append(", ".join(f"{name} {value}" for name, value in changed.items()))
         last = job(stopping, values)
     case.ended_by[first.ended_by or "-"] += 1
     case.full.append(full.seconds)
     case.stopped.append(first.seconds)
     case.remedies.append(remedies)
-    tried = remedies or first.ended_by == "Overtraining"
+    acted = remedies or first.ended_by == "Overtraining"
     failed = last.ended_by is not None and last.ended_by != "Overtraining"
-    case.healed.append((not failed and last.accuracy >= healthy - WITHIN) if tried else None)
+    case.healed.append((not failed and last.accuracy >= healthy - WITHIN) if acted else None)
     case.broken.append(full.accuracy)
     if last.epochs:
         case.after.append(last.accuracy)

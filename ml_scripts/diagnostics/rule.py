@@ -86,6 +86,16 @@ def _import_all(package: ModuleType) -> None:
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something whose plural has an s: ``1 step``, ``2 steps``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def were(count: int, what: str) -> str:
+    """The beginning of a sentence on so many of something: ``1 step was``, ``2 steps were``."""
+    return f"{counted(count, what)} {'was' if count == 1 else 'were'}"
+
+
 def samples(seen: Statistics):
     """The sampled steps. Raises :class:`NotApplicable` if there is none."""
     if not seen.samples:

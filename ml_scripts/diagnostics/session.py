@@ -24,7 +24,7 @@ from diagnostics import inputs
 from diagnostics.choice import Chosen, measures
 from diagnostics.outcome import Outcome, written
 from diagnostics.recorder import FIRST, LONGEST, Recorder, interval, keep, merged
-from diagnostics.rule import Issue, NotApplicable
+from diagnostics.rule import Issue, NotApplicable, counted
 from diagnostics.rules.stalled_training import NAME as STALLED
 from diagnostics.statistics import Sample, Statistics
 
@@ -277,7 +277,8 @@ class Diagnostics:
     def _looked_at(self) -> str:
         """What rules had to go by; of a frozen backbone there are no gradients to say anything about."""
         part = "the head, the backbone being frozen" if self.seen.trained == "head" else "the whole network"
-        return f"looked at {len(self.seen.samples)} steps and {len(self.seen.epochs)} epochs of {part}"
+        steps, epochs = counted(len(self.seen.samples), "step"), counted(len(self.seen.epochs), "epoch")
+        return f"looked at {steps} and {epochs} of {part}"
 
     def _found(self, name: str, issue: Issue, say: bool = True) -> None:
         advice = next(each.rule.advice for each in self.chosen if each.rule.name == name)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from diagnostics.choice import Chosen
 from diagnostics.outcome import Outcome, described
-from diagnostics.rule import Issue, NotApplicable
+from diagnostics.rule import Issue, NotApplicable, counted
 from distributed import Group
 from errors import PeerLost
 from evaluation import write_json
@@ -159,7 +159,9 @@ def evaluate(chosen: list[Chosen], profile: Profile) -> dict[str, Outcome]:
         sum(len(h.column("cpu")) for h in profile.hosts),
     )
     for each in chosen:
-        outcome = Outcome("NoIssuesFound", f"looked at {steps} steps and {samples} samples", None, time.time())
+        outcome = Outcome(
+            "NoIssuesFound", f"looked at {counted(steps, 'step')} and {counted(samples, 'sample')}", None, time.time()
+        )
         try:
             issue: Issue | None = each.rule.check(profile, **each.parameters)
         except NotApplicable as why:

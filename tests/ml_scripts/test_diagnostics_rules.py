@@ -159,7 +159,7 @@ BROKEN = {
     "LargeBatch": (
         {"steps_per_epoch": 1, "batch_size": 300, "epochs": epochs([1.1, 1.0, 0.9], [1.0] * 3)},
         (3, 1, 4),
-        "a batch of 300 leaves 1 steps an epoch, less than 4, and the last epoch still lowered the training loss by",
+        "a batch of 300 leaves 1 step an epoch, less than 4, and the last epoch still lowered the training loss by",
     ),
 }
 
@@ -185,11 +185,13 @@ def test_a_broken_training_is_found(name):
         ("VanishingGradient", {"samples": []}, "no step was recorded"),
         ("DeadRelu", {"samples": [sample(1, activations=[])]}, "the head, which alone is trained, has no ReLU"),
         ("SaturatedActivation", {"trained": "all"}, "the network has no tanh and no sigmoid"),
-        ("UnchangedTensor", {"samples": [sample(1)]}, "1 steps were recorded, and 3 are compared"),
+        ("UnchangedTensor", {"samples": [sample(1)]}, "^1 step was recorded, and 3 are compared"),
         ("PoorWeightInitialization", {"first_step": 41}, "the training went on from a checkpoint"),
         ("LossNotDecreasing", {"losses": array("d", [1.0] * 15)}, "15 steps were taken, and 20 are needed"),
         ("Overfit", {"epochs": []}, "no epoch was finished"),
-        ("Overtraining", {}, "10 epochs were finished, and 11 are needed"),
+        ("Overtraining", {}, "^10 epochs were finished, and 11 are needed"),
+        ("Overtraining", {"epochs": epochs([1.0], [1.0])}, "^1 epoch was finished, and 11 are needed"),
+        ("LossNotDecreasing", {"losses": array("d", [1.0])}, "^1 step was taken, and 20 are needed"),
         ("Confusion", {"finished": False}, "the training has not reached its end"),
         ("CheckInputImages", {"inputs": Inputs(0, [], [], [], [])}, "no picture was read: the features of all"),
         ("LeakedValidation", {"leaked": None}, "the files were not compared"),

@@ -5,7 +5,7 @@ rightly so. With ``signed`` the pictures have to have numbers on both sides of 0
 0..255 have not, and no mean is more than 2.7 away from 0 after ImageNet's normalisation.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule
+from diagnostics.rule import Issue, NotApplicable, rule, were
 from diagnostics.statistics import Statistics
 
 
@@ -23,7 +23,7 @@ def check(seen: Statistics, threshold_mean: float, threshold_samples: int, signe
     if seen.inputs is None or not seen.inputs.pictures:
         raise NotApplicable("no picture was read: the features of all of them were kept from an earlier start")
     if seen.inputs.pictures < threshold_samples:
-        raise NotApplicable(f"{seen.inputs.pictures} pictures were seen, and {threshold_samples} are needed")
+        raise NotApplicable(f"{were(seen.inputs.pictures, 'picture')} seen, and {threshold_samples} are needed")
     what = f"over {seen.inputs.pictures} input pictures"
     for index, colour in enumerate(("red", "green", "blue")):
         mean, least = seen.inputs.mean[index], seen.inputs.minimum[index]

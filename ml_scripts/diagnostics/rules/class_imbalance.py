@@ -5,7 +5,7 @@ training pictures of each class are known from the start, and the share of mispr
 ``threshold_misprediction`` with ``certainty``, is of the validation pictures at the best epoch, once it is known.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule
+from diagnostics.rule import Issue, NotApplicable, rule, were
 from diagnostics.shares import bounds
 from diagnostics.statistics import Statistics
 
@@ -26,7 +26,7 @@ def check(
     """The smallest class, or the one that is mispredicted most."""
     passed = sum(seen.labels) + seen.batch_size * (seen.step if seen.losses else 0)
     if passed < samples:
-        raise NotApplicable(f"{passed} labels were seen, and {samples} are needed")
+        raise NotApplicable(f"{were(passed, 'label')} seen, and {samples} are needed")
     smallest, largest = min(seen.labels), max(seen.labels)
     if smallest * threshold_imbalance < largest:
         names = [seen.classes[seen.labels.index(count)] for count in (largest, smallest)]

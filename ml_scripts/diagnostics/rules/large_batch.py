@@ -4,7 +4,7 @@ An epoch has less than ``least_steps`` steps, the training loss is still above `
 the last epoch lowered it by more than ``still_percent``.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule
+from diagnostics.rule import Issue, NotApplicable, counted, rule
 from diagnostics.statistics import Statistics
 
 
@@ -25,9 +25,10 @@ def check(seen: Statistics, least_steps: int, learnt: float, still_percent: floa
     decrease = 100 * (before - last) / before if before > 0 else 0.0
     if seen.steps_per_epoch >= least_steps or last <= learnt * seen.chance_loss or decrease <= still_percent:
         return None
+    steps = counted(seen.steps_per_epoch, "step")
     return Issue(
-        f"a batch of {seen.batch_size} leaves {seen.steps_per_epoch} steps an epoch, less than {least_steps}, and the "
-        f"last epoch still lowered the training loss by {decrease:.3g} %, to {last:.4g}",
+        f"a batch of {seen.batch_size} leaves {steps} an epoch, less than {least_steps}, and the last epoch still "
+        f"lowered the training loss by {decrease:.3g} %, to {last:.4g}",
         seen.steps_per_epoch,
         least_steps,
         len(seen.epochs) * seen.steps_per_epoch,

@@ -5,7 +5,7 @@ What is compared are means over ``average`` steps: 1 is AWS's single loss, 0 an 
 same pictures. A loss below ``learnt`` of the loss of guessing may stand still: most trainings end so.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule
+from diagnostics.rule import Issue, NotApplicable, rule, were
 from diagnostics.statistics import Statistics
 
 
@@ -33,7 +33,7 @@ def check(
     distance = max(num_steps, width)
     distance += -distance % width  # the same part of an epoch
     if len(seen.losses) < distance + width:
-        raise NotApplicable(f"{len(seen.losses)} steps were taken, and {distance + width} are needed to compare")
+        raise NotApplicable(f"{were(len(seen.losses), 'step')} taken, and {distance + width} are needed to compare")
     for end in range(distance + width, len(seen.losses) + 1, distance):
         now = sum(seen.losses[end - width : end]) / width
         before = sum(seen.losses[end - width - distance : end - distance]) / width

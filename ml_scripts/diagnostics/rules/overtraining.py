@@ -5,7 +5,7 @@ AWS counts steps at which a loss is known; here those are the epochs. AWS's page
 version and 0.01 in the newer one, which is followed.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule
+from diagnostics.rule import Issue, NotApplicable, rule, were
 from diagnostics.statistics import Statistics
 
 
@@ -21,7 +21,7 @@ def check(seen: Statistics, patience_train: int, patience_validation: int, delta
     """The first epoch at which both losses had stood still for too long."""
     patience = {"train_loss": patience_train, "valid_loss": patience_validation}
     if len(seen.epochs) <= max(patience.values()):
-        raise NotApplicable(f"{len(seen.epochs)} epochs were finished, and {max(patience.values()) + 1} are needed")
+        raise NotApplicable(f"{were(len(seen.epochs), 'epoch')} finished, and {max(patience.values()) + 1} are needed")
     best: dict[str, tuple[float, int]] = {}
     for number, entry in enumerate(seen.epochs):
         for loss in patience:

@@ -3,7 +3,7 @@
 As on AWS, the steps that are compared are those that were recorded, whatever lies between them.
 """
 
-from diagnostics.rule import Issue, NotApplicable, rule, samples
+from diagnostics.rule import Issue, NotApplicable, rule, samples, were
 from diagnostics.statistics import Statistics
 
 
@@ -18,7 +18,7 @@ from diagnostics.statistics import Statistics
 def check(seen: Statistics, num_steps: int, rtol: float, atol: float) -> Issue | None:
     """The first trained tensor that stood still; the recorder has compared with the tolerances already."""
     if len(samples(seen)) < num_steps:
-        raise NotApplicable(f"{len(seen.samples)} steps were recorded, and {num_steps} are compared")
+        raise NotApplicable(f"{were(len(seen.samples), 'step')} recorded, and {num_steps} are compared")
     still: dict[str, int] = {}
     for sample in seen.samples:
         for each in sample.parameters:

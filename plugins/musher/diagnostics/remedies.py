@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from musher.diagnostics.rules import OUT_OF_MEMORY, RETRY, SCRIPT_DEFAULTS, changes
+from musher.diagnostics.rules import OUT_OF_MEMORY, RETRY, SCRIPT_DEFAULTS, Tried, changes, in_vain
 from musher.record import Remedy
 
 # What train.py's sentence begins with; AWS puts AlgorithmError: before it, the local AWS the exit code after it.
@@ -33,8 +33,7 @@ class Fired:
 
     @property
     def step(self) -> int | None:
-        found = _STEP.search(self.sentence)
-        return int(found[1]) if found else None
+        return _step(self.sentence)
 
 
 def fired(reason: str | None) -> Fired | None:
@@ -51,11 +50,13 @@ def fired(reason: str | None) -> Fired | None:
 class Course:
     """Where the attempts at one step stand.
 
-    `values` what the next job is told; `remedies` those taken so far, by the job that they followed.
+    `values` what the next job is told; `remedies` those taken so far, by the job that they followed; `in_vain` the
+    newest of them, where the job after it was ended as the one before.
     """
 
     values: dict[str, str]
     remedies: dict[str, Remedy]
+    in_vain: Remedy | None = None
 
 
 def course(
@@ -68,9 +69,10 @@ def course(
     """What the attempts so far make of the hyperparameters.
 
     Parameters: `values` those of the first attempt; `ended` the descriptions (DescribeTrainingJob) of those that have
-    ended, in order. An attempt that failed for another reason, or was stopped by a person, is repeated as it was.
+    ended, in order. An attempt that failed for another reason, or was stopped by a person, is repeated as it was. A
+    remedy that has left things as they were is not taken again.
     """
-    values, remedies = dict(values), {}
+    values, remedies, newest = dict(values), {}, None
     for each in ended:
         found = fired(each.get("FailureReason")) if each["TrainingJobStatus"] == "Failed" else None
         if not found or on_issue.get(found.rule) != RETRY or len(remedies) >= max_remedies:
@@ -78,9 +80,21 @@ def course(
         before = [each.rule for each in remedies.values()]
         if changed := changes(found.rule, values, instances, before):
             pairs = {name: (values.get(name, SCRIPT_DEFAULTS[name]), value) for name, value in changed.items()}
-            remedies[each["TrainingJobName"]] = Remedy(rule=found.rule, changed=pairs, sentence=found.sentence)
+            remedy = Remedy(rule=found.rule, changed=pairs, sentence=found.sentence)
+            if newest and in_vain(_tried(newest), _tried(remedy)):
+                return Course(values, remedies, newest)
+            remedies[each["TrainingJobName"]] = newest = remedy
             values |= changed
     return Course(values, remedies)
+
+
+def _tried(remedy: Remedy) -> Tried:
+    return Tried(remedy.rule, _step(remedy.sentence), frozenset(remedy.changed))
+
+
+def _step(sentence: str) -> int | None:
+    found = _STEP.search(sentence)
+    return int(found[1]) if found else None
 
 
 def words(remedy: Remedy) -> str:
@@ -100,6 +114,11 @@ def _short(value: str) -> str:
 
 def why_no_more(course: Course, max_remedies: int) -> str:
     """Why a job that a rule has ended has no remedy (any more), for a person."""
+    if vain := course.in_vain:
+        return (
+            f"A remedy has changed nothing ({words(vain)}), and is not tried again: what {vain.rule} finds comes of "
+            "the code or of the data, and is to be mended there."
+        )
     if (taken := len(course.remedies)) >= max_remedies:
         return f"max_remedies is {max_remedies}, and {taken} were tried."
     return "There is nothing left to change about it."

@@ -6,6 +6,7 @@ A rule of one's own is evaluated and reported without being named here; a line i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from musher.diagnostics import parameters
 from musher.diagnostics.parameters import BASES, OF_RULES, nearest
@@ -43,6 +44,9 @@ RULES = {
     "VanishingGradient": NO_REMEDY,
     "WeightUpdateRatio": LOWER_RATE,
 }
+
+# Rules with a lower rate as their remedy that look at what there is before a step changes the weights.
+SEEN_BEFORE_AN_UPDATE = ("DeadRelu",)
 
 RATE_FACTOR = 10
 # What train.py takes for what it is not told.
@@ -131,6 +135,26 @@ def changes(rule: str, values: Mapping[str, str], instances: int, before: Iterab
         return {"accumulation": str(parts)} if parts * instances <= int(told["batch-size"]) else None
     # What went on for too long has ended by itself and kept its best epoch: fewer epochs need no other job.
     return None
+
+
+class Tried(NamedTuple):
+    """A remedy: the rule and the step at which it found something, and the hyperparameters that were changed for it."""
+
+    rule: str
+    step: int | None
+    changed: frozenset[str]
+
+
+def in_vain(taken: Tried, again: Tried) -> bool:
+    """Whether a remedy that was taken has left things as they were, so that it would do so again.
+
+    That is so of another seed where the same rule has found something at the same step: chance has no part in it. A
+    rate is lowered by steps, of which the first ones may be too few; but no rate is the reason for what there is at the
+    first step, unless it is about the step itself.
+    """
+    if taken != again:
+        return False
+    return "seed" in again.changed or (again.rule in SEEN_BEFORE_AN_UPDATE and again.step == 1)
 
 
 def _or(words: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from musher.diagnostics.rules import OUT_OF_MEMORY, RULES, allowed
 ROOT = Path(__file__).resolve().parents[3]
 RATE = "DiagnosticRule WeightUpdateRatio: a step changed head.0.weight by 62.1 times its size: lower lr (step 1)"
 SEED = "DiagnosticRule AllZero: all gradients are 0: another seed (step 3)"
+LATER = SEED.replace("step 3", "step 10")
 DEAD = "DiagnosticRule DeadRelu: 98.9 % of the units of act2 are dead: lower the learning rate (step 10)"
 MEMORY = "DiagnosticRule OutOfMemory: 64 of the 64 pictures of a batch at once are too many"
 VALUES = {"lr": "1", "batch-size": "64", "seed": "7", "epochs": "10"}
@@ -96,9 +97,39 @@ def test_each_attempt_changes_what_its_own_rule_asks_for():
 def test_weights_that_look_bad_under_a_rate_that_was_too_high_are_its_doing():
     # A learning rate a thousand times too high kills a head's ReLUs at a tenth of it as well.
     assert remedies.course(VALUES, ended(RATE, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "lr": "0.01"}
-    assert remedies.course(VALUES, ended(SEED, SEED), ON_ISSUE, 2, 1).values == {**VALUES, "seed": "9"}
+    assert remedies.course(VALUES, ended(SEED, LATER), ON_ISSUE, 2, 1).values == {**VALUES, "seed": "9"}
     # At a hundredth a whole network's are dead still, and nothing else that has a remedy says so.
     assert remedies.course(VALUES, ended(RATE, SEED, DEAD), ON_ISSUE, 3, 1).values == {**VALUES, "lr": "0.001"}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told", "tried"),
+    [
+        # Weights that code sets to zero: from another seed they are zero as well.
+        ((SEED, SEED), {**VALUES, "seed": "8"}, "seed 8 instead of 7"),
+        (
+            (RATE, DEAD.replace("step 10", "step 1"), DEAD.replace("step 10", "step 1")),
+            {**VALUES, "lr": "0.01"},
+            "lr 0.01 instead of 0.1",
+        ),
+    ],
+)
+def test_a_remedy_that_has_changed_nothing_is_not_tried_again(reasons, told, tried):
+    course = remedies.course(VALUES, ended(*reasons), ON_ISSUE, 10, 1)
+
+    assert course.values == told
+    assert f"job-{len(reasons)}" not in course.remedies
+    why = remedies.why_no_more(course, 10)
+    assert why.startswith(f"A remedy has changed nothing ({tried}), and is not tried again: what ")
+    assert why.endswith(" finds comes of the code or of the data, and is to be mended there.")
+
+
+@pytest.mark.parametrize("reasons", [(SEED, LATER), (RATE, RATE), (RATE, DEAD, DEAD), (SEED, RATE, SEED)])
+def test_a_remedy_that_may_yet_help_is_tried_again(reasons):
+    course = remedies.course(VALUES, ended(*reasons), ON_ISSUE, 10, 1)
+
+    assert list(course.remedies) == [f"job-{number}" for number in range(1, len(reasons) + 1)]
+    assert course.in_vain is None
 
 
 def test_no_more_remedies_than_allowed_and_none_that_nobody_asked_for():

@@ -54,8 +54,9 @@ written = {"rules": rules, "planned_epochs": 10, "steps_per_epoch": 4, "epochs":
            "steps": steps, "trained": "head", "inputs": None}
 (output / "diagnostics.json").write_text(json.dumps(written))
 print("train_loss=0.5 best_valid_loss=0.4 valid_accuracy=0.9 test_loss=0.4 test_accuracy=0.9", flush=True)
-if fires or "LeakedValidation" in told.rules:
-    rule = "WeightUpdateRatio" if fires else "LeakedValidation"
+others = [rule for rule in ("LeakedValidation", "AllZero") if rule in told.rules]
+if fires or others:
+    rule = "WeightUpdateRatio" if fires else others[0]
     (output.parent / "failure").write_text(f"DiagnosticRule {rule}: something is wrong: mend it (step 1)")
     sys.exit(1)
 pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(told.lr)
@@ -236,6 +237,12 @@ def test_of_many_workers_one_tells_and_a_topic_that_failed_is_tried_again(staged
             {"on_issue": {"WeightUpdateRatio": "retry"}, "max_cost_usd": 0.01},
             1,
             f"{STOPPED}. No remedy was tried: another job is expected to cost ",
+        ),
+        (
+            {"on_issue": {"AllZero": "retry"}},
+            2,
+            f"{STOPPED.replace('WeightUpdateRatio', 'AllZero')}. A remedy has changed nothing (seed 1 instead of 0), "
+            "and is not tried again: what AllZero finds comes of the code or of the data, and is to be mended there.",
         ),
         ({"on_issue": {"LeakedValidation": "stop"}}, 1, STOPPED.replace("WeightUpdateRatio", "LeakedValidation")),
     ],
