@@ -106,8 +106,9 @@ def new_project(request, start_daemon, tmp_path_factory) -> Iterator[Callable[[]
     daemon = start_daemon(tmp_path_factory.mktemp("operators"), minute=getattr(request.module, "MINUTE", 1.0))
     values = {**bootstrap.prepare_account(daemon.client), "poll_seconds": 0.2}
     # The template's roles may do their part for the template's project; each test has a project of its own.
-    for role in ("lambda", "lambda-rehearsal", "endpoint"):
-        actions = ["s3:GetObject", "s3:PutObject"] if role == "endpoint" else ["sagemaker:InvokeEndpoint"]
+    files, invokes = ["s3:ListBucket", "s3:GetObject", "s3:PutObject"], ["sagemaker:InvokeEndpoint"]
+    may = {"training": files, "endpoint": files, "lambda": invokes, "lambda-rehearsal": invokes}
+    for role, actions in may.items():
         allowed = {"Effect": "Allow", "Action": [*actions, "logs:*"], "Resource": "*"}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
         daemon.client("iam").put_role_policy(
