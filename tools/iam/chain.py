@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.control import tell
-from tools import bootstrap, infrastructure
+from tools import bad_models, bootstrap, infrastructure
 from tools.airflow_rest import Airflow
 from tools.demo_interruption import Interruption
 from tools.demo_releases import PARAMS as RELEASE
@@ -30,12 +30,13 @@ SMALL = {"max_jobs": 2, "tuning_epochs": 2, "epochs": 4, "dataset_name": "sample
          "on_issue": {"Overfit": "notify"}}  # which has the log read while a job runs  # fmt: skip
 # Two instances that share a machine are slower or faster than each other by chance, and a machine that is busy with
 # something else answers late. An AWS minute lasts half as long as in the demo.
+LENIENT = {"latency_limit_ms": 60_000, "max_error_rate": 0.2}
 EASY = {
     **RELEASE,
+    **LENIENT,
     "bake_seconds": 3 * RELEASE["bake_seconds"],
     "slower_in_rehearsal_allowed": 10.0,
     "less_accurate_allowed": 1.0,
-    "latency_limit_ms": 60_000,
 }
 ELSEWHERE = "pictures-of-others"
 """The bucket that DatasetBucket of the template names."""
@@ -62,6 +63,7 @@ class Chain:
         self._wait(DEPLOY, new[0])
         package = self.airflow.xcom(DEPLOY, new[0], "choose_model")
         self.say(f"deployed: {package}")
+        self._register_another(package["package_arn"])
         again = {**EASY, "rehearsal": "always", "approval": "before_release", "capture_percent": 20,
                  "function_url": "signed"}  # fmt: skip
         self._finish(DEPLOY, again, watch=lambda run: self._answer(run, "Approve"))
@@ -76,6 +78,12 @@ class Chain:
         self._finish("report_running_costs", {"unused_days": 1, "remove_unused": True})
         self._finish(REMOVE)
 
+    def _register_another(self, arn: str) -> None:
+        """The same archive as another model: to be released, to be gone back from, and to be compared with."""
+        sagemaker, s3 = self.stack.client("sagemaker"), self.stack.client("s3")
+        like = sagemaker.describe_model_package(ModelPackageName=arn)
+        bad_models.register(sagemaker, s3, like, "as-good", bad_models.archive_of(s3, like))
+
     def _prepare(self) -> None:
         """The pictures in a bucket of somebody else's as well, which the template may name."""
         s3 = self.stack.client("s3")
@@ -89,6 +97,9 @@ class Chain:
         parameters = {"ProjectName": bootstrap.PROJECT, "SshCidr": "127.0.0.1/32", "DatasetBucket": ELSEWHERE}
         values = json.loads(self.airflow.rest("GET", "variables/musher")["value"])
         infrastructure.deploy(self.stack.client, {**parameters, "SshPort": values["ssh_port"]})
+        # The deployment that the training starts is to pass on a busy machine, too.
+        told = {"key": "musher", "value": json.dumps({**values, "deployment": LENIENT})}
+        self.airflow.rest("PATCH", "variables/musher", told)
         for dag_id in (TRAIN, DEPLOY, ON_EC2, COMPARE, ROLL_BACK, REMOVE, "audit_security", "report_running_costs"):
             self.airflow.wait_for_dag(dag_id)
             self.airflow.unpause(dag_id)
