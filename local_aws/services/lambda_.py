@@ -207,16 +207,11 @@ class Lambda(Service):
                 raise conflict(
                     f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]"
                 )
-            self.refuse_provisioned(function, qualifier, "version")
             del function.versions[qualifier]
+        # CloudFormation deletes versions and aliases with provisioned concurrency by this operation alone: the
+        # handlers of AWS::Lambda::Version and AWS::Lambda::Alias may call no other one (stacks/permissions.json).
+        self.concurrency.provisioned.end((function.name, qualifier))
         self.concurrency.forget(function, version)
-
-    def refuse_provisioned(self, function: Function, qualifier: str, what: str) -> None:
-        if any(each.qualifier == qualifier for each in self.concurrency.provisioned.of(function)):
-            raise conflict(
-                f"The {what} {qualifier} of {function.name} has provisioned concurrency; delete its "
-                "provisioned concurrency configuration first."
-            )
 
     def check_update(self, function: Function, call: Call) -> None:
         now = time.monotonic()

@@ -65,10 +65,11 @@ class LambdaVersions(Service):
         return alias.describe()
 
     def delete_alias(self, call: Call) -> None:
+        """With its provisioned concurrency, as `Lambda.delete_function` deletes that of a version."""
         function, _ = self._functions.resolve(call)
         with self._functions.lock:
-            self._functions.refuse_provisioned(function, call.params["Name"], "alias")
             function.aliases.pop(call.params["Name"], None)
+        self._functions.concurrency.provisioned.end((function.name, call.params["Name"]))
 
     def list_aliases(self, call: Call) -> dict[str, Any]:
         function, _ = self._functions.resolve(call)

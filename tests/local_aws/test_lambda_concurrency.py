@@ -127,13 +127,22 @@ def test_what_is_refused(client, function, wait_for):
     provision(client, function, 2, wait_for)
     invalid(reserve, FunctionName=function, ReservedConcurrentExecutions=1)
     invalid(put, FunctionName=function, Qualifier="1", ProvisionedConcurrentExecutions=1)
-    with pytest.raises(client.exceptions.ResourceConflictException):
-        client.delete_alias(FunctionName=function, Name="live")
     listed = client.list_provisioned_concurrency_configs(FunctionName=function)["ProvisionedConcurrencyConfigs"]
     assert [each["AllocatedProvisionedConcurrentExecutions"] for each in listed] == [2]
     client.delete_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
     with pytest.raises(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
         client.get_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
+
+
+def test_what_is_deleted_takes_its_environments_along(client, function, wait_for):
+    provision(client, function, 1, wait_for)
+    client.delete_alias(FunctionName=function, Name="live")
+    assert client.list_provisioned_concurrency_configs(FunctionName=function)["ProvisionedConcurrencyConfigs"] == []
+    provision(client, function, 1, wait_for, qualifier="1")
+    client.delete_function(FunctionName=function, Qualifier="1")
+    assert client.list_provisioned_concurrency_configs(FunctionName=function)["ProvisionedConcurrencyConfigs"] == []
+    # AND neither counts any more
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
 
 
 @pytest.fixture

@@ -99,6 +99,14 @@ def test_a_function_with_its_versions_and_an_alarm_on_it_live_and_go_with_the_st
             "Properties": {
                 "Name": "live", "FunctionName": {"Ref": "Function"},
                 "FunctionVersion": {"Fn::GetAtt": ["Version", "Version"]},
+                "ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": 1},
+            },
+        },
+        "Scaled": {
+            "Type": "AWS::ApplicationAutoScaling::ScalableTarget", "DependsOn": "Alias",
+            "Properties": {
+                "ServiceNamespace": "lambda", "ScalableDimension": "lambda:function:ProvisionedConcurrency",
+                "ResourceId": {"Fn::Sub": "function:${Function}:live"}, "MinCapacity": 1, "MaxCapacity": 1,
             },
         },
         "Version": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "Function"}}},
