@@ -77,7 +77,7 @@ def statement(role: templates.Role, policy: str, sid: str) -> dict[str, Any]:
         (  # something that is needed
             "musher-endpoint", "EndpointPolicy", "ReadModel", lambda each: each.update(Action="s3:GetObjectAcl"),
             "musher-endpoint may not s3:GetObject on "
-            "arn:aws:s3:::musher-123456789012/jobs/musher-train-one/output/model.tar.gz, which is documented",
+            "arn:aws:s3:::musher-123456789012/jobs/musher-train-one-ID/output/model.tar.gz, which is recorded",
         ),
         (  # a condition's value
             "musher-training", "TrainingPolicy", "FindInputs",
