@@ -84,8 +84,8 @@ test-airflow: environments ## parse the DAGs and the package, and test the opera
 	@.venv-airflow-$(or $(AIRFLOW),3.2.1)/bin/python -m pytest -q -p no:cacheprovider tests/dags tests/plugins \
 		tests/tools/test_package.py tests/tools/test_local_executor.py tests/chain/test_training_jobs.py
 
-test-clients: environments ## run the AWS CLI's commands against the local AWS: all of tests/local_aws/clients/aws_cli/
-	@$(PYTHON) tools/environments.py aws-cli
+test-clients: environments ## run the AWS CLI's commands and SageMaker's Python SDK 2 against the local AWS
+	@$(PYTHON) tools/environments.py aws-cli sagemaker-2
 	@MUSHER_ALL_COMMANDS=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests/local_aws/clients
 
 test-compose: environments ## bring docker-compose.yaml up in Docker, or in a private engine as root on Debian, and run the chain in it
@@ -109,4 +109,4 @@ lock: ## resolve requirements/*.in anew into the pins
 	@$(PYTHON) tools/environments.py --lock
 
 clean: down ## remove the environments and everything that runs have left in this folder
-	rm -rf .venv .venv-airflow-* .venv-aws-cli .venv-ml .venv-uv .airflow .local_aws build .pytest_cache .ruff_cache
+	rm -rf .venv .venv-airflow-* .venv-aws-cli .venv-ml .venv-sagemaker-2 .venv-uv .airflow .local_aws build .pytest_cache .ruff_cache

@@ -2,8 +2,8 @@
 
 Runs with nothing but Python's standard library: `python3 tools/environments.py [airflow] [ml]`. What is done already is
 skipped: an environment carries the digest of the pins it was made from, so a changed pin is noticed.
-`airflow-3.2.1` makes `.venv-airflow-3.2.1`, MWAA's older line, on MWAA's Python; `aws-cli` makes `.venv-aws-cli`, a
-client of the local AWS that nobody here wrote.
+`airflow-3.2.1` makes `.venv-airflow-3.2.1`, MWAA's older line, on MWAA's Python; `aws-cli` and `sagemaker-2` make
+`.venv-aws-cli` and `.venv-sagemaker-2`, clients of the local AWS that nobody here wrote.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ SOURCES = {"airflow": ["airflow.in", "local_aws.in", "test.in"], "ml": ["ml.in"]
            "compose": ["airflow.in", "compose.in"], "local_aws": ["local_aws.in"]}  # fmt: skip
 # MWAA's older lines that the project is tested on. Source: its image's own repository, images/airflow/.
 OLDER = ("airflow-3.2.1",)
-# Clients that the local AWS is tested with, and nothing else needs: `make test` and `make test-clients` make them.
-CLIENTS = ("aws-cli",)
+# Clients that the local AWS is tested with, and nothing else needs: `make test` makes the first, `make test-clients`
+# all.
+CLIENTS = ("aws-cli", "sagemaker-2")
 SOURCES |= {name: [f"{name}.in"] for name in CLIENTS}
 SOURCES |= {name: [f"{name}.in", "local_aws.in", "test.in"] for name in OLDER}
 # What the containers' images hold, in the versions of Airflow's environment.
