@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import botocore.loaders
@@ -16,6 +17,7 @@ import pytest
 
 from tools import airflow_component, sqlite_scheduler
 
+ROOT = Path(__file__).parents[2]
 # Forks twice from a process that has preloaded a package, with a change to one of its files in between.
 FORKS = """
 import importlib, os, pathlib, sys
@@ -88,6 +90,57 @@ def test_tasks_do_not_read_again_which_calls_aws_has(monkeypatch):
     assert boto3.session.Session("none", "none", region_name="us-east-1").client("sagemaker")
 
 
+@pytest.mark.parametrize(
+    ("work", "status", "said"),
+    [
+        ("print('done')", 0, "done\nat the end\n"),
+        ("sys.exit(3)", 3, "at the end\n"),
+        ("sys.exit('no database')", 1, "at the end\n"),
+        ("sys.exit()", 0, "at the end\n"),
+        ("1 / 0", 1, "at the end\n"),
+    ],
+)
+def test_a_component_ends_with_all_but_what_python_takes_apart(work, status, said):
+    program = f"""
+import atexit, sys
+from tools.airflow_component import leave_after
+class Large:
+    def __del__(self):
+        print("taken apart", flush=True)
+large = Large()
+atexit.register(print, "at the end")
+def work():
+    {work}
+leave_after(work)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (status, said), done.stderr
+    assert ("ZeroDivisionError" in done.stderr) == (work == "1 / 0")
+    assert ("no database" in done.stderr) == ("no database" in work)
+
+
+def test_a_triggerer_that_ends_does_not_wait_for_a_word_of_triggers_that_are_gone():
+    class Supervisor:
+        """Airflow's, whose process ends between its last word and the look whether it has."""
+
+        waits: ClassVar[list[float]] = []
+
+        def kill(self, *, escalation_delay, force):
+            assert force
+            while (left := escalation_delay - sum(self.waits)) > 0 and len(self.waits) < 2:
+                self._service_subprocess(max_wait_time=left, raise_on_timeout=False)
+
+        def _service_subprocess(self, max_wait_time, *, raise_on_timeout):
+            self.waits.append(max_wait_time)
+
+    airflow_component.notice_the_end_soon(Supervisor)
+    Supervisor()._service_subprocess(3, raise_on_timeout=False)
+    assert Supervisor.waits == [3]  # as long as nobody has told it to end
+    Supervisor.waits.clear()
+    Supervisor().kill(escalation_delay=10, force=True)
+    assert Supervisor.waits == [airflow_component.LOOK_SECONDS] * 2
+
+
 def preloading(folder: Path, how: str) -> tuple[str, list[str]]:
     """What goes wrong, and the lines of two forked processes: whether a package was there, and what it is."""
     module = folder / "birds/operators/fly.py"
@@ -96,7 +149,7 @@ def preloading(folder: Path, how: str) -> tuple[str, list[str]]:
         (package / "__init__.py").touch()
     module.write_text(how)
     command = [sys.executable, "-c", FORKS, str(module)]
-    paths = f"{Path(__file__).parents[2]}:{folder}"
+    paths = f"{ROOT}:{folder}"
     done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60, check=True)
     return done.stderr, done.stdout.splitlines()
 
