@@ -90,6 +90,8 @@ ALLOWED = {
     "Effect": "Allow", "Action": ["sagemaker:InvokeEndpoint", "lambda:InvokeFunction"],
     "Resource": ["arn:aws:sagemaker:us-east-1:*:endpoint/bench", "arn:aws:lambda:us-east-1:*:function:bench"],
 }  # fmt: skip
+# What SageMaker and Lambda do in the role's name.
+SERVING = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "ecr:*", "logs:*"], "Resource": "*"}
 TRUST = {
     "Effect": "Allow", "Action": "sts:AssumeRole",
     "Principal": {"Service": ["sagemaker.amazonaws.com", "lambda.amazonaws.com"], "AWS": "123456789012"},
@@ -186,10 +188,10 @@ def prepare(port: int, environments: int) -> Credentials:
 
     document = {"Version": "2012-10-17", "Statement": [TRUST]}
     role = of("iam").create_role(RoleName="bench", AssumeRolePolicyDocument=json.dumps(document))["Role"]["Arn"]
+    document = {"Version": "2012-10-17", "Statement": [*STATEMENTS, ALLOWED, SERVING]}
+    of("iam").put_role_policy(RoleName="bench", PolicyName="bench", PolicyDocument=json.dumps(document))
     deploy(of("s3"), of("sagemaker"), role)
     make_function(of("lambda"), role, environments)
-    document = {"Version": "2012-10-17", "Statement": [*STATEMENTS, ALLOWED]}
-    of("iam").put_role_policy(RoleName="bench", PolicyName="bench", PolicyDocument=json.dumps(document))
     session = of("sts").assume_role(RoleArn=role, RoleSessionName="bench")["Credentials"]
     return Credentials(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
 
