@@ -220,6 +220,13 @@ def test_no_two_have_the_same_random_numbers(start):
         ("import atexit; atexit.register(print, 'at the end'); print('first')", 0),
         ("def f():\n  raise ValueError('no birds')\n\nf()", 1),
         ("import threading, time; threading.Thread(target=lambda: (time.sleep(.2), print('late'))).start()", 0),
+        ("import os; unflushed = os.fdopen(os.dup(1), 'w'); unflushed.write('all of it')", 0),
+        ("class Bird:\n  def __del__(self):\n    print('away')\n\nbird = Bird(); bird.itself = bird", 0),
+        ("import atexit\nclass Bird:\n  def __del__(self):\n    print('away', name)\n\nname = 'jay'; _b = Bird()\n"
+         "atexit.register(print, 'at the end')", 0),
+        ("import wave, sys\nclass Bird:\n  def __del__(self):\n    print('away')\n\nwave.bird = Bird()", 0),
+        ("import sys; sys.stdout.close()", 0),
+        ("raise SystemExit(True)", 1),
         ("this is no Python", 1),
         ("import os, sys\nif os.fork() == 0:\n  sys.exit(5)\nprint(os.waitstatus_to_exitcode(os.wait()[1]))", 0),
         ("import multiprocessing as m\ndef f(x):\n  return x + 1\n"
