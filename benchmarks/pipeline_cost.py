@@ -31,25 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 CALLS, ROUNDS = 400, 21
 
+from benchmarks.invocations import ALLOWED, BODY, STATEMENTS  # noqa: E402
 from local_aws.iam.mode import Mode  # noqa: E402
 
-BODY = b'{"x": 1}'
 PICTURE = b"x" * 65_536
 CALLED = {
     "InvokeEndpoint": ("POST", "/endpoints/bench/invocations", "sagemaker", BODY),
     "InvokeEndpoint of 64 KB": ("POST", "/endpoints/bench/invocations", "sagemaker", PICTURE),
     "Invoke": ("POST", "/2015-03-31/functions/bench/invocations", "lambda", BODY),
 }
-# As many statements as a role of this project has.
-STATEMENTS = [
-    {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::bench/{number}/*",
-     "Condition": {"StringEquals": {"aws:ResourceTag/project": "bench"}}}
-    for number in range(40)
-]  # fmt: skip
-ALLOWED = {
-    "Effect": "Allow", "Action": ["sagemaker:InvokeEndpoint", "lambda:InvokeFunction"],
-    "Resource": ["arn:aws:sagemaker:us-east-1:*:endpoint/bench", "arn:aws:lambda:us-east-1:*:function:bench"],
-}  # fmt: skip
 
 
 def environ(method: str, path: str, service: str, body: bytes, credentials: Credentials) -> dict[str, Any]:
