@@ -70,7 +70,7 @@ def what_is_quick(processes: int, data: Path) -> list[dict[str, list[str]]]:
 
 def main() -> int:
     cores, quick = os.cpu_count() or 1, sys.argv[1:] == ["quick"]
-    processes = os.environ.get("TEST_PROCESSES") or str(cores + 1 if quick else 2 * cores)
+    processes = os.environ.get("TEST_PROCESSES") or str(cores + 1 if quick else 3 * cores)
     if not processes.isdigit() or int(processes) < 1:
         print(f"TEST_PROCESSES is {processes!r}; it has to be a whole number from 1.", file=sys.stderr)
         return 2
