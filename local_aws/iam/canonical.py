@@ -58,13 +58,17 @@ def signature(secret: str, moment: str, scope: tuple[str, str, str], canonical: 
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     day, region, service = scope
     said = f"AWS4-HMAC-SHA256\n{moment}\n{day}/{region}/{service}/aws4_request\n{digest}"
-    return hmac.digest(_key(secret, *scope), said.encode(), "sha256").hex()
+    # A copy of what the key has been put into: `hmac.digest` lets another thread have the interpreter at each call, and
+    # a busy gateway then waits for its turn anew.
+    made = _keyed(secret, *scope).copy()
+    made.update(said.encode())
+    return made.hexdigest()
 
 
 @functools.lru_cache(maxsize=1024)
-def _key(secret: str, day: str, region: str, service: str) -> bytes:
+def _keyed(secret: str, day: str, region: str, service: str) -> hmac.HMAC:
     """What a day's signatures are made with."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
