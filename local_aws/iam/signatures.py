@@ -171,7 +171,8 @@ def _v4(found: Signed, secret: str, environ: Mapping[str, Any], body: Callable[[
     if not moment.startswith(day):
         raise Wrong(MISMATCH, f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date: {day}.")
     path = (environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
-    hashed = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
+    # Only S3 takes a body's digest as it is said; elsewhere the body itself is what was signed.
+    hashed = environ.get("HTTP_X_AMZ_CONTENT_SHA256") if service == "s3" else None
     if hashed is None and service == "s3":
         if found.way == "REST-HEADER":
             raise Wrong(INCOMPLETE, "Missing required header for this request: x-amz-content-sha256")

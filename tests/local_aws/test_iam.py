@@ -1,6 +1,7 @@
 """IAM enforced: who has signed, what policies allow, and how each service says no."""
 
 import contextlib
+import hashlib
 import io
 import json
 import sys
@@ -241,6 +242,17 @@ def test_a_signature_has_to_be_the_keys(aws, role, changed, codes):
     found = [refused(getattr(client(aws, service, wrong), operation))[0] for service, operation in calls]
     assert tuple(found) == codes
     assert refused(client(aws, "ec2", wrong).describe_instances)[0] == "AuthFailure"
+
+
+def test_the_body_that_comes_is_the_one_that_was_signed_whatever_a_header_says(aws):
+    signed, other = b'{"NameContains": "a"}', b'{"NameContains": "b"}'
+    said = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
+    said["X-Amz-Content-SHA256"] = hashlib.sha256(signed).hexdigest()
+    headers = aws.signed("sagemaker", "POST", "/", signed, said)
+    assert urllib.request.urlopen(urllib.request.Request(aws.url, signed, headers)).status == 200
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(urllib.request.Request(aws.url, other, headers))
+    assert json.load(refusal.value)["__type"] == "InvalidSignatureException"
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
