@@ -39,16 +39,17 @@ class Template(NamedTuple):
 class Forked:
     """A forked instance's supervisor, with what is used of a `subprocess.Popen`."""
 
-    def __init__(self, pid: int, stdin: int, stdout: int | None, status: int) -> None:
+    def __init__(self, pid: int, stdin: int, stdout: int | None, status: int, said: bytes = b"") -> None:
+        """`said` is what of its status has been read already."""
         self.pid = pid
         self.stdin = os.fdopen(stdin, "wb")
         self.stdout = None if stdout is None else os.fdopen(stdout, "rb")
         self.returncode: int | None = None
-        self._status = status
+        self._status, self._said = status, said
 
     def wait(self) -> int:
         """Wait for the exit status: what the supervisor wrote, or -9 when it could not."""
-        said = b""
+        said = self._said
         while more := os.read(self._status, 64):
             said += more
         os.close(self._status)
@@ -127,9 +128,10 @@ class ForkServer:
             log.warning("a fork server takes no order: %s", error)
         for end in (input_read, output_write, status_write):
             os.close(end)
-        pid = os.read(status_read, 64)
+        # Of one that ends at once, on a busy machine, the status is there as well.
+        pid, _, said = os.read(status_read, 64).partition(b"\n")
         if pid:
-            return Forked(int(pid), input_write, output_read, status_read)
+            return Forked(int(pid), input_write, output_read, status_read, said)
         for end in filter(None, (input_write, output_read, status_read)):
             os.close(end)
         return None

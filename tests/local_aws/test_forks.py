@@ -15,6 +15,7 @@ import pytest
 
 from local_aws.environments import IMPORTS, Environments
 from local_aws.instances import Instances
+from local_aws.processes import forks
 from local_aws.processes.forks import Template
 from tests.local_aws.daemon import JOBS_PYTHON, ROOT
 
@@ -326,6 +327,24 @@ def test_what_starts_after_a_stop_is_told_too(start, wait_for):
     assert (instance.wait(60), lines) == (0, ["up", f"-{signal.SIGTERM:d}"])
 
 
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # gone between the two
+        return False
+
+
+def test_one_that_has_ended_before_its_number_is_read_has_its_status(monkeypatch, tmp_path):
+    def give(orders, what, files):
+        os.write(files[3], b"4711\n3\n")
+
+    monkeypatch.setattr(forks.order, "give", give)
+    server = forks.ForkServer.__new__(forks.ForkServer)
+    server._orders, server._further = None, False
+    forked = server.fork(["python"], {}, tmp_path, 0, ())
+    assert (forked.pid, forked.wait()) == (4711, 3)
+
+
 @pytest.mark.slow
 def test_nothing_forked_survives_a_sigkill_of_the_owner(tmp_path, wait_for):
     script = tmp_path / "script.py"
@@ -349,7 +368,7 @@ time.sleep(600)
     assert len(family) == 3
     os.kill(process.pid, signal.SIGKILL)
     process.wait(30)
-    wait_for(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family))
+    wait_for(lambda: not any(map(is_alive, family)))
 
 
 @pytest.mark.slow

@@ -110,8 +110,12 @@ def test_a_job_is_listed_and_keeps_its_tags(jobs, succeeded):
         after = {"LastModifiedTimeAfter": modified + dt.timedelta(seconds=later)}
         listed = jobs.sagemaker.list_training_jobs(NameContains=name, **after)["TrainingJobSummaries"]
         assert [each["TrainingJobName"] for each in listed] == found
-    for asked, found in (({"CreationTimeAfter": modified + dt.timedelta(minutes=1)}, []),
-                         ({"CreationTimeBefore": modified}, [name]), ({"StatusEquals": "Failed"}, [])):  # fmt: skip
+    minute = dt.timedelta(minutes=1)
+    for asked, found in (
+        ({"CreationTimeAfter": modified + minute}, []),
+        ({"CreationTimeBefore": modified + minute}, [name]),
+        ({"StatusEquals": "Failed"}, []),
+    ):
         listed = jobs.sagemaker.list_training_jobs(NameContains=name, **asked)["TrainingJobSummaries"]
         assert [each["TrainingJobName"] for each in listed] == found
     assert succeeded["OutputDataConfig"]["KmsKeyId"] == ""
